@@ -1,0 +1,1 @@
+"""Rigid transforms, boxes and ranges: the one place that knows box conventions."""

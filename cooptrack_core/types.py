@@ -1,0 +1,214 @@
+"""What flows through the system: instances, tracks, associations and the frames that carry them.
+
+Every array is one column of a struct of arrays with N rows. Coordinates are in the frame that the
+holder names; boxes are gravity-centred, length/width/height along their own x/y/z, heading
+counter-clockwise from +x, velocity over ground along the axes of the same frame (REP-103).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+CLASS_NAMES = ("car", "bicycle", "pedestrian", "traffic_cone")
+CLASS_ID = {name: index for index, name in enumerate(CLASS_NAMES)}
+CLASS_UNKNOWN = 255
+
+SOURCE_EGO = 1
+SOURCE_REMOTE = 2
+
+VIEW_UNKNOWN, VIEW_VISIBLE, VIEW_OCCLUDED, VIEW_OUTSIDE = range(4)
+
+
+class CooptrackError(Exception):
+    """A problem the user can mend; the message names what, where and the remedy in one line."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Learned part of N instances, named as in the paper (spec cooptrack.md 1.4).
+
+    query: [N, C] semantic features; embedding: [N, C] positional query embeddings or None (the
+    receiver recomputes them); motion: [N, C] motion features.
+    """
+
+    query: NDArray[np.float32]
+    embedding: NDArray[np.float32] | None
+    motion: NDArray[np.float32]
+    preset: str = ""
+    fingerprint: bytes = bytes(32)
+
+    def select(self, index: Any) -> Features:
+        """Rows chosen by an integer, boolean or slice index."""
+        embedding = None if self.embedding is None else self.embedding[index]
+        return replace(self, query=self.query[index], embedding=embedding, motion=self.motion[index])
+
+
+@dataclass(frozen=True)
+class Instances:
+    """N perceived road users in one frame."""
+
+    center_m: Float  # [N, 3]
+    size_m: Float  # [N, 3] length, width, height
+    heading_rad: Float  # [N]
+    velocity_mps: Float  # [N, 2]; NaN where the detector gives none
+    class_id: Int  # [N]
+    score: Float  # [N] 0..1
+    instance_id: Int  # [N] id given by the sender, 0 if none
+    position_variance_m2: Float  # [N, 2] of x and y, NaN: unknown
+    features: Features | None = None
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @staticmethod
+    def empty() -> Instances:
+        """No instances: valid news, 'nothing seen'."""
+        return Instances.create(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+
+    @staticmethod
+    def create(
+        center_m: Float,
+        size_m: Float,
+        heading_rad: Float,
+        class_id: Int,
+        score: Float,
+        *,
+        velocity_mps: Float | None = None,
+        instance_id: Int | None = None,
+        position_variance_m2: Float | None = None,
+        features: Features | None = None,
+    ) -> Instances:
+        """Instances with the unknown columns filled in and the length of every column checked."""
+        n = len(score)
+        instances = Instances(
+            np.asarray(center_m, np.float64).reshape(-1, 3),
+            np.asarray(size_m, np.float64).reshape(-1, 3),
+            np.asarray(heading_rad, np.float64).reshape(-1),
+            np.full((n, 2), np.nan) if velocity_mps is None else np.asarray(velocity_mps, np.float64).reshape(-1, 2),
+            np.asarray(class_id, np.int64).reshape(-1),
+            np.asarray(score, np.float64).reshape(-1),
+            np.zeros(n, np.int64) if instance_id is None else np.asarray(instance_id, np.int64).reshape(-1),
+            np.full((n, 2), np.nan)
+            if position_variance_m2 is None
+            else np.asarray(position_variance_m2, np.float64).reshape(-1, 2),
+            features,
+        )
+        for item in fields(instances):
+            column = getattr(instances, item.name)
+            if isinstance(column, np.ndarray) and len(column) != n:
+                raise ValueError(f"Instances.{item.name} has {len(column)} rows, score has {n}")
+        return instances
+
+    def select(self, index: Any) -> Instances:
+        """Rows chosen by an integer, boolean or slice index."""
+        columns = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "features"}
+        return Instances(**columns, features=None if self.features is None else self.features.select(index))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of one agent.
+
+    stamp_ns: perception time. T_map_from_sensor: [4, 4] pose of the perception frame (registered,
+    where a registration is known), or None if the pose is unknown. detections: what a detector
+    outside the pipeline reported, in the sensor frame; None if it reported nothing for this frame
+    (a lost frame, not an empty street). image: encoded or decoded camera image for the network.
+    """
+
+    stamp_ns: int
+    T_map_from_sensor: Float | None
+    detections: Instances | None = None
+    image: Any = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """Decoded instance message of one agent: instances in the sender's sensor frame."""
+
+    agent_id: str
+    session_id: int
+    sequence: int
+    stamp_ns: int
+    sensor_frame: str
+    T_map_from_sensor: Float | None  # [4, 4]
+    instances: Instances
+    point_range_m: tuple[float, ...] = (0.0, -51.2, -5.0, 102.4, 51.2, 3.0)
+    instances_withheld: int = 0
+    size_bytes: int = 0
+    map_frame: str = "map"
+
+
+@dataclass(frozen=True)
+class MessageUse:
+    """Which message a frame used, enough to repeat the schedule offline."""
+
+    agent_id: str
+    session_id: int
+    sequence: int
+    age_ms: float
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message that was not admitted, and the name of the rule that refused it."""
+
+    agent_id: str
+    sequence: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Associations:
+    """Outcome of the cooperation of one frame; positions in the ego sensor frame."""
+
+    messages: tuple[MessageUse, ...]
+    pair_ego_index: Int  # [P]
+    pair_message_index: Int  # [P] row of messages
+    pair_instance_index: Int  # [P] row of that message's instances
+    pair_affinity: Float  # [P] 0..1
+    pair_ego_center_m: Float  # [P, 3]
+    pair_remote_center_m: Float  # [P, 3]
+    unmatched_ego_index: Int  # [E]
+    unmatched_ego_center_m: Float  # [E, 3]
+    unmatched_remote_message_index: Int  # [R]
+    unmatched_remote_instance_index: Int  # [R]
+    unmatched_remote_center_m: Float  # [R, 3]
+    # Track that each row feeds, 0 if none; filled in after the tracker has run.
+    pair_track_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    unmatched_ego_track_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    unmatched_remote_track_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class TrackedObjects:
+    """N reported tracks in the sensor frame of the agent at stamp_ns."""
+
+    stamp_ns: int
+    track_id: Int  # [N] from 1, increasing, never reused in a run
+    class_id: Int  # [N]
+    score: Float  # [N]
+    center_m: Float  # [N, 3]
+    size_m: Float  # [N, 3]
+    heading_rad: Float  # [N]
+    velocity_mps: Float  # [N, 2]
+    position_covariance_m2: Float  # [N, 3, 3]; NaN: unknown
+    heading_variance_rad2: Float  # [N]
+    velocity_covariance_m2ps2: Float  # [N, 2, 2]
+    sources: Int  # [N] bits SOURCE_* of this frame, 0: predicted
+    sources_ever: Int  # [N]
+    agents: Sequence[tuple[str, ...]]  # [N] remote agents that contributed in this frame
+    age_frames: Int  # [N]
+    hits: Int  # [N]
+    time_since_update_s: Float  # [N]
+
+    def __len__(self) -> int:
+        return len(self.track_id)
