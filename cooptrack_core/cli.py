@@ -1,0 +1,49 @@
+"""The `cooptrack` command: one subcommand per module of `cooptrack_core.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from cooptrack_core import __version__
+from cooptrack_core.types import CooptrackError
+
+COMMANDS = ("synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="cooptrack", description="Cooperative 3D tracking: datasets, bags, offline runs and reports."
+    )
+    parser.add_argument("--version", action="version", version=f"cooptrack {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"cooptrack_core.commands.{name.replace('-', '_')}")
+        subparser = subparsers.add_parser(
+            name, help=module.HELP, description=module.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 success, 1 the checked thing has defects, 2 bad input, 130 interrupted."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except CooptrackError as error:
+        print(f"cooptrack {args.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"cooptrack {args.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""Configuration as frozen dataclasses; the ROS parameters and their YAML files are generated from these fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from cooptrack_core.types import CooptrackError
+
+MODES = ("ego", "late")
+DETECTORS = ("simulated",)
+PRECISIONS = ("none", "fp32", "fp16", "int8")
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with what a user needs to know about it."""
+    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One leaf of a configuration: dotted name, default, description and what is allowed."""
+
+    name: str
+    default: Any
+    description: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Object-level tracker after AB3DMOT: constant-velocity Kalman filter, Hungarian assignment, counted life cycle."""
+
+    birth_hits: int = parameter(3, "frames with a measurement before a track is reported", minimum=1, maximum=20)
+    max_coast_ms: float = parameter(
+        450.0, "time without a measurement after which a track dies, ms", minimum=0.0, maximum=5000.0
+    )
+    tentative_coast_ms: float = parameter(
+        250.0, "the same for a track that is not yet reported, ms", minimum=0.0, maximum=5000.0
+    )
+    gate_m: float = parameter(
+        4.0, "largest centre distance between a track's prediction and a measurement, m", minimum=0.1, maximum=50.0
+    )
+    gate_pedestrian_m: float = parameter(2.0, "the same for pedestrians, m", minimum=0.1, maximum=50.0)
+    measurement_std_m: float = parameter(
+        0.5, "standard deviation of a measured position where the detector gives none, m", minimum=0.01, maximum=10.0
+    )
+    heading_std_rad: float = parameter(0.15, "standard deviation of a measured heading, rad", minimum=0.001, maximum=3.2)
+    size_std_m: float = parameter(0.3, "standard deviation of a measured size, m", minimum=0.001, maximum=10.0)
+    velocity_std_mps: float = parameter(
+        1.0, "standard deviation of a velocity reported with an instance, m/s", minimum=0.01, maximum=50.0
+    )
+    acceleration_std_mps2: float = parameter(
+        2.5, "process noise: acceleration of road users, m/s^2", minimum=0.01, maximum=50.0
+    )
+    initial_speed_std_mps: float = parameter(
+        8.0, "standard deviation of the unknown speed of a new track, m/s", minimum=0.1, maximum=50.0
+    )
+    max_frame_gap_ms: float = parameter(
+        2000.0, "a longer gap between two frames starts the tracker anew, ms", minimum=100.0, maximum=60000.0
+    )
+
+
+@dataclass(frozen=True)
+class LateFusionConfig:
+    """Object-level fusion of ego detections with the instances of other agents."""
+
+    gate_m: float = parameter(3.5, "largest centre distance of a pair, m", minimum=0.1, maximum=20.0)
+    gate_pedestrian_m: float = parameter(1.8, "the same for pedestrians, m", minimum=0.1, maximum=20.0)
+    ego_std_m: float = parameter(
+        0.4, "standard deviation of an ego detection's position, used where it reports none, m", minimum=0.01, maximum=10.0
+    )
+    remote_std_m: float = parameter(
+        0.6, "the same for a remote instance, alignment error included, m", minimum=0.01, maximum=10.0
+    )
+    speed_std_mps: float = parameter(
+        1.0, "growth of a remote position's uncertainty with message age, m per s", minimum=0.0, maximum=20.0
+    )
+    min_remote_score: float = parameter(
+        0.2, "a remote instance below this score may confirm an ego detection but starts no track", minimum=0.0, maximum=1.0
+    )
+    vehicle_length_m: float = parameter(4.6, "length of the own vehicle, which others report as well, m", minimum=0.0, maximum=30.0)
+    vehicle_width_m: float = parameter(1.9, "width of the own vehicle, m", minimum=0.0, maximum=10.0)
+
+
+@dataclass(frozen=True)
+class AdmissionConfig:
+    """Which messages a vehicle admits; each refusal has a name and a counter."""
+
+    max_age_ms: float = parameter(
+        400.0, "older messages are refused as stale, measured between perception times, ms", minimum=0.0, maximum=10000.0
+    )
+    clock_tolerance_ms: float = parameter(
+        100.0, "a message may be this much ahead of the ego frame before it counts as from the future, ms",
+        minimum=0.0, maximum=10000.0,
+    )
+    max_instances: int = parameter(512, "more instances than this are refused", minimum=1, maximum=65535)
+    max_message_bytes: int = parameter(4_194_304, "larger messages are refused, bytes", minimum=1000, maximum=100_000_000)
+    max_range_m: float = parameter(
+        250.0, "an instance farther from its sender than this makes the message implausible, m", minimum=1.0, maximum=5000.0
+    )
+    silence_warning_ms: float = parameter(
+        1000.0, "an agent not heard for this long is reported in diagnostics, ms", minimum=100.0, maximum=60000.0
+    )
+
+
+@dataclass(frozen=True)
+class RoadsideConfig:
+    """A roadside unit: what it detects with and what it sends."""
+
+    detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
+    min_score: float = parameter(0.1, "detections below this score are ignored", minimum=0.0, maximum=1.0)
+    max_instances: int = parameter(
+        100, "largest number of instances in a message; the best-scored are sent", minimum=1, maximum=1000
+    )
+    feature_precision: str = parameter(
+        "fp16", "number format of learned features on the air; 'none' sends kinematics only", choices=PRECISIONS
+    )
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+
+
+@dataclass(frozen=True)
+class VehicleConfig:
+    """A vehicle: how it perceives, cooperates and tracks."""
+
+    mode: str = parameter("late", "cooperation: ego (none) or late (object level)", choices=MODES)
+    detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
+    min_score: float = parameter(0.1, "detections below this score are ignored", minimum=0.0, maximum=1.0)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    late: LateFusionConfig = field(default_factory=LateFusionConfig)
+    admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+
+
+def specs(cls: type[Any], prefix: str = "") -> list[ParameterSpec]:
+    """Every leaf parameter of a configuration class, nested ones with dotted names."""
+    found: list[ParameterSpec] = []
+    hints = get_type_hints(cls)
+    for item in fields(cls):
+        if is_dataclass(hints[item.name]):
+            found += specs(hints[item.name], f"{prefix}{item.name}.")
+            continue
+        assert item.default is not MISSING
+        found.append(ParameterSpec(prefix + item.name, item.default, **item.metadata))
+    return found
+
+
+def from_parameters(cls: type[Any], values: Mapping[str, Any]) -> Any:
+    """An instance of cls from dotted names; what is not named keeps its default.
+
+    Raises CooptrackError naming the parameter, the value and what is allowed.
+    """
+    known = {spec.name: spec for spec in specs(cls)}
+    for name in values:
+        if name not in known:
+            raise CooptrackError(f"parameter {name}: unknown; known are {', '.join(sorted(known))}")
+    checked = {name: _checked(known[name], value) for name, value in values.items()}
+    return _build(cls, checked, "")
+
+
+def _build(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for item in fields(cls):
+        name = prefix + item.name
+        if is_dataclass(hints[item.name]):
+            arguments[item.name] = _build(hints[item.name], values, f"{name}.")  # type: ignore[arg-type]
+        elif name in values:
+            arguments[item.name] = values[name]
+    return cls(**arguments)
+
+
+def _checked(spec: ParameterSpec, value: Any) -> Any:
+    kind = type(spec.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise CooptrackError(f"parameter {spec.name}: {value!r} is not of type {kind.__name__}")
+    if spec.choices is not None and value not in spec.choices:
+        raise CooptrackError(f"parameter {spec.name}: {value!r} is unknown; choose one of {', '.join(spec.choices)}")
+    if kind in (int, float):
+        low = -math.inf if spec.minimum is None else spec.minimum
+        high = math.inf if spec.maximum is None else spec.maximum
+        if not low <= value <= high:
+            raise CooptrackError(f"parameter {spec.name}: {value!r} is outside {low:g} .. {high:g}")
+    return value
