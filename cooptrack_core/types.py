@@ -63,6 +63,9 @@ class Instances:
     score: Float  # [N] 0..1
     instance_id: Int  # [N] id given by the sender, 0 if none
     position_variance_m2: Float  # [N, 2] of x and y, NaN: unknown
+    velocity_variance_m2ps2: Float  # [N, 2] of vx and vy, NaN: unknown
+    time_since_update_s: Float  # [N] since the sender measured the object itself
+    age_frames: Int  # [N] frames since the sender first reported it, 0 for a bare detection
     features: Features | None = None
 
     def __len__(self) -> int:
@@ -84,21 +87,32 @@ class Instances:
         velocity_mps: Float | None = None,
         instance_id: Int | None = None,
         position_variance_m2: Float | None = None,
+        velocity_variance_m2ps2: Float | None = None,
+        time_since_update_s: Float | None = None,
+        age_frames: Int | None = None,
         features: Features | None = None,
     ) -> Instances:
         """Instances with the unknown columns filled in and the length of every column checked."""
         n = len(score)
+
+        def pairs(column: Float | None) -> Float:
+            return np.full((n, 2), np.nan) if column is None else np.asarray(column, np.float64).reshape(-1, 2)
+
+        def counts(column: Int | None) -> Int:
+            return np.zeros(n, np.int64) if column is None else np.asarray(column, np.int64).reshape(-1)
+
         instances = Instances(
             np.asarray(center_m, np.float64).reshape(-1, 3),
             np.asarray(size_m, np.float64).reshape(-1, 3),
             np.asarray(heading_rad, np.float64).reshape(-1),
-            np.full((n, 2), np.nan) if velocity_mps is None else np.asarray(velocity_mps, np.float64).reshape(-1, 2),
+            pairs(velocity_mps),
             np.asarray(class_id, np.int64).reshape(-1),
             np.asarray(score, np.float64).reshape(-1),
-            np.zeros(n, np.int64) if instance_id is None else np.asarray(instance_id, np.int64).reshape(-1),
-            np.full((n, 2), np.nan)
-            if position_variance_m2 is None
-            else np.asarray(position_variance_m2, np.float64).reshape(-1, 2),
+            counts(instance_id),
+            pairs(position_variance_m2),
+            pairs(velocity_variance_m2ps2),
+            np.zeros(n) if time_since_update_s is None else np.asarray(time_since_update_s, np.float64).reshape(-1),
+            counts(age_frames),
             features,
         )
         for item in fields(instances):
