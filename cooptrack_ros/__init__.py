@@ -1,0 +1,1 @@
+"""ROS 2 nodes of cooptrack: thin shells around cooptrack_core."""
