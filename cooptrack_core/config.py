@@ -57,7 +57,9 @@ class TrackerConfig:
     measurement_std_m: float = parameter(
         0.5, "standard deviation of a measured position where the detector gives none, m", minimum=0.01, maximum=10.0
     )
-    heading_std_rad: float = parameter(0.15, "standard deviation of a measured heading, rad", minimum=0.001, maximum=3.2)
+    heading_std_rad: float = parameter(
+        0.15, "standard deviation of a measured heading, rad", minimum=0.001, maximum=3.2
+    )
     size_std_m: float = parameter(0.3, "standard deviation of a measured size, m", minimum=0.001, maximum=10.0)
     velocity_std_mps: float = parameter(
         1.0, "standard deviation of a velocity reported with an instance, m/s", minimum=0.01, maximum=50.0
@@ -80,7 +82,7 @@ class LateFusionConfig:
     gate_m: float = parameter(3.5, "largest centre distance of a pair, m", minimum=0.1, maximum=20.0)
     gate_pedestrian_m: float = parameter(1.8, "the same for pedestrians, m", minimum=0.1, maximum=20.0)
     ego_std_m: float = parameter(
-        0.4, "standard deviation of an ego detection's position, used where it reports none, m", minimum=0.01, maximum=10.0
+        0.4, "standard deviation of an ego position that reports none, m", minimum=0.01, maximum=10.0
     )
     remote_std_m: float = parameter(
         0.6, "the same for a remote instance, alignment error included, m", minimum=0.01, maximum=10.0
@@ -89,9 +91,14 @@ class LateFusionConfig:
         1.0, "growth of a remote position's uncertainty with message age, m per s", minimum=0.0, maximum=20.0
     )
     min_remote_score: float = parameter(
-        0.2, "a remote instance below this score may confirm an ego detection but starts no track", minimum=0.0, maximum=1.0
+        0.2,
+        "a remote instance below this score confirms an ego detection but starts no track",
+        minimum=0.0,
+        maximum=1.0,
     )
-    vehicle_length_m: float = parameter(4.6, "length of the own vehicle, which others report as well, m", minimum=0.0, maximum=30.0)
+    vehicle_length_m: float = parameter(
+        4.6, "length of the own vehicle, which others report as well, m", minimum=0.0, maximum=30.0
+    )
     vehicle_width_m: float = parameter(1.9, "width of the own vehicle, m", minimum=0.0, maximum=10.0)
 
 
@@ -100,16 +107,20 @@ class AdmissionConfig:
     """Which messages a vehicle admits; each refusal has a name and a counter."""
 
     max_age_ms: float = parameter(
-        400.0, "older messages are refused as stale, measured between perception times, ms", minimum=0.0, maximum=10000.0
+        400.0, "older messages (perception time) are refused as stale, ms", minimum=0.0, maximum=10000.0
     )
     clock_tolerance_ms: float = parameter(
-        100.0, "a message may be this much ahead of the ego frame before it counts as from the future, ms",
-        minimum=0.0, maximum=10000.0,
+        100.0,
+        "a message may be this much ahead of the ego frame before it counts as from the future, ms",
+        minimum=0.0,
+        maximum=10000.0,
     )
     max_instances: int = parameter(512, "more instances than this are refused", minimum=1, maximum=65535)
-    max_message_bytes: int = parameter(4_194_304, "larger messages are refused, bytes", minimum=1000, maximum=100_000_000)
+    max_message_bytes: int = parameter(
+        4_194_304, "larger messages are refused, bytes", minimum=1000, maximum=100_000_000
+    )
     max_range_m: float = parameter(
-        250.0, "an instance farther from its sender than this makes the message implausible, m", minimum=1.0, maximum=5000.0
+        250.0, "an instance farther from its sender makes the message implausible, m", minimum=1.0, maximum=5000.0
     )
     silence_warning_ms: float = parameter(
         1000.0, "an agent not heard for this long is reported in diagnostics, ms", minimum=100.0, maximum=60000.0
@@ -175,7 +186,7 @@ def _build(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     for item in fields(cls):
         name = prefix + item.name
         if is_dataclass(hints[item.name]):
-            arguments[item.name] = _build(hints[item.name], values, f"{name}.")  # type: ignore[arg-type]
+            arguments[item.name] = _build(hints[item.name], values, f"{name}.")
         elif name in values:
             arguments[item.name] = values[name]
     return cls(**arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from typing import Any
 
@@ -97,7 +96,7 @@ def decode(fields: Any, size_bytes: int = 0) -> Message:
     zero quaternion) or not finite gives T_map_from_sensor None: whether that is tolerable is for admission.
     """
     if fields.schema_version != SCHEMA_VERSION:
-        raise WireError("schema_version", f"schema_version {fields.schema_version}, this receiver reads {SCHEMA_VERSION}")
+        raise WireError("schema_version", f"version {fields.schema_version}, this receiver reads {SCHEMA_VERSION}")
     if not fields.agent_id:
         raise WireError("malformed", "agent_id is empty")
     n = int(fields.instance_count)
@@ -184,9 +183,7 @@ def _column(fields: Any, name: str, n: int, width: int, dtype: Any) -> NDArray[A
     return values
 
 
-def _floats(
-    fields: Any, name: str, n: int, width: int, *, unknown_allowed: bool = False
-) -> NDArray[np.float64]:
+def _floats(fields: Any, name: str, n: int, width: int, *, unknown_allowed: bool = False) -> NDArray[np.float64]:
     values = _column(fields, name, n, width, np.float32).astype(np.float64)
     bad = np.isinf(values) if unknown_allowed else ~np.isfinite(values)
     if bad.any():
@@ -213,6 +210,3 @@ def _in_unit_range(values: NDArray[np.float64], name: str) -> NDArray[np.float64
     if ((values < 0) | (values > 1)).any():
         raise WireError("malformed", f"{name} is outside 0..1")
     return values
-
-
-assert sys.byteorder == "little", "the wire format is little-endian"

@@ -12,10 +12,14 @@ from cooptrack_core.types import Instances
 
 Float = NDArray[np.float64]
 
-# Bottom ring, then top ring; edge 0-1 is the width, 0-3 the length, heading = p0 - p3 (world_8_points, spec v2x-seq-spd 1.8).
-_UNIT_CORNERS = np.array(
-    [[1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]], np.float64
-) / 2
+# Bottom ring, then top ring; edge 0-1 is the width, 0-3 the length, heading = p0 - p3
+# (world_8_points of DAIR-V2X, spec v2x-seq-spd 1.8).
+_UNIT_CORNERS = (
+    np.array(
+        [[1, 1, -1], [1, -1, -1], [-1, -1, -1], [-1, 1, -1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]], np.float64
+    )
+    / 2
+)
 
 
 def wrap_angle(angle_rad: ArrayLike) -> Float:

@@ -29,7 +29,7 @@ def to_quaternion(T: Float) -> Float:
 
 def inverse(T: Float) -> Float:
     """General inverse: infrastructure extrinsics of real data are not orthonormal (spec v2x-seq-spd 2.2)."""
-    return np.linalg.inv(T)
+    return np.asarray(np.linalg.inv(T), np.float64)
 
 
 def apply(T: Float, points_m: ArrayLike) -> Float:
@@ -64,6 +64,13 @@ def is_rotation(R: ArrayLike, tolerance: float = 1e-6) -> bool:
 
 
 __all__ = [
-    "apply", "from_quaternion", "interpolate", "inverse", "is_rotation", "make_transform", "rotate_xy",
-    "to_quaternion", "yaw_of",
+    "apply",
+    "from_quaternion",
+    "interpolate",
+    "inverse",
+    "is_rotation",
+    "make_transform",
+    "rotate_xy",
+    "to_quaternion",
+    "yaw_of",
 ]

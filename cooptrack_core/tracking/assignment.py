@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 
-def assign(
-    cost: NDArray[np.float64], allowed: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def assign(cost: NDArray[np.float64], allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the assignment with the most allowed pairs and, among those, the least cost.
 
     cost: [R, C] finite and non-negative where allowed; allowed: [R, C]. Rows come back in rising order.

@@ -35,7 +35,7 @@ def start(boxes: Float, R: Float, velocity_mps: Float, config: TrackerConfig) ->
     boxes: [N, 7] measured x y z heading l w h; R: [N, 7, 7]; velocity_mps: [N, 2], NaN where unknown.
     """
     n = len(boxes)
-    known = np.isfinite(velocity_mps).all(axis=1)
+    known = np.asarray(np.isfinite(velocity_mps).all(axis=1))
     x = np.zeros((n, STATE))
     x[:, :MEASURED] = boxes
     x[:, 7:9] = np.where(known[:, None], velocity_mps, 0.0)

@@ -50,9 +50,17 @@ class _Tracks:
             return np.zeros(0, np.int64)
 
         return _Tracks(
-            np.zeros((0, kalman.STATE)), np.zeros((0, kalman.STATE, kalman.STATE)), zeros(), zeros(), np.zeros(0),
-            zeros(), zeros(), np.zeros(0), zeros(), zeros(),
-        )  # fmt: skip
+            np.zeros((0, kalman.STATE)),
+            np.zeros((0, kalman.STATE, kalman.STATE)),
+            zeros(),
+            zeros(),
+            np.zeros(0),
+            zeros(),
+            zeros(),
+            np.zeros(0),
+            zeros(),
+            zeros(),
+        )
 
     def keep(self, index: NDArray[np.bool_]) -> None:
         for item in fields(self):
@@ -113,9 +121,9 @@ class Tracker:
     def _assign(self, instances: Instances) -> tuple[Int, Int]:
         tracks = self._tracks
         distance = centre_distance(tracks.x, instances.center_m)
-        gate = np.where(
-            tracks.class_id == CLASS_ID["pedestrian"], self._config.gate_pedestrian_m, self._config.gate_m
-        )[:, None]
+        gate = np.where(tracks.class_id == CLASS_ID["pedestrian"], self._config.gate_pedestrian_m, self._config.gate_m)[
+            :, None
+        ]
         allowed = (distance <= gate) & (tracks.class_id[:, None] == instances.class_id[None])
         return assign(distance, allowed)
 
@@ -148,9 +156,17 @@ class Tracker:
         sources = measured.sources[free]
         self._tracks.append(
             _Tracks(
-                x, P, np.zeros(count, np.int64), new.class_id, new.score.copy(), measured.credit[free].copy(),
-                np.ones(count, np.int64), np.zeros(count), sources.copy(), sources.copy(),
-            )  # fmt: skip
+                x,
+                P,
+                np.zeros(count, np.int64),
+                new.class_id,
+                new.score.copy(),
+                measured.credit[free].copy(),
+                np.ones(count, np.int64),
+                np.zeros(count),
+                sources.copy(),
+                sources.copy(),
+            )
         )
         self._agents += [measured.agents[i] for i in free]
 
