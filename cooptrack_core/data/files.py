@@ -1,0 +1,99 @@
+"""Reading JSON and plain values from dataset files, with errors that name file, field, what and remedy."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.types import CooptrackError
+
+Float = NDArray[np.float64]
+
+
+def problem(source: Path | str, field: str, what: str, remedy: str) -> CooptrackError:
+    """The one-line error of the project: `<file>: <field>: <what>; <remedy>`."""
+    return CooptrackError(f"{source}: {field}: {what}; {remedy}")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file; CooptrackError when it is missing, unreadable or not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise problem(path, "file", "is missing", "restore it from the dataset archive") from None
+    except OSError as error:
+        raise problem(path, "file", f"cannot be read ({error.strerror})", "check path and permissions") from None
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise problem(path, "file", f"is not valid JSON ({reason})", "restore it from the dataset archive") from None
+
+
+def expect_object(value: Any, source: Path | str, field: str = "top level") -> dict[str, Any]:
+    """The value as a JSON object."""
+    if not isinstance(value, dict):
+        raise problem(source, field, f"is {type(value).__name__}, not an object", "compare with docs/data.md")
+    return value
+
+
+def expect_list(value: Any, source: Path | str, field: str = "top level") -> list[Any]:
+    """The value as a JSON list."""
+    if not isinstance(value, list):
+        raise problem(source, field, f"is {type(value).__name__}, not a list", "compare with docs/data.md")
+    return value
+
+
+def number(value: Any, source: Path | str, field: str) -> float:
+    """A finite float from a number or a numeric string (older releases store numbers as strings)."""
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except ValueError:
+            result = math.nan
+        if math.isfinite(result):
+            return result
+    raise problem(source, field, f"is {value!r}, not a finite number", "correct the value or drop the frame")
+
+
+def offset(value: Any, source: Path | str, field: str) -> float:
+    """A system_error_offset component in m; the empty string and None mean never measured: 0."""
+    return 0.0 if value is None or value == "" else number(value, source, field)
+
+
+def array(value: Any, shape: tuple[int, ...], source: Path | str, field: str) -> Float:
+    """A finite float array of this shape from nested lists of numbers or numeric strings."""
+    try:
+        result = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise problem(source, field, "is not an array of numbers", f"give {shape} numbers") from None
+    if result.size != math.prod(shape):
+        raise problem(source, field, f"has {result.size} numbers, not {math.prod(shape)}", "restore the file")
+    if not np.isfinite(result).all():
+        raise problem(source, field, "has NaN or infinite values", "correct the value or drop the frame")
+    return result.reshape(shape)
+
+
+def text(row: dict[str, Any], key: str, source: Path | str) -> str:
+    """A string entry of a row; integers are taken as their digits."""
+    if key not in row:
+        raise problem(source, key, "is missing", "compare with docs/data.md")
+    value = row[key]
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise problem(source, key, f"is {value!r}, not a string", "compare with docs/data.md")
+    return str(value)
+
+
+def stamp_ns(row: dict[str, Any], key: str, source: Path | str) -> int:
+    """A timestamp entry, microseconds since the epoch as a string or an integer, in ns."""
+    value = text(row, key, source)
+    try:
+        return int(value) * 1000
+    except ValueError:
+        raise problem(source, key, f"is {value!r}, not integer microseconds", "correct the timestamp") from None
+
+
+__all__ = ["array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns", "text"]
