@@ -1,0 +1,242 @@
+"""A recording made ready for drawing: everything in one ground-level world frame.
+
+`world` has the axes of the map, its origin at the roadside unit (or where the vehicle starts), z = 0 on the
+ground. Map coordinates are large (UTM) and would lose precision in single-precision graphics.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.geometry.transforms import apply, interpolate, inverse, rotate_xy, yaw_of
+from cooptrack_core.types import SOURCE_EGO, SOURCE_REMOTE, CooptrackError
+
+Float = NDArray[np.float64]
+Images = Callable[[str, int], "bytes | None"]
+
+SCHEMA = "cooptrack/recording/1"
+SEEN_BY = {0: "predicted", SOURCE_EGO: "ego", SOURCE_REMOTE: "remote", SOURCE_EGO | SOURCE_REMOTE: "both"}
+ASSUMED_LIDAR_HEIGHT_M = 1.9
+
+
+@dataclass(frozen=True)
+class Box:
+    """One drawn box in the world frame. seen: "ego", "remote", "both", "predicted"; "" for ground truth."""
+
+    id: int
+    class_name: str
+    center_m: Float  # [3]
+    size_m: Float  # [3]
+    heading_rad: float
+    velocity_mps: Float  # [2], zeros where unknown
+    seen: str
+    only_remote: bool  # no measurement of the vehicle's own so far
+    source: Mapping[str, Any]  # the row of the recording
+
+    def moved(self, seconds: float) -> Float:
+        """[3] centre after moving on for a while."""
+        return self.center_m + np.array([*(self.velocity_mps * seconds), 0.0])
+
+
+@dataclass(frozen=True)
+class FrameView:
+    """One frame of the recording in the world frame."""
+
+    stamp_ns: int
+    T_world_from_lidar: Float
+    pose_known: bool
+    predicted_only: bool
+    tracks: tuple[Box, ...]
+    truth: tuple[Box, ...]
+    pairs: tuple[tuple[Float, Float, int, float], ...]  # ego [3], remote [3], track id, affinity
+    unmatched_ego: tuple[tuple[Float, int], ...]  # [3], track id
+    unmatched_remote: tuple[tuple[Float, int], ...]
+    messages: tuple[Mapping[str, Any], ...]
+    refused: tuple[Mapping[str, Any], ...]
+    image_stamps_ns: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera of one agent; T_world_from_lidar is None where the agent moves."""
+
+    K: Float  # [3, 3]
+    width: int
+    height: int
+    T_camera_from_lidar: Float
+    T_world_from_lidar: Float | None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The whole recording. origin_map_m: [3] position of the world origin in the map."""
+
+    mode: str
+    detector: str
+    vehicle: str
+    roadside: tuple[str, ...]
+    origin_map_m: Float
+    cameras: Mapping[str, Camera]
+    frames: tuple[FrameView, ...]
+
+    def time_s(self, index: int) -> float:
+        """Seconds since the first frame."""
+        return (self.frames[index].stamp_ns - self.frames[0].stamp_ns) * 1e-9
+
+    def T_world_from_vehicle_lidar(self, stamp_ns: int) -> Float:
+        """[4, 4] vehicle pose at any time, between (or a little beyond) the frames."""
+        stamps = [frame.stamp_ns for frame in self.frames]
+        after = min(max(bisect_right(stamps, stamp_ns), 1), len(stamps) - 1)
+        a, b = self.frames[max(after - 1, 0)], self.frames[after]
+        if b.stamp_ns <= a.stamp_ns:
+            return a.T_world_from_lidar
+        fraction = (stamp_ns - a.stamp_ns) / (b.stamp_ns - a.stamp_ns)
+        return interpolate(a.T_world_from_lidar, b.T_world_from_lidar, min(max(fraction, -1.0), 2.0))
+
+    def T_camera_from_world(self, agent: str, stamp_ns: int) -> Float:
+        """[4, 4] of an agent's camera at the time of its image."""
+        camera = self.cameras[agent]
+        T = camera.T_world_from_lidar
+        if T is None:
+            T = self.T_world_from_vehicle_lidar(stamp_ns)
+        return camera.T_camera_from_lidar @ inverse(T)
+
+    def roadside_position(self, agent: str) -> Float | None:
+        """[3] position of a roadside unit's camera in the world, None if its calibration is unknown."""
+        camera = self.cameras.get(agent)
+        if camera is None or camera.T_world_from_lidar is None:
+            return None
+        position: Float = inverse(self.T_camera_from_world(agent, 0))[:3, 3]
+        return position
+
+
+def build_scene(recording: Mapping[str, Any]) -> Scene:
+    """The recording in the world frame. Raises CooptrackError for another schema or a missing field."""
+    schema = recording.get("schema")
+    if schema != SCHEMA:
+        raise CooptrackError(f"recording: schema: {schema!r} is not {SCHEMA!r}; write it again with cooptrack from-bag")
+    try:
+        return _build(recording)
+    except KeyError as error:
+        raise CooptrackError(
+            f"recording: {error.args[0]}: field missing; write the recording again with cooptrack from-bag"
+        ) from error
+
+
+def _build(recording: Mapping[str, Any]) -> Scene:
+    rows = list(recording["frames"])
+    poses = _poses(rows)
+    origin = _origin(recording, rows, poses)
+    cameras = {
+        agent: _camera(row, origin, moves=agent == recording["vehicle"])
+        for agent, row in recording.get("cameras", {}).items()
+    }
+    return Scene(
+        mode=str(recording["mode"]),
+        detector=str(recording["detector"]),
+        vehicle=str(recording["vehicle"]),
+        roadside=tuple(str(agent) for agent in recording.get("roadside", ())),
+        origin_map_m=origin,
+        cameras=cameras,
+        frames=tuple(_frame(row, _shifted(T, origin)) for row, T in zip(rows, poses, strict=True)),
+    )
+
+
+def _poses(rows: list[Mapping[str, Any]]) -> list[Float]:
+    """Pose of every frame; a frame without one is drawn where the vehicle was last (or first) known to be."""
+    known = [None if row.get("T_map_from_lidar") is None else np.asarray(row["T_map_from_lidar"], float) for row in rows]
+    last = next((T for T in known if T is not None), np.eye(4))
+    poses = []
+    for T in known:
+        last = last if T is None else T
+        poses.append(last)
+    return poses
+
+
+def _origin(recording: Mapping[str, Any], rows: list[Mapping[str, Any]], poses: list[Float]) -> Float:
+    """[3] in the map: xy of the first roadside camera, else of the first pose; z of the ground under the objects."""
+    origin = poses[0][:3, 3].copy() if poses else np.zeros(3)
+    bottoms = [
+        (apply(T, np.asarray(o["center_m"], float))[2] - o["size_m"][2] / 2)
+        for row, T in zip(rows, poses, strict=True)
+        for o in (row.get("ground_truth") or row["tracks"])
+    ]
+    ground = float(np.median(bottoms)) if bottoms else origin[2] - ASSUMED_LIDAR_HEIGHT_M
+    for agent in recording.get("roadside", ()):
+        camera = recording.get("cameras", {}).get(agent)
+        if camera and camera.get("T_map_from_lidar") is not None:
+            T = np.asarray(camera["T_map_from_lidar"], float) @ inverse(np.asarray(camera["T_camera_from_lidar"], float))
+            origin = T[:3, 3].copy()
+            break
+    return np.array([origin[0], origin[1], ground])
+
+
+def _shifted(T_map: Float, origin: Float) -> Float:
+    T = T_map.copy()
+    T[:3, 3] -= origin
+    return T
+
+
+def _camera(row: Mapping[str, Any], origin: Float, *, moves: bool) -> Camera:
+    T_map = None if moves else row.get("T_map_from_lidar")
+    return Camera(
+        K=np.asarray(row["K"], float).reshape(3, 3),
+        width=int(row["width"]),
+        height=int(row["height"]),
+        T_camera_from_lidar=np.asarray(row["T_camera_from_lidar"], float),
+        T_world_from_lidar=None if T_map is None else _shifted(np.asarray(T_map, float), origin),
+    )
+
+
+def _frame(row: Mapping[str, Any], T: Float) -> FrameView:
+    links = row.get("associations") or {}
+
+    def points(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Float, int], ...]:
+        return tuple((apply(T, item["center_m"]), int(item.get("track_id") or 0)) for item in items)
+
+    return FrameView(
+        stamp_ns=int(row["stamp_ns"]),
+        T_world_from_lidar=T,
+        pose_known=bool(row.get("pose_known", True)),
+        predicted_only=bool(row.get("predicted_only", False)),
+        tracks=tuple(_box(track, T, is_track=True) for track in row["tracks"]),
+        truth=tuple(_box(item, T, is_track=False) for item in row.get("ground_truth") or ()),
+        pairs=tuple(
+            (apply(T, p["ego_center_m"]), apply(T, p["remote_center_m"]), int(p.get("track_id") or 0), p["affinity"])
+            for p in links.get("pairs", ())
+        ),
+        unmatched_ego=points(links.get("unmatched_ego", ())),
+        unmatched_remote=points(links.get("unmatched_remote", ())),
+        messages=tuple(row.get("messages") or ()),
+        refused=tuple(row.get("refused") or ()),
+        image_stamps_ns={
+            agent: int(image["stamp_ns"]) for agent, image in (row.get("images") or {}).items() if image is not None
+        },
+    )
+
+
+def _box(row: Mapping[str, Any], T: Float, *, is_track: bool) -> Box:
+    velocity = np.array([finite(v) for v in row.get("velocity_mps") or (0.0, 0.0)])
+    return Box(
+        id=int(row["id"]),
+        class_name=str(row["class"]),
+        center_m=apply(T, row["center_m"]),
+        size_m=np.asarray(row["size_m"], float),
+        heading_rad=float(row["heading_rad"]) + yaw_of(T),
+        velocity_mps=rotate_xy(T, velocity),
+        seen=SEEN_BY.get(int(row["sources"]) & 3, "predicted") if is_track else "",
+        only_remote=is_track and int(row.get("sources_ever", row["sources"])) & 3 == SOURCE_REMOTE,
+        source=row,
+    )
+
+
+def finite(value: Any, default: float = 0.0) -> float:
+    """The number, or the default where the recording holds null or NaN."""
+    return float(value) if value is not None and math.isfinite(value) else default
