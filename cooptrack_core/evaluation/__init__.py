@@ -1,1 +1,1 @@
-"""Package."""
+"""Figures by which a run is judged."""

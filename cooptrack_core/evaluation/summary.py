@@ -1,0 +1,117 @@
+"""The figures of one run that a user looks at first, from a recording (docs/data.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.evaluation.matching import ClearMatcher
+from cooptrack_core.geometry.ranges import inside_class_range
+from cooptrack_core.geometry.transforms import apply
+from cooptrack_core.types import CLASS_ID, CLASS_UNKNOWN, SOURCE_REMOTE
+
+HIDDEN_VIEWS = {"outside": "outside_view", "occluded": "occluded"}
+Record = Mapping[str, Any]
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """p50 and p99 of some measurements, None where there are none."""
+    if not len(values):
+        return {"p50": None, "p99": None}
+    p50, p99 = np.percentile(np.asarray(values, np.float64), [50, 99])
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
+
+
+def tracking_quality(recording: Record) -> dict[str, Any]:
+    """Recall by how the vehicle's camera sees the objects, false tracks and identity switches.
+
+    Objects count inside the evaluation radius of their class around the novatel origin; a match is within 2 m.
+    """
+    matcher = ClearMatcher()
+    seen = dict.fromkeys(("visible", "outside", "occluded", "unknown"), 0)
+    found = dict.fromkeys(seen, 0)
+    false_boxes = 0
+    T_novatel_from_lidar = np.asarray(recording.get("T_novatel_from_lidar") or np.eye(4))
+    for frame in recording["frames"]:
+        objects, tracks = frame["ground_truth"], frame["tracks"]
+        object_class, object_center = _classes(objects), _centers(objects)
+        in_range = inside_class_range(apply(T_novatel_from_lidar, object_center), object_class)
+        track_class, track_center = _classes(tracks), _centers(tracks)
+        matches = matcher.step(
+            [str(o["id"]) for o in objects], object_class, object_center,
+            [int(t["id"]) for t in tracks], track_class, track_center,
+        )  # fmt: skip
+        for item, counts in zip(objects, in_range, strict=True):
+            if counts:
+                seen[item["view"]] += 1
+                found[item["view"]] += str(item["id"]) in matches
+        near = inside_class_range(apply(T_novatel_from_lidar, track_center), track_class)
+        matched = set(matches.values())
+        false_boxes += sum(1 for t, ok in zip(tracks, near, strict=True) if ok and int(t["id"]) not in matched)
+    total = sum(seen.values())
+    return {
+        "id_switches": matcher.switches,
+        "recall": _ratio(sum(found.values()), total),
+        "false_tracks_per_frame": round(false_boxes / max(len(recording["frames"]), 1), 3),
+        "hidden_recall": {name: _ratio(found[view], seen[view]) for view, name in HIDDEN_VIEWS.items()},
+        "hidden_objects": {name: seen[view] for view, name in HIDDEN_VIEWS.items()},
+        "visible_recall": _ratio(found["visible"], seen["visible"]),
+        "objects": total,
+    }
+
+
+def summarize(recording: Record, ego: Record | None = None) -> dict[str, Any]:
+    """Everything the demo prints about a recording; `ego`: the same scene without cooperation, for comparison."""
+    frames = recording["frames"]
+    quality = tracking_quality(recording)
+    sources: dict[int, int] = {}
+    for frame in frames:
+        for track in frame["tracks"]:
+            sources[track["id"]] = sources.get(track["id"], 0) | track["sources_ever"]
+    sent = recording.get("sent", [])
+    duration_s = (frames[-1]["stamp_ns"] - frames[0]["stamp_ns"]) / 1e9 if len(frames) > 1 else 0.0
+    period_s = duration_s / (len(frames) - 1) if len(frames) > 1 else 0.1
+    sent_bytes = [message["bytes"] for message in sent]
+    hidden = {recording["mode"]: quality["hidden_recall"]}
+    if ego is not None:
+        hidden["ego"] = tracking_quality(ego)["hidden_recall"]
+    return {
+        "mode": recording["mode"],
+        "detector": recording["detector"],
+        "frames_in": recording.get("frames_in", len(frames)),
+        "frames_out": len(frames),
+        "frames_predicted_only": sum(frame["predicted_only"] for frame in frames),
+        "tracks": len(sources),
+        "tracks_only_via_roadside": sum(bits == SOURCE_REMOTE for bits in sources.values()),
+        "messages": len(sent),
+        "messages_refused": _counted(refusal["reason"] for frame in frames for refusal in frame["refused"]),
+        "message_bytes_mean": round(float(np.mean(sent_bytes)), 1) if sent_bytes else 0.0,
+        "bytes_per_second": round(sum(sent_bytes) / (duration_s + period_s), 1) if frames else 0.0,
+        "roadside_age_ms": percentiles([m["age_ms"] for frame in frames for m in frame["messages"]]),
+        "processing_ms": percentiles([f["timings_ms"]["total"] for f in frames if "total" in f["timings_ms"]]),
+        **{key: quality[key] for key in ("id_switches", "recall", "visible_recall", "false_tracks_per_frame")},
+        "hidden_objects": quality["hidden_objects"],
+        "hidden_recall": hidden,
+    }
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _counted(names: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _classes(items: Sequence[Record]) -> NDArray[np.int64]:
+    return np.array([CLASS_ID.get(item["class"], CLASS_UNKNOWN) for item in items], np.int64)
+
+
+def _centers(items: Sequence[Record]) -> NDArray[np.float64]:
+    return np.array([item["center_m"] for item in items], np.float64).reshape(-1, 3)
