@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
-from cooptrack_core.cooperation import wire
-from cooptrack_core.geometry.transforms import make_transform, to_quaternion
+from cooptrack_core.geometry.transforms import make_transform
 from cooptrack_core.types import CLASS_ID, Frame, Instances, Message
 
 CAR_SIZE = (4.4, 1.8, 1.5)
@@ -44,13 +41,3 @@ def message(index: int, instances: Instances, *, sequence=None, T=None, agent="r
         "T_map_from_sensor": np.eye(4) if T is None else T, "instances": instances,
     }  # fmt: skip
     return Message(**(values | changes))
-
-
-def on_the_air(sent: Message, precision: str = "fp32") -> SimpleNamespace:
-    """The fields of cooptrack_msgs/InstanceFeatures as a receiver sees them."""
-    x, y, z, w = to_quaternion(sent.T_map_from_sensor)
-    px, py, pz = sent.T_map_from_sensor[:3, 3]
-    pose = SimpleNamespace(position=SimpleNamespace(x=px, y=py, z=pz), orientation=SimpleNamespace(x=x, y=y, z=z, w=w))
-    stamp = SimpleNamespace(sec=sent.stamp_ns // 10**9, nanosec=sent.stamp_ns % 10**9)
-    header = SimpleNamespace(stamp=stamp, frame_id=sent.sensor_frame)
-    return SimpleNamespace(**wire.encode(sent, precision), header=header, pose=SimpleNamespace(pose=pose))

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenarios import cars, frame, message, on_the_air, yawed
+from scenarios import cars, frame, message, yawed
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
-from cooptrack_core.cooperation import wire
+from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.types import SOURCE_EGO, SOURCE_REMOTE, Features, Instances
 
@@ -191,7 +191,7 @@ def test_both_agents_together_over_the_wire():
     in_vehicle = (np.linalg.inv(T_map_from_vehicle) @ at_map)[:2]
     for i in range(8):
         sent = rsu.step(replace(frame(i, cars(tuple(in_rsu))), T_map_from_sensor=T_map_from_rsu)).message
-        car.receive(wire.decode(on_the_air(sent)), sent.stamp_ns)
+        car.receive(over_the_air(sent), sent.stamp_ns)
         output = car.step(frame(i, Instances.empty(), T_map_from_vehicle))
     np.testing.assert_allclose(output.tracks.center_m[0, :2], in_vehicle, atol=1e-3)
     assert output.tracks.sources_ever.tolist() == [SOURCE_REMOTE]

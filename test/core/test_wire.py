@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenarios import cars, message, on_the_air, yawed
+from scenarios import cars, message, yawed
 
 from cooptrack_core.cooperation import wire
+from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.types import Features
 
 
@@ -25,7 +26,7 @@ def with_features(n=5, channels=8, embedding=True, seed=0):
 @pytest.mark.parametrize("embedding", [True, False])
 def test_fp32_features_arrive_bit_equal(embedding):
     sent = with_features(embedding=embedding)
-    got = wire.decode(on_the_air(sent, "fp32"), size_bytes=1234)
+    got = wire.decode(as_fields(sent, "fp32"), size_bytes=1234)
     for name in ("query", "embedding", "motion"):
         np.testing.assert_array_equal(getattr(got.instances.features, name), getattr(sent.instances.features, name))
     assert got.instances.features.fingerprint == bytes(range(32)) and got.instances.features.preset == "tiny"
@@ -35,7 +36,7 @@ def test_fp32_features_arrive_bit_equal(embedding):
 
 def test_kinematics_arrive_in_single_precision():
     sent = with_features()
-    got = wire.decode(on_the_air(sent, "none"))
+    got = wire.decode(as_fields(sent, "none"))
     assert got.instances.features is None
     for name in ("center_m", "size_m", "heading_rad", "velocity_mps", "score", "position_variance_m2"):
         np.testing.assert_allclose(getattr(got.instances, name), getattr(sent.instances, name), rtol=1e-6)
@@ -47,7 +48,7 @@ def test_kinematics_arrive_in_single_precision():
 @pytest.mark.parametrize(("precision", "relative", "bytes_per_value"), [("fp16", 1e-3, 2), ("int8", 2e-2, 1)])
 def test_short_precisions_lose_only_what_they_state(precision, relative, bytes_per_value):
     sent = with_features()
-    fields = on_the_air(sent, precision)
+    fields = as_fields(sent, precision)
     assert len(fields.features) == 3 * 5 * 8 * bytes_per_value
     got = wire.decode(fields).instances.features.query
     reference = sent.instances.features.query
@@ -56,17 +57,17 @@ def test_short_precisions_lose_only_what_they_state(precision, relative, bytes_p
 
 def test_fp16_clips_instead_of_becoming_infinite():
     features = Features(np.full((1, 2), 1e6, np.float32), None, np.zeros((1, 2), np.float32))
-    got = wire.decode(on_the_air(message(0, cars((0, 0), features=features)), "fp16"))
+    got = wire.decode(as_fields(message(0, cars((0, 0), features=features)), "fp16"))
     assert np.isfinite(got.instances.features.query).all()
 
 
 def test_no_instances_is_a_valid_message():
-    got = wire.decode(on_the_air(message(0, cars())))
+    got = wire.decode(as_fields(message(0, cars())))
     assert len(got.instances) == 0
 
 
 def test_unknown_velocity_and_variance_stay_unknown():
-    got = wire.decode(on_the_air(message(0, cars((1, 2)))))
+    got = wire.decode(as_fields(message(0, cars((1, 2)))))
     assert np.isnan(got.instances.velocity_mps).all() and np.isnan(got.instances.position_variance_m2).all()
 
 
@@ -91,7 +92,7 @@ def test_unknown_velocity_and_variance_stay_unknown():
     ],
 )
 def test_a_broken_field_is_refused_by_name(field, value, reason):
-    fields = on_the_air(with_features())
+    fields = as_fields(with_features())
     setattr(fields, field, value)
     with pytest.raises(wire.WireError) as refused:
         wire.decode(fields)
@@ -101,12 +102,12 @@ def test_a_broken_field_is_refused_by_name(field, value, reason):
 def test_features_that_are_not_finite_are_refused():
     features = Features(np.full((1, 2), np.nan, np.float32), None, np.zeros((1, 2), np.float32))
     with pytest.raises(wire.WireError) as refused:
-        wire.decode(on_the_air(message(0, cars((0, 0), features=features)), "fp32"))
+        wire.decode(as_fields(message(0, cars((0, 0), features=features)), "fp32"))
     assert refused.value.reason == "not_finite"
 
 
 def test_an_absent_pose_is_no_pose():
-    fields = on_the_air(with_features())
+    fields = as_fields(with_features())
     fields.pose.pose.orientation.w = fields.pose.pose.orientation.z = 0.0
     assert wire.decode(fields).T_map_from_sensor is None
     fields.pose.pose.position.x = float("nan")
@@ -119,7 +120,7 @@ NUMERIC = ["score", "center_m", "size_m", "heading_rad", "velocity_mps", "class_
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([*NUMERIC, "features", "feature_scales"]), st.integers(0, 60), st.randoms())
 def test_any_wrong_length_is_a_wire_error_never_a_crash(field, length, random):
-    fields = on_the_air(with_features(), "int8")
+    fields = as_fields(with_features(), "int8")
     if field == "features":
         setattr(fields, field, bytes(random.randrange(256) for _ in range(length)))
     else:

@@ -1,0 +1,142 @@
+"""The offline twin of the nodes: the same agents stepped over recorded frames, with the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.loopback import over_the_air
+from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent, VehicleOutput
+from cooptrack_core.types import CLASS_NAMES, Frame, Message, TrackedObjects
+
+# (agent id, sequence) of the messages that each frame used, by frame stamp.
+Schedule = Mapping[int, list[Message]]
+
+
+class FrameEvent(Protocol):
+    """A frame that an agent got at a certain time of the recording."""
+
+    agent_id: str
+    log_time_ns: int
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class OfflineFrame:
+    """One vehicle frame of an offline run."""
+
+    frame: Frame
+    output: VehicleOutput
+
+
+def run(
+    events: Iterable[FrameEvent],
+    vehicle: VehicleAgent,
+    roadside: Mapping[str, RoadsideAgent],
+    *,
+    schedule: Schedule | None = None,
+    on_message: Callable[[Message], None] | None = None,
+) -> Iterator[OfflineFrame]:
+    """Steps the agents through the events in the order of the recording.
+
+    Messages arrive at once, at the log time of the frame they come from. With a schedule (from the
+    associations and messages of a recorded run) each frame uses exactly the messages it used then,
+    and the roadside agents are not stepped. Events of other agents are skipped.
+    """
+    for event in events:
+        if event.agent_id == vehicle.agent_id:
+            used = None if schedule is None else schedule.get(event.frame.stamp_ns, [])
+            yield OfflineFrame(event.frame, vehicle.step(event.frame, used))
+        elif event.agent_id in roadside and schedule is None:
+            agent = roadside[event.agent_id]
+            sent = agent.step(event.frame).message
+            if sent is not None:
+                received = over_the_air(sent, agent.config.feature_precision)
+                vehicle.receive(received, event.log_time_ns)
+                if on_message is not None:
+                    on_message(received)
+
+
+def make_agents(
+    vehicle_id: str, roadside_ids: Iterable[str], vehicle: VehicleConfig, roadside: RoadsideConfig
+) -> tuple[VehicleAgent, dict[str, RoadsideAgent]]:
+    """A vehicle and its roadside units, ready to run."""
+    units = {
+        name: RoadsideAgent(name, roadside, session_id=index, sensor_frame=f"{name}/lidar")
+        for index, name in enumerate(roadside_ids, start=1)
+    }
+    return VehicleAgent(vehicle_id, vehicle), units
+
+
+def track_records(tracks: TrackedObjects) -> list[dict[str, Any]]:
+    """The tracks of a frame as in the recording JSON (docs/data.md)."""
+    names = {index: name for index, name in enumerate(CLASS_NAMES)}
+    return [
+        {
+            "id": int(tracks.track_id[i]),
+            "class": names.get(int(tracks.class_id[i]), "unknown"),
+            "score": float(tracks.score[i]),
+            "center_m": tracks.center_m[i].tolist(),
+            "size_m": tracks.size_m[i].tolist(),
+            "heading_rad": float(tracks.heading_rad[i]),
+            "velocity_mps": tracks.velocity_mps[i].tolist(),
+            "sources": int(tracks.sources[i]),
+            "sources_ever": int(tracks.sources_ever[i]),
+            "agents": list(tracks.agents[i]),
+            "age_frames": int(tracks.age_frames[i]),
+            "hits": int(tracks.hits[i]),
+            "time_since_update_s": float(tracks.time_since_update_s[i]),
+            "position_std_m": [float(tracks.position_covariance_m2[i, k, k]) ** 0.5 for k in range(2)],
+        }
+        for i in range(len(tracks))
+    ]
+
+
+def association_records(output: VehicleOutput) -> dict[str, Any]:
+    """The associations, messages and refusals of a frame as in the recording JSON."""
+    a = output.associations
+    agents = [use.agent_id for use in a.messages]
+    return {
+        "associations": {
+            "pairs": [
+                {
+                    "agent": agents[a.pair_message_index[i]],
+                    "ego_index": int(a.pair_ego_index[i]),
+                    "instance_index": int(a.pair_instance_index[i]),
+                    "affinity": float(a.pair_affinity[i]),
+                    "track_id": int(a.pair_track_id[i]),
+                    "ego_center_m": a.pair_ego_center_m[i].tolist(),
+                    "remote_center_m": a.pair_remote_center_m[i].tolist(),
+                }
+                for i in range(len(a.pair_affinity))
+            ],
+            "unmatched_ego": [
+                {"index": int(index), "track_id": int(track), "center_m": center.tolist()}
+                for index, track, center in zip(
+                    a.unmatched_ego_index, a.unmatched_ego_track_id, a.unmatched_ego_center_m, strict=True
+                )
+            ],
+            "unmatched_remote": [
+                {
+                    "agent": agents[a.unmatched_remote_message_index[i]],
+                    "instance_index": int(a.unmatched_remote_instance_index[i]),
+                    "track_id": int(a.unmatched_remote_track_id[i]),
+                    "center_m": a.unmatched_remote_center_m[i].tolist(),
+                }
+                for i in range(len(a.unmatched_remote_instance_index))
+            ],
+        },
+        "messages": [
+            {
+                "agent": use.agent_id,
+                "session": use.session_id,
+                "sequence": use.sequence,
+                "age_ms": use.age_ms,
+                "bytes": use.size_bytes,
+            }
+            for use in a.messages
+        ],
+        "refused": [{"agent": r.agent_id, "sequence": r.sequence, "reason": r.reason} for r in output.refusals],
+    }
