@@ -1,0 +1,333 @@
+"""What roadside_node and vehicle_node share: frames in, one worker, poses, drops, time jumps, diagnostics.
+
+The executor thread takes messages and converts them; the worker waits for poses, runs the agent and
+publishes. A frame is triggered by its detections (`detector: simulated`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from vision_msgs.msg import Detection3DArray
+
+from cooptrack_core.types import CooptrackError, Frame, Instances, TrackedObjects
+from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
+from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, instances_from_detections, stamp_ns, timings_message
+from cooptrack_ros.diagnostics import ERROR, OK, WARN
+from cooptrack_ros.images import ImageWatch
+from cooptrack_ros.lifecycle import ManagedNode
+from cooptrack_ros.poses import PoseResult, PoseSource
+from cooptrack_ros.topic_guard import describe, other_publishers, wait_for_other_publishers
+from cooptrack_ros.worker import Worker
+
+# A thread that has news must not wait 5 ms for the other one to hand over the interpreter.
+_SWITCH_INTERVAL_S = 0.0005
+_STALE_AFTER_S = 2.0
+
+
+def reliable(depth: int = 10) -> QoSProfile:
+    """Results, and inputs that must not be lost."""
+    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.RELIABLE)
+
+
+def best_effort(depth: int = 5) -> QoSProfile:
+    """Sensor data and radio."""
+    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame as it came in. detections None: unusable."""
+
+    stamp_ns: int
+    detections: Instances | None
+    received_ns: int  # monotonic clock, entry of the callback
+    convert_ms: float
+
+
+class AgentNode(ManagedNode):
+    """Base of both agent nodes."""
+
+    def __init__(self, name: str, node_parameters: type[Any], agent_config: type[Any], **arguments: Any) -> None:
+        super().__init__(name, node_parameters, agent_config, **arguments)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._parameter_class, self._config_class = node_parameters, agent_config
+        self._publishers_made: list[Any] = []
+        self._subscriptions_made: list[Any] = []
+        self._worker: Worker | None = None
+        self._poses: PoseSource | None = None
+        self._images: ImageWatch | None = None
+        self._last_stamp_ns: int | None = None
+        self._last_frame_at = 0.0
+        self._intruders = ""
+        threshold = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+        )
+        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
+
+    # What the two agents fill in.
+
+    def make_agent(self) -> Any:
+        """The core agent, from self.settings and self.config."""
+        raise NotImplementedError
+
+    def make_publishers(self) -> None:
+        """Publishers beside tracks and timings."""
+
+    def subscribe(self) -> None:
+        """Subscriptions beside the frame's own."""
+
+    def receive(self, item: Any) -> None:
+        """A message of another agent, in the worker thread."""
+
+    def step(self, frame: Frame, pose: PoseResult) -> dict[str, float]:
+        """One frame, in the worker thread: steps the agent, publishes, returns the core's timings in ms."""
+        raise NotImplementedError
+
+    def pose_frames(self) -> list[str]:
+        """Names under which /tf may know the perception frame, the most exact first."""
+        return [self.sensor_frame]
+
+    # Lifecycle.
+
+    def configure(self) -> None:
+        self.settings = self.parameters.read(self._parameter_class)
+        self.config = self.parameters.read(self._config_class)
+        namespace = self.get_namespace().strip("/")
+        self.agent_id = self.settings.agent_id or namespace or self.get_name()
+        self.sensor_frame = self.settings.sensor_frame or f"{namespace}/lidar".lstrip("/")
+        self.agent = self.make_agent()
+        self.tracks_writer = TracksWriter(
+            self.sensor_frame, self.agent_id, getattr(self.config, "mode", "ego"), self.config.detector
+        )
+        self.tracks_publisher = self.publisher(TrackedObjectArray, "tracks", reliable())
+        self._timings_publisher = self.publisher(StageTimings, "debug/timings", reliable())
+        self.make_publishers()
+        self._poses = PoseSource(self, self.settings.map_frame, self.pose_frames(), self.settings.tf_timeout_ms)
+
+    def activate(self) -> None:
+        if not self.settings.allow_shared_topics:
+            others = wait_for_other_publishers(self, self._own_topics(), self.settings.discovery_wait_ms)
+            if others:
+                self._intruders = describe(others)
+                raise CooptrackError(self._intruders)
+        self._intruders = ""
+        self._last_stamp_ns, self._last_frame_at = None, time.monotonic()
+        self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")
+        if self.settings.image_transport != "none":
+            self._images = ImageWatch(self, self.settings.image_transport, best_effort(), self._on_truncated_image)
+        self.subscription(Detection3DArray, "detections_in", self._on_detections, reliable())
+        self.subscribe()
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        for subscription in self._subscriptions_made:
+            self.destroy_subscription(subscription)
+        self._subscriptions_made.clear()
+        if self._images is not None:
+            self._images.close()
+            self._images = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def cleanup(self) -> None:
+        for publisher in self._publishers_made:
+            self.destroy_lifecycle_publisher(publisher)
+        self._publishers_made.clear()
+        if self._poses is not None:
+            self._poses.close()
+            self._poses = None
+
+    def publisher(self, message_type: type[Any], topic: str, qos: QoSProfile) -> Any:
+        """A publisher of this node, active only while the node is; its QoS can be overridden by parameters."""
+        made = self.create_lifecycle_publisher(
+            message_type, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+        self._publishers_made.append(made)
+        return made
+
+    def subscription(self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile, raw: bool = False) -> None:
+        """A subscription that lasts while the node is active; its QoS can be overridden by parameters."""
+        options = QoSOverridingOptions.with_default_policies()
+        self._subscriptions_made.append(
+            self.create_subscription(message_type, topic, callback, qos, raw=raw, qos_overriding_options=options)
+        )
+
+    # Executor thread.
+
+    def _on_detections(self, message: Detection3DArray) -> None:
+        received_ns = time.monotonic_ns()
+        at_ns = stamp_ns(message.header.stamp)
+        if not self._in_order(at_ns):
+            return
+        detections: Instances | None = None
+        if message.header.frame_id != self.sensor_frame:
+            self.health.drop("wrong_frame")
+            self.log.warning(
+                "wrong_frame",
+                f"{self.resolve_topic_name('detections_in')}: header.frame_id is {message.header.frame_id!r}, expected "
+                f"{self.sensor_frame!r}; tracks are only predicted; set the parameter sensor_frame or mend the sender",
+            )
+        else:
+            detections, dropped = instances_from_detections(message)
+            for reason, count in dropped.items():
+                self.health.drop(reason, count)
+                self.log.warning(reason, f"{self.resolve_topic_name('detections_in')}: left out {count}: {reason}")
+        convert_ms = (time.monotonic_ns() - received_ns) / 1e6
+        if self._worker is not None:
+            self._worker.submit_frame(Arrival(at_ns, detections, received_ns, convert_ms))
+
+    def _in_order(self, at_ns: int) -> bool:
+        """Whether a frame may be processed; one far in the past starts everything anew first."""
+        self._last_frame_at = time.monotonic()
+        if self._last_stamp_ns is not None and at_ns <= self._last_stamp_ns:
+            behind_ms = (self._last_stamp_ns - at_ns) / 1e6
+            if behind_ms <= self.settings.time_jump_ms:
+                self.health.drop("out_of_order")
+                self.log.warning("out_of_order", f"a frame came {behind_ms:.1f} ms behind its predecessor and is dropped")
+                return False
+            self._start_anew(behind_ms)
+        self._last_stamp_ns = at_ns
+        return True
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        behind_ms = -jump.delta.nanoseconds / 1e6
+        tolerance_ns = round(self.settings.time_jump_ms * 1e6) if self._worker is not None else 0
+        if self._worker is None or behind_ms <= self.settings.time_jump_ms:
+            return
+        # A frame of the new round may have been first: then all is done already.
+        if self._last_stamp_ns is None or self._last_stamp_ns > now_ns + tolerance_ns:
+            self._start_anew(behind_ms)
+
+    def _start_anew(self, behind_ms: float) -> None:
+        assert self._worker is not None and self._poses is not None
+        self.get_logger().warning(
+            f"time jumped back by {behind_ms / 1e3:.3f} s: tracks, messages and poses start anew"
+        )
+        self.health.event("time_jumps")
+        self.health.restart()
+        self._last_stamp_ns = None
+        self._poses.clear()
+        if self._images is not None:
+            self._images.clear()
+        dropped = self._worker.restart(self.agent.reset)
+        if dropped:
+            self.health.drop("time_jump", dropped)
+        self.on_start_anew()
+
+    def on_start_anew(self) -> None:
+        """For subclasses, after time jumped back."""
+
+    def _on_truncated_image(self, topic: str, at_ns: int, defect: str) -> None:
+        self.health.drop("image_truncated")
+        self.log.warning(
+            "image_truncated",
+            f"{topic}: image at {at_ns / NANOSECONDS:.3f} s: {defect}; it is left out and tracking goes on; "
+            "check the camera or the bag",
+        )
+
+    # Worker thread.
+
+    def _run_frame(self, arrival: Arrival, lost: bool) -> None:
+        assert self._worker is not None and self._poses is not None
+        worker = self._worker
+        begin_ns = time.monotonic_ns()
+        pose = self._poses.pose(arrival.stamp_ns, worker.stopping, wait=not lost)
+        tf_ns = time.monotonic_ns()
+        if worker.stopping.is_set():
+            return
+        worker.deliver_messages()
+        if lost:
+            self.health.drop("overload")
+            self.log.warning("overload", "frames come faster than they are processed: the tracks of some are only predicted")
+        if pose.T_map_from_sensor is None:
+            self.health.event("frames_without_pose")
+            self.log.warning(
+                "pose", f"no pose at {arrival.stamp_ns / NANOSECONDS:.3f} s: {pose.problem}; tracks go on without "
+                "cooperation; check /tf and the parameters sensor_frame and map_frame",
+            )  # fmt: skip
+        image = self._images.image_of(arrival.stamp_ns) if self._images is not None else None
+        frame = Frame(arrival.stamp_ns, pose.T_map_from_sensor, None if lost else arrival.detections, image)
+        step_ns = time.monotonic_ns()
+        core_ms = self.step(frame, pose)
+        published_ns = time.monotonic_ns()
+        self._report_timings(frame, {
+            "convert_in": arrival.convert_ms,
+            "receive_to_start": (begin_ns - arrival.received_ns) / 1e6 - arrival.convert_ms,
+            "wait_tf": (tf_ns - begin_ns) / 1e6,
+            **core_ms,
+            "publish": (published_ns - step_ns) / 1e6 - sum(core_ms.values()),
+            "total": (published_ns - arrival.received_ns) / 1e6,
+        })  # fmt: skip
+
+    def _report_timings(self, frame: Frame, timings_ms: dict[str, float]) -> None:
+        self._timings_publisher.publish(timings_message(frame.stamp_ns, self.sensor_frame, self.agent_id, timings_ms))
+        for stage, value in timings_ms.items():
+            self.health.sample(f"{stage}_ms", value)
+        self.health.sample("age_ms", (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6)
+        self.health.frame_done()
+
+    def publish_tracks(
+        self, tracks: TrackedObjects, frame_index: int, predicted_only: bool, pose_known: bool, T_map_from_sensor: Any
+    ) -> None:
+        """Publishes the tracks of a frame. T_map_from_sensor [4, 4]: the pose used; None: the identity."""
+        T = np.eye(4) if T_map_from_sensor is None else T_map_from_sensor
+        if predicted_only:
+            self.health.event("predicted_only")
+        self.tracks_publisher.publish(self.tracks_writer.write(tracks, frame_index, predicted_only, pose_known, T))
+
+    def _on_worker_error(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # the process is being stopped
+        self.health.drop("exception")
+        self.report_error("a frame failed and is dropped", error)
+
+    # Diagnostics.
+
+    def _own_topics(self) -> list[str]:
+        return [publisher.topic_name for publisher in self._publishers_made]
+
+    def _check_topics(self) -> None:
+        if self.state != "active" or self.settings.allow_shared_topics:
+            return
+        others = other_publishers(self, self._own_topics())
+        found = describe(others) if others else ""
+        if found and found != self._intruders:
+            self.get_logger().error(found)
+        self._intruders = found
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        self._check_topics()
+        found = super().statuses()
+        if self._intruders:
+            found[0].level, found[0].message = ERROR, self._intruders
+        if self.state == "active":
+            found.append(self._frames_status())
+        return found
+
+    def _frames_status(self) -> DiagnosticStatus:
+        silent_s = time.monotonic() - self._last_frame_at
+        drops, events = self.health.drops(), self.health.events()
+        level, text = OK, "frames arrive"
+        if silent_s > _STALE_AFTER_S:
+            level, text = WARN, f"no frame on {self.resolve_topic_name('detections_in')} for {silent_s:.0f} s"
+        elif drops:
+            text = "frames arrive; dropped input: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
+        items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}
+        items |= {f"dropped.{reason}": count for reason, count in drops.items()}
+        for name, (p50, p99) in self.health.percentiles().items():
+            items |= {f"{name}.p50": p50, f"{name}.p99": p99}
+        if self._images is not None:
+            items["images_received"] = self._images.received
+        return self.status("frames", level, text, items)

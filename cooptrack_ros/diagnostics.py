@@ -1,0 +1,151 @@
+"""What a node knows about its own health, published on /diagnostics at 1 Hz."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+PERIOD_S = 1.0
+_REPEAT_S = 5.0
+_MEMORY = 300
+_ERROR_SHOWN_S = 10.0
+
+
+class Health:
+    """Counters, distributions and the last error of one node; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drops: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
+        self._samples: dict[str, deque[float]] = {}
+        self._arrivals: deque[float] = deque(maxlen=_MEMORY)
+        self._last_error = ("", -_ERROR_SHOWN_S)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Counts input that was not used."""
+        with self._lock:
+            self._drops[reason] += count
+
+    def event(self, name: str, count: int = 1) -> None:
+        """Counts something that is no loss."""
+        with self._lock:
+            self._events[name] += count
+
+    def sample(self, name: str, value: float) -> None:
+        """Adds a value to a distribution over the last frames."""
+        with self._lock:
+            self._samples.setdefault(name, deque(maxlen=_MEMORY)).append(value)
+
+    def frame_done(self) -> None:
+        """Counts a processed frame for the rate."""
+        with self._lock:
+            self._events["frames"] += 1
+            self._arrivals.append(time.monotonic())
+
+    def error(self, text: str) -> None:
+        """Keeps the last error."""
+        with self._lock:
+            self._last_error = (text, time.monotonic())
+
+    def recent_error(self) -> str:
+        """The last error while it is recent, else an empty string."""
+        with self._lock:
+            text, when = self._last_error
+        return text if time.monotonic() - when < _ERROR_SHOWN_S else ""
+
+    def drops(self) -> dict[str, int]:
+        """Unused input by reason."""
+        with self._lock:
+            return dict(self._drops)
+
+    def events(self) -> dict[str, int]:
+        """Other counters."""
+        with self._lock:
+            return dict(self._events)
+
+    def rate_hz(self, window_s: float = 5.0) -> float:
+        """Processed frames per second of wall time over the last seconds."""
+        now = time.monotonic()
+        with self._lock:
+            recent = [t for t in self._arrivals if now - t <= window_s]
+        return len(recent) / min(window_s, max(now - recent[0], 0.1)) if recent else 0.0
+
+    def percentiles(self) -> dict[str, tuple[float, float]]:
+        """Median and 99th percentile of every distribution."""
+        with self._lock:
+            samples = {name: list(values) for name, values in self._samples.items() if values}
+        found = {}
+        for name, values in samples.items():
+            p50, p99 = np.percentile(values, (50, 99))
+            found[name] = (float(p50), float(p99))
+        return found
+
+    def restart(self) -> None:
+        """Forgets the distributions (time jumped back); the counters go on."""
+        with self._lock:
+            self._samples.clear()
+
+
+def values(items: dict[str, object]) -> list[KeyValue]:
+    """Key-value pairs of a status."""
+    return [KeyValue(key=key, value=f"{item:.3f}" if isinstance(item, float) else str(item)) for key, item in items.items()]
+
+
+def status(name: str, level: bytes, message: str, hardware_id: str, items: dict[str, object]) -> DiagnosticStatus:
+    """One status."""
+    return DiagnosticStatus(name=name, level=level, message=message, hardware_id=hardware_id, values=values(items))
+
+
+class DiagnosticsPublisher:
+    """Asks for the statuses once a second of wall time (a stopped /clock must not silence them) and publishes them."""
+
+    def __init__(self, node: Node, statuses: Callable[[], list[DiagnosticStatus]]) -> None:
+        self._node, self._statuses = node, statuses
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._timer = node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publishes now."""
+        message = DiagnosticArray(status=self._statuses())
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+class ThrottledLog:
+    """Logs a line per key at most every few seconds and says how many were left out."""
+
+    def __init__(self, node: Node, repeat_s: float = _REPEAT_S) -> None:
+        self._logger, self._repeat_s = node.get_logger(), repeat_s
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}
+        self._silenced: Counter[str] = Counter()
+
+    def warning(self, key: str, text: str) -> None:
+        """A warning line."""
+        if (line := self._admit(key, text)) is not None:
+            self._logger.warning(line)
+
+    def error(self, key: str, text: str) -> None:
+        """An error line."""
+        if (line := self._admit(key, text)) is not None:
+            self._logger.error(line)
+
+    def _admit(self, key: str, text: str) -> str | None:
+        now = time.monotonic()
+        with self._lock:
+            last = self._last.get(key)
+            if last is not None and now - last < self._repeat_s:
+                self._silenced[key] += 1
+                return None
+            self._last[key] = now
+            silenced = self._silenced.pop(key, 0)
+        return f"{text} ({silenced} more since)" if silenced else text

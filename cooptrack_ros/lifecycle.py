@@ -1,0 +1,157 @@
+"""Managed nodes that bring themselves up, say in one line why they cannot, and stop quietly."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+
+from cooptrack_core.types import CooptrackError
+from cooptrack_ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, Health, ThrottledLog, status
+from cooptrack_ros.parameters import NodeParameters
+
+EXIT_NOT_STARTED, EXIT_BAD_INPUT = 1, 2
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and where, without a traceback."""
+    if isinstance(error, CooptrackError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+class ManagedNode(LifecycleNode):
+    """Base of the agent nodes; subclasses fill in configure, activate, deactivate and cleanup.
+
+    deactivate and cleanup must bear being called on a half-built node. A transition that raises is
+    logged in one line, undone and reported as FAILURE: rclpy itself would swallow the exception.
+    """
+
+    def __init__(self, name: str, *parameter_classes: type[Any], **arguments: Any) -> None:
+        super().__init__(name, **arguments)
+        self.health, self.log = Health(), ThrottledLog(self)
+        self.parameters = NodeParameters(self, *parameter_classes)
+        self.diagnostics = DiagnosticsPublisher(self, self.statuses)
+
+    def configure(self) -> None:
+        """Reads parameters, makes the agent and the publishers."""
+
+    def activate(self) -> None:
+        """Begins to take input."""
+
+    def deactivate(self) -> None:
+        """Stops taking input."""
+
+    def cleanup(self) -> None:
+        """Frees what configure made."""
+
+    @property
+    def state(self) -> str:
+        """Label of the lifecycle state."""
+        return str(self._state_machine.current_state[1])
+
+    def start(self) -> bool:
+        """Configures and activates if `autostart` is set; False if that failed."""
+        if not self.get_parameter("autostart").value:
+            return True
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("configure", self.configure, super().on_configure, state, undo=self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("activate", self.activate, super().on_activate, state, undo=self.deactivate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("deactivate", self.deactivate, super().on_deactivate, state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("clean up", self.cleanup, super().on_cleanup, state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("shut down", self._end, super().on_shutdown, state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("recover", self._end, super().on_error, state)
+
+    def _end(self) -> None:
+        self.deactivate()
+        self.cleanup()
+
+    def _transition(
+        self,
+        name: str,
+        action: Callable[[], None],
+        inherited: Callable[[LifecycleState], TransitionCallbackReturn],
+        state: LifecycleState,
+        undo: Callable[[], None] | None = None,
+    ) -> TransitionCallbackReturn:
+        try:
+            action()
+        except Exception as error:
+            self.report_error(f"cannot {name}", error)
+            if undo is not None:
+                try:
+                    undo()
+                except Exception as second:
+                    self.report_error(f"cannot undo {name}", second)
+            return TransitionCallbackReturn.FAILURE
+        self.get_logger().debug(f"{name}: done")
+        return inherited(state)
+
+    def report_error(self, what: str, error: BaseException) -> None:
+        """One log line, and the error in the diagnostics."""
+        text = f"{what}: {one_line(error)}"
+        self.health.error(text)
+        self.get_logger().error(text)
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        """State of the node; subclasses add their own."""
+        error = self.health.recent_error()
+        level = ERROR if error else OK if self.state == "active" else WARN
+        return [self.status("state", level, error or self.state, {"lifecycle_state": self.state})]
+
+    def status(self, name: str, level: bytes, message: str, items: dict[str, object]) -> DiagnosticStatus:
+        """A status of this node."""
+        return status(f"{self.get_fully_qualified_name()}: {name}", level, message, self.get_namespace().strip("/"), items)
+
+    def close(self) -> None:
+        """Ends the node whatever its state."""
+        self._end()
+        self.destroy_node()
+
+
+def run_node(make: Callable[[], Node], arguments: list[str] | None = None) -> int:
+    """Runs one node in this process until it is interrupted.
+
+    Returns the exit code: 0 stopped (also by SIGINT or SIGTERM), 1 the node could not come up,
+    2 bad parameters.
+    """
+    try:
+        with rclpy.init(args=arguments):
+            node = make()
+            try:
+                if isinstance(node, ManagedNode) and not node.start():
+                    return EXIT_NOT_STARTED
+                executor = SingleThreadedExecutor()
+                executor.add_node(node)
+                executor.spin()
+            finally:
+                node.close() if isinstance(node, ManagedNode) else node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except CooptrackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0

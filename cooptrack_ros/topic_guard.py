@@ -1,0 +1,47 @@
+"""Finds nodes that publish on topics which belong to us alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rclpy.node import Node
+
+_POLL_S = 0.02
+
+
+def other_publishers(node: Node, topics: Iterable[str], own: int = 1) -> list[tuple[str, str]]:
+    """(topic, full name of the other node) for every foreign publisher; `own` publishers of this node are expected.
+
+    A second process with the same node name is foreign as well.
+    """
+    found = []
+    for topic in topics:
+        expected = own
+        for info in node.get_publishers_info_by_topic(topic):
+            ours = info.node_name == node.get_name() and info.node_namespace == node.get_namespace()
+            if ours and expected:
+                expected -= 1
+                continue
+            found.append((topic, f"{info.node_namespace.rstrip('/')}/{info.node_name}"))
+    return found
+
+
+def wait_for_other_publishers(
+    node: Node, topics: Iterable[str], wait_ms: float, own: int = 1
+) -> list[tuple[str, str]]:
+    """The same, looking for up to wait_ms: discovery takes a moment. Returns at the first find."""
+    topics = list(topics)
+    deadline = time.monotonic() + wait_ms / 1e3
+    while not (found := other_publishers(node, topics, own)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return found
+
+
+def describe(found: list[tuple[str, str]]) -> str:
+    """One line that names the topics and the nodes, and what to do."""
+    names = ", ".join(f"{topic} (by {who})" for topic, who in sorted(set(found)))
+    return (
+        f"another node publishes on our topics: {names}; stop it, start this one in another namespace or "
+        f"ROS_DOMAIN_ID, or set allow_shared_topics"
+    )
