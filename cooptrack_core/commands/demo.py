@@ -1,0 +1,31 @@
+"""`cooptrack demo`: a scene, a bag, the nodes, the result (what `make demo` runs)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cooptrack_core.config import DETECTORS, MODES
+
+HELP = "make a synthetic scene, play it through the ROS 2 nodes and show the result"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="directory for everything the demo makes")
+    parser.add_argument("--mode", choices=MODES, default="late", help="cooperation")
+    parser.add_argument("--detector", choices=DETECTORS, default="simulated", help="source of the instances")
+    parser.add_argument("--seed", type=int, default=0, help="of the scene and of the detectors' noise")
+    parser.add_argument("--duration-s", type=float, default=10.0, help="length of the scene in s")
+    parser.add_argument("--image-size", default="1920x1080", help="width x height of the camera images in pixels")
+    parser.add_argument("--rate", type=float, default=1.0, help="replay speed; 1 is real time")
+    parser.add_argument("--lockstep", action="store_true", help="next frame only when the tracks of this one are out")
+    parser.add_argument("--rviz", action="store_true", help="also open RViz (needs a ROS 2 installation)")
+    parser.add_argument("--no-video", action="store_true", help="leave out the film")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo from the scene to the pictures."""
+    from cooptrack_core.demo import Demo
+
+    return Demo(args).run()

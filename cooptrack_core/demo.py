@@ -1,0 +1,97 @@
+"""The demo from the first wall to the last figure; each step can be run by hand with the command it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cooptrack_core.report import write_report
+from cooptrack_core.types import CooptrackError
+
+_STEPS = 4
+_START_ALLOWANCE_S = 90.0  # for starting five processes on a busy machine
+
+
+class Demo:
+    """One run of the demo with the options of `cooptrack demo`."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out: Path = args.out
+        self.scene, self.bag, self.recorded = self.out / "scene", self.out / "bag", self.out / "recorded"
+
+    def run(self) -> int:
+        """0 when every step succeeded; raises CooptrackError otherwise."""
+        started = time.monotonic()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._make_scene()
+        self._make_bag()
+        self._play()
+        self._headline(4, "Result", "cooptrack report")
+        write_report(
+            self.recorded, self.bag, self.out, video=not self.args.no_video,
+            extra={"data": "synthetic", "seed": self.args.seed, "lockstep": self.args.lockstep},
+        )  # fmt: skip
+        print(f"\nDone in {time.monotonic() - started:.0f} s.")
+        return 0
+
+    def _headline(self, number: int, title: str, command: str) -> None:
+        print(f"\n[{number}/{_STEPS}] {title}   ({command})", flush=True)
+
+    def _cooptrack(self, number: int, title: str, *arguments: str) -> None:
+        self._headline(number, title, " ".join(["cooptrack", *arguments]))
+        # A process of its own: rendering with several workers is best started from a fresh interpreter.
+        code = subprocess.call([sys.executable, "-m", "cooptrack_core.cli", *arguments])
+        if code != 0:
+            raise CooptrackError(f"demo step {number} ({arguments[0]}) failed with exit code {code}; see above")
+
+    def _make_scene(self) -> None:
+        self._cooptrack(
+            1, "Synthetic intersection, two cameras", "synthesize", str(self.scene), "--seed", str(self.args.seed),
+            "--duration-s", f"{self.args.duration_s:g}", "--image-size", self.args.image_size,
+        )  # fmt: skip
+
+    def _make_bag(self) -> None:
+        self._cooptrack(
+            2, "rosbag2 of the scene", "to-bag", str(self.scene), str(self.bag), "--seed", str(self.args.seed),
+            "--overwrite",
+        )  # fmt: skip
+
+    def _play(self) -> None:
+        command = self._launch_command()
+        self._headline(3, "Roadside and vehicle nodes over DDS", " ".join(command))
+        if shutil.which(command[0]) is None:
+            raise CooptrackError("ros2: not found; run `make demo`, or source ROS 2 and this workspace first")
+        if self.recorded.exists():
+            shutil.rmtree(self.recorded)
+        log_path = self.out / "launch.log"
+        limit_s = _START_ALLOWANCE_S + 20 * self.args.duration_s / min(self.args.rate, 1.0)
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                code = process.wait(limit_s)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait(30)
+                raise CooptrackError(f"the nodes did not finish within {limit_s:.0f} s; see {log_path}") from None
+        if code != 0 or not self.recorded.exists():
+            tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
+            print(tail, file=sys.stderr)
+            raise CooptrackError(f"the launch ended with exit code {code}; the whole log is {log_path}")
+        print(f"log: {log_path}")
+
+    def _launch_command(self) -> list[str]:
+        arguments = {
+            "bag": self.bag, "record": self.recorded, "mode": self.args.mode, "detector": self.args.detector,
+            "rate": f"{self.args.rate:g}", "lockstep": str(self.args.lockstep).lower(),
+            "rviz": str(self.args.rviz).lower(), "exit_when_done": "true",
+        }  # fmt: skip
+        return ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py"] + [
+            f"{k}:={v}" for k, v in arguments.items()
+        ]

@@ -1,0 +1,105 @@
+"""What a user sees of a run: summary.json, a table, a film, stills and the player."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.config import VehicleConfig
+from cooptrack_core.evaluation.summary import summarize
+from cooptrack_core.offline_bag import track_bag
+
+__all__ = ["print_summary", "save_json", "summarize", "write_report"]
+
+
+def write_report(
+    recorded: Path,
+    source: Path,
+    out: Path,
+    *,
+    video: bool = True,
+    pictures: bool = True,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Writes recording.json, summary.json and the pictures of a recorded run into `out`; prints the table.
+
+    The same scene is tracked once more offline in mode `ego`, to show what cooperation brought.
+    Returns the summary. Raises CooptrackError for bags that cannot be read.
+    """
+    from cooptrack_core.data.recording import images, recording_from_bags
+
+    out.mkdir(parents=True, exist_ok=True)
+    recording = recording_from_bags(recorded, source)
+    ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
+    files = {"recording": out / "recording.json"}
+    save_json(recording, files["recording"])
+    if pictures:
+        from cooptrack_core.visualization.player import write_player
+        from cooptrack_core.visualization.stills import write_stills
+        from cooptrack_core.visualization.video import write_video
+
+        lookup = images(source)
+        files["player"] = out / "player.html"
+        write_player(recording, lookup, files["player"])
+        for still in write_stills(recording, lookup, out):
+            files[still.stem] = still
+        if video:
+            files["video"] = write_video(recording, lookup, out / "bev.mp4")
+    summary = {**summarize(recording, ego), **(extra or {})}
+    summary["files"] = {name: os.path.relpath(path) for name, path in files.items()}
+    files["summary"] = out / "summary.json"
+    summary["files"]["summary"] = os.path.relpath(files["summary"])
+    save_json(summary, files["summary"])
+    print_summary(summary)
+    return summary
+
+
+def save_json(content: Mapping[str, Any], path: Path) -> None:
+    """Writes JSON so that a killed run leaves the old file or none, never half of one."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(
+        json.dumps(content, indent=1 if len(content.get("frames", ())) == 0 else None, allow_nan=False)
+    )
+    temporary.replace(path)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Prints the figures as an aligned table."""
+    rows = [
+        ("mode, detector", f"{summary['mode']}, {summary['detector']}"),
+        ("frames in / out", f"{summary['frames_in']} / {summary['frames_out']}"),
+        ("frames only predicted", str(summary["frames_predicted_only"])),
+        ("tracks", str(summary["tracks"])),
+        ("  known only through the roadside", str(summary["tracks_only_via_roadside"])),
+        ("identity switches", str(summary["id_switches"])),
+        ("recall of all objects in range", _percent(summary["recall"])),
+        ("false tracks per frame", f"{summary['false_tracks_per_frame']:.2f}"),
+        ("messages sent / bytes each", f"{summary['messages']} / {summary['message_bytes_mean']:.0f} B"),
+        ("bytes per second", f"{summary['bytes_per_second']:.0f} B/s"),
+        ("messages refused", _counts(summary["messages_refused"])),
+        ("roadside age p50 / p99", _pair(summary["roadside_age_ms"])),
+        ("vehicle processing p50 / p99", _pair(summary["processing_ms"])),
+    ]
+    for mode, recall in summary["hidden_recall"].items():
+        parts = [f"{_percent(recall[name])} {name.replace('_', ' ')}" for name in recall]
+        rows.append((f"recall of hidden objects, {mode}", ", ".join(parts)))
+    rows += [(f"file: {name}", path) for name, path in summary.get("files", {}).items()]
+    width = max(len(name) for name, _ in rows)
+    print()
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value}")
+
+
+def _percent(value: float | None) -> str:
+    return "none in range" if value is None else f"{100 * value:.1f} %"
+
+
+def _pair(values: Mapping[str, float | None]) -> str:
+    return "not measured" if values["p50"] is None else f"{values['p50']:.1f} / {values['p99']:.1f} ms"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "none"
