@@ -56,18 +56,25 @@ def timed(function: Callable[[int], object], repeats: int) -> np.ndarray:
 
 def codec_rows(count: int, repeats: int) -> list[tuple[str, np.ndarray]]:
     """Encode + decode of one message without and with learned features."""
-    rows = []
-    for label, channels, precision in (("kinematics", 0, "none"), ("256 channels fp16", 256, "fp16")):
-        rng = np.random.default_rng(0)
-        agent = RoadsideAgent("rsu", RoadsideConfig(feature_precision=precision), session_id=1)
-        for i in range(6):
-            output = agent.step(Frame(10**18 + i * STEP_NS, np.eye(4), objects(count, i, rng, channels)))
-        sent = output.message
-        assert sent is not None and len(sent.instances) == count
-        fields = as_fields(sent, precision)
-        rows.append((f"encode, {count} instances, {label}", timed(lambda _: wire.encode(sent, precision), repeats)))
-        rows.append((f"decode, {count} instances, {label}", timed(lambda _: wire.decode(fields), repeats)))
-    return rows
+    return [
+        row
+        for label, channels, precision in (("kinematics", 0, "none"), ("256 channels fp16", 256, "fp16"))
+        for row in codec_pair(count, repeats, label, channels, precision)
+    ]
+
+
+def codec_pair(count: int, repeats: int, label: str, channels: int, precision: str) -> list[tuple[str, np.ndarray]]:
+    """Encode and decode of the message of a roadside unit that tracks `count` objects."""
+    rng = np.random.default_rng(0)
+    agent = RoadsideAgent("rsu", RoadsideConfig(feature_precision=precision), session_id=1)
+    for i in range(6):
+        sent = agent.step(Frame(10**18 + i * STEP_NS, np.eye(4), objects(count, i, rng, channels))).message
+    assert sent is not None and len(sent.instances) == count
+    fields = as_fields(sent, precision)
+    return [
+        (f"encode, {count} instances, {label}", timed(lambda _: wire.encode(sent, precision), repeats)),
+        (f"decode, {count} instances, {label}", timed(lambda _: wire.decode(fields), repeats)),
+    ]
 
 
 def agent_rows(count: int, repeats: int) -> list[tuple[str, np.ndarray]]:
