@@ -1,0 +1,179 @@
+"""recorder_node: writes topics into a rosbag2 directory (mcap, zstd chunks) without rosbag2."""
+
+from __future__ import annotations
+
+import queue
+import re
+import signal
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from cooptrack_core.types import CooptrackError
+from cooptrack_ros.bags import adapted_profile, message_class, recorded_qos
+from cooptrack_ros.lifecycle import one_line
+from cooptrack_ros.message_types import complete_store
+from cooptrack_ros.parameters import NodeParameters, RecorderParameters
+
+_DEPTH = 200
+
+
+class BagSink:
+    """Writes messages in a thread of its own; complete and readable after `close`."""
+
+    def __init__(self, path: str, on_error: Any) -> None:
+        """Raises CooptrackError if the directory exists or cannot be made."""
+        if not path:
+            raise CooptrackError("output: parameter is empty; give a directory that does not exist yet")
+        folder = Path(path).expanduser()
+        if folder.exists():
+            raise CooptrackError(f"{path}: output: exists already; remove it or give another name")
+        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        try:
+            self._writer.open()
+        except OSError as error:
+            raise CooptrackError(f"{path}: output: cannot be made ({error}); give another place") from error
+        self._on_error = on_error
+        self._store, self._connections = complete_store(), dict[str, Connection]()
+        self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
+        self.counts: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._run, name="bag writer")
+        self._thread.start()
+
+    def add_topic(self, topic: str, type_name: str, qos: Any) -> None:
+        """Declares a topic. Raises CooptrackError if its type has no definition."""
+        if type_name not in self._store.fielddefs:
+            raise CooptrackError(f"{topic}: definition of {type_name} not found; it is not recorded")
+        self._connections[topic] = self._writer.add_connection(
+            topic, type_name, typestore=self._store, offered_qos_profiles=[recorded_qos(qos)]
+        )
+
+    def put(self, topic: str, log_ns: int, data: bytes) -> None:
+        """Hands a message to the thread."""
+        self._queue.put((topic, log_ns, data))
+
+    def close(self) -> None:
+        """Writes what is left and the index."""
+        self._queue.put(None)
+        self._thread.join()
+        self._writer.close()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            topic, log_ns, data = item
+            try:
+                self._writer.write(self._connections[topic], log_ns, data)
+                self.counts[topic] += 1
+            except Exception as error:  # a full disk must not end the recording silently
+                self._on_error(error)
+
+
+class RecorderNode(Node):
+    """Records what matches; log times are the node's clock, sim time with use_sim_time."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__("recorder_node", **arguments)
+        settings: RecorderParameters = NodeParameters(self, RecorderParameters).read(RecorderParameters)
+        try:
+            self._wanted, self._unwanted = re.compile(settings.topics), re.compile(settings.exclude or r"(?!)")
+        except re.error as error:
+            raise CooptrackError(
+                f"{self.get_fully_qualified_name()}: parameter topics or exclude: no regular expression ({error})"
+            ) from error
+        self.output = settings.output
+        self._sink = BagSink(settings.output, self._on_write_error)
+        self._seen: set[str] = set()
+        self._before_clock: list[tuple[str, bytes]] = []
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(settings.discovery_period_ms / 1e3, self.discover, clock=steady)
+        self.discover()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Messages written by topic."""
+        return self._sink.counts
+
+    def discover(self) -> None:
+        """Subscribes to topics that have appeared."""
+        for topic, types in self.get_topic_names_and_types():
+            if topic in self._seen or not self._wanted.fullmatch(topic) or self._unwanted.fullmatch(topic):
+                continue
+            offered = [info.qos_profile for info in self.get_publishers_info_by_topic(topic)]
+            if not offered:
+                continue  # only subscribers so far: the QoS is not known yet
+            self._seen.add(topic)
+            try:
+                self._record(topic, types[0], adapted_profile(offered, _DEPTH), offered[0])
+            except CooptrackError as error:
+                self.get_logger().error(str(error))
+
+    def _record(self, topic: str, type_name: str, profile: Any, offered: Any) -> None:
+        message_type = message_class(type_name)
+        self._sink.add_topic(topic, type_name, offered)
+        self.create_subscription(message_type, topic, self._taker(topic), profile, raw=True)
+        self.get_logger().info(f"recording {topic} [{type_name}]")
+
+    def _taker(self, topic: str) -> Any:
+        def take(data: bytes) -> None:
+            now_ns = self.get_clock().now().nanoseconds
+            if now_ns == 0:  # sim time has not begun: these belong to its beginning
+                self._before_clock.append((topic, data))
+                return
+            self._release(now_ns)
+            self._sink.put(topic, now_ns, data)
+
+        return take
+
+    def _release(self, now_ns: int) -> None:
+        for topic, data in self._before_clock:
+            self._sink.put(topic, now_ns, data)
+        self._before_clock.clear()
+
+    def _on_write_error(self, error: Exception) -> None:
+        self.get_logger().error(
+            f"{self.output}: a message could not be written: {one_line(error)}", throttle_duration_sec=5.0
+        )
+
+    def close(self) -> None:
+        """Finalises the bag; interrupts are ignored meanwhile, half a bag is worth nothing."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self._before_clock:
+            self._release(Clock(clock_type=ClockType.SYSTEM_TIME).now().nanoseconds)
+        self._sink.close()
+        print(f"{self.output}: {sum(self.counts.values())} messages on {len(self.counts)} topics recorded", flush=True)
+        self.destroy_node()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Exit code 0: interrupted, the bag is complete; 2: bad parameters."""
+    try:
+        with rclpy.init(args=arguments):
+            node = RecorderNode()
+            try:
+                executor = SingleThreadedExecutor()
+                executor.add_node(node)
+                executor.spin()
+            finally:
+                node.close()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except CooptrackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

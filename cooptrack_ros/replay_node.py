@@ -1,0 +1,220 @@
+"""replay_node: publishes the topics of a rosbag2 directory and /clock, freely running or in lock-step with the nodes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rosbags.rosbag2 import Reader
+from rosgraph_msgs.msg import Clock
+
+from cooptrack_core.types import CooptrackError
+from cooptrack_msgs.msg import InstanceFeatures, TrackedObjectArray
+from cooptrack_ros.bags import Logged, ReadAhead, header_stamp_ns, is_latched, message_class, open_bag, profile_of
+from cooptrack_ros.conversions import NANOSECONDS, stamp_message
+from cooptrack_ros.parameters import NodeParameters, ReplayParameters
+from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
+
+_OUTPUT_TYPES = {"tracks": TrackedObjectArray, "instances": InstanceFeatures}
+_SHARED_TOPICS = ("/tf", "/tf_static", "/diagnostics", "/rosout")
+_ACKNOWLEDGED_S = 2.0
+
+
+class ReplayNode(Node):
+    """Plays one bag; `play` does it all in the calling thread, which also spins the node."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__("replay_node", **arguments)
+        self.settings: ReplayParameters = NodeParameters(self, ReplayParameters).read(ReplayParameters)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self)
+        self._reader: Reader = open_bag(self.settings.bag)
+        self.counts: Counter[str] = Counter()
+        self._answered: dict[str, int] = {}
+        self._late: Counter[str] = Counter()
+        self._connections = [c for c in self._reader.connections if c.topic != "/clock"]
+        self._clock_publisher = self.create_publisher(Clock, "/clock", QoSProfile(depth=10))
+        self._topic_publishers = {
+            c.topic: self.create_publisher(message_class(c.msgtype), c.topic, profile_of(c)) for c in self._connections
+        }
+        self._outputs = self._subscribe_outputs() if self.settings.lockstep else {}
+
+    def play(self) -> None:
+        """Publishes everything, as often as asked for. Raises CooptrackError."""
+        self._check()
+        self._wait_for_subscribers()
+        while True:
+            self._play_once()
+            if not self.settings.loop:
+                break
+            self._spin_until(time.monotonic() + self.settings.loop_pause_ms / 1e3)
+        for publisher in self._topic_publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+        counts = ", ".join(f"{topic} {count}" for topic, count in sorted(self.counts.items()))
+        self.get_logger().info(f"finished: {sum(self.counts.values())} messages ({counts})")
+        if self._late:
+            late = ", ".join(f"{topic} {count}" for topic, count in sorted(self._late.items()))
+            self.get_logger().warning(f"lock-step: outputs that did not come within lockstep_timeout_ms: {late}")
+
+    def close(self) -> None:
+        """Ends the node."""
+        self._executor.shutdown()
+        self._reader.close()
+        self.destroy_node()
+
+    def _check(self) -> None:
+        topics = set(self._topic_publishers)
+        if "/tf" not in topics:
+            self.get_logger().error(
+                f"{self.settings.bag}: /tf: not in the bag; it is played, but poses are unknown, so the vehicle will not "
+                "cooperate; write the bag anew with 'cooptrack to-bag'"
+            )
+        if not self.settings.allow_shared_topics:
+            own = [*topics - set(_SHARED_TOPICS), "/clock"]
+            if others := wait_for_other_publishers(self, own, self.settings.discovery_wait_ms):
+                raise CooptrackError(f"{self.get_fully_qualified_name()}: {describe(others)}")
+        unknown = [topic for topic in self.settings.wait_for_subscribers if topic not in topics]
+        if unknown:
+            raise CooptrackError(
+                f"{self.settings.bag}: wait_for_subscribers: {', '.join(unknown)} not in the bag; it has "
+                f"{', '.join(sorted(topics))}"
+            )
+
+    # Lock-step.
+
+    def _subscribe_outputs(self) -> dict[str, list[str]]:
+        """Output topics by the frame topic that leads to them; only those whose frames are in the bag."""
+        found: dict[str, list[str]] = {}
+        for topic in self.settings.lockstep_outputs:
+            namespace, _, name = topic.rpartition("/")
+            if name not in _OUTPUT_TYPES:
+                raise CooptrackError(
+                    f"{self.get_fully_qualified_name()}: parameter lockstep_outputs: {topic!r} ends in none of "
+                    f"{', '.join(sorted(_OUTPUT_TYPES))}"
+                )
+            frames = f"{namespace}/detections_in"
+            if frames not in self._topic_publishers:
+                continue
+            found.setdefault(frames, []).append(topic)
+            qos = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+            self.create_subscription(_OUTPUT_TYPES[name], topic, self._answer(topic), qos, raw=True)
+        return found
+
+    def _answer(self, topic: str) -> Any:
+        def on_output(data: bytes) -> None:
+            self._answered[topic] = header_stamp_ns(data)
+
+        return on_output
+
+    def _await_outputs(self, message: Logged) -> None:
+        at_ns = header_stamp_ns(message.data)
+        for topic in self._outputs.get(message.topic, ()):
+            deadline = time.monotonic() + self.settings.lockstep_timeout_ms / 1e3
+            while self._answered.get(topic) != at_ns and time.monotonic() < deadline:
+                self._executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
+            if self._answered.get(topic) != at_ns:
+                self._late[topic] += 1
+                self.get_logger().warning(
+                    f"{topic}: nothing for the frame at {at_ns / NANOSECONDS:.3f} s within "
+                    f"{self.settings.lockstep_timeout_ms:.0f} ms; going on; is its node alive?",
+                    throttle_duration_sec=5.0,
+                )
+
+    def _wait_for_subscribers(self) -> None:
+        """Until somebody listens: a volatile message that nobody takes is lost."""
+        deadline = time.monotonic() + self.settings.wait_for_subscribers_ms / 1e3
+        wanted = set(self.settings.wait_for_subscribers) | set(self._outputs)
+
+        def missing() -> list[str]:
+            unheard = [t for t in wanted if self._topic_publishers[t].get_subscription_count() == 0]
+            silent = [o for outputs in self._outputs.values() for o in outputs if self.count_publishers(o) == 0]
+            return unheard + silent
+
+        while missing() and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+        if wanted and (names := missing()):
+            self.get_logger().warning(
+                f"nobody on {', '.join(sorted(names))} after {self.settings.wait_for_subscribers_ms:.0f} ms; playing all the same"
+            )
+
+    # Time.
+
+    def _play_once(self) -> None:
+        start_ns = self._reader.start_time + round(self.settings.start_offset * NANOSECONDS)
+        if start_ns > self._reader.end_time:
+            raise CooptrackError(
+                f"{self.settings.bag}: start_offset {self.settings.start_offset} s is behind the end of the bag, which lasts "
+                f"{self._reader.duration / NANOSECONDS:.3f} s"
+            )
+        self._publish_clock(start_ns)
+        if self.settings.start_offset:
+            for connection, _, data in self._reader.messages(
+                [c for c in self._connections if is_latched(c)], stop=start_ns
+            ):
+                self._publish(Logged(connection.topic, start_ns, bytes(data)))
+        ahead = ReadAhead(self._reader, self._connections, start_ns)
+        try:
+            begin_s, begin_ns = time.monotonic(), start_ns
+            for message in ahead:
+                self._pass_time(begin_s, begin_ns, message.log_ns)
+                self._publish(message)
+                before_s = time.monotonic()
+                self._await_outputs(message)
+                begin_s += time.monotonic() - before_s  # sim time stood still meanwhile
+        finally:
+            ahead.close()
+
+    def _pass_time(self, begin_s: float, begin_ns: int, until_ns: int) -> None:
+        """Waits until a message is due and keeps /clock going; then /clock is at the message's time."""
+        rate = self.settings.rate
+        due_s = begin_s + (until_ns - begin_ns) / 1e9 / rate
+        period_s = 1.0 / self.settings.clock_hz
+        while (remaining_s := due_s - time.monotonic()) > period_s:
+            self._spin_until(time.monotonic() + period_s)
+            self._publish_clock(min(until_ns, begin_ns + round((time.monotonic() - begin_s) * rate * 1e9)))
+        if remaining_s > 0:
+            self._spin_until(due_s)
+        self._publish_clock(until_ns)
+
+    def _spin_until(self, due_s: float) -> None:
+        while True:
+            self._executor.spin_once(timeout_sec=max(0.0, due_s - time.monotonic()))
+            if time.monotonic() >= due_s:
+                return
+
+    def _publish_clock(self, now_ns: int) -> None:
+        if now_ns != self._answered.get("/clock"):
+            self._answered["/clock"] = now_ns
+            self._clock_publisher.publish(Clock(clock=stamp_message(now_ns)))
+
+    def _publish(self, message: Logged) -> None:
+        self._topic_publishers[message.topic].publish(message.data)
+        self.counts[message.topic] += 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Exit code 0: played to the end or interrupted; 2: bad bag or parameters."""
+    try:
+        with rclpy.init(args=arguments):
+            node = ReplayNode()
+            try:
+                node.play()
+            finally:
+                node.close()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except CooptrackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
