@@ -15,9 +15,17 @@ from cooptrack_core.types import CooptrackError
 Float = NDArray[np.float64]
 
 
-def problem(source: Path | str, field: str, what: str, remedy: str) -> CooptrackError:
-    """The one-line error of the project: `<file>: <field>: <what>; <remedy>`."""
-    return CooptrackError(f"{source}: {field}: {what}; {remedy}")
+class DataProblem(CooptrackError):
+    """A defect of a file: `<file>: <field>: <what>; <remedy>` in one line, and its parts."""
+
+    def __init__(self, source: Path | str, field: str, what: str, remedy: str) -> None:
+        super().__init__(f"{source}: {field}: {what}; {remedy}")
+        self.source, self.field, self.what, self.remedy = source, field, what, remedy
+
+
+def problem(source: Path | str, field: str, what: str, remedy: str) -> DataProblem:
+    """The error to raise."""
+    return DataProblem(source, field, what, remedy)
 
 
 def read_json(path: Path) -> Any:
@@ -96,4 +104,6 @@ def stamp_ns(row: dict[str, Any], key: str, source: Path | str) -> int:
         raise problem(source, key, f"is {value!r}, not integer microseconds", "correct the timestamp") from None
 
 
-__all__ = ["array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns", "text"]
+__all__ = [
+    "DataProblem", "array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns", "text",
+]  # fmt: skip

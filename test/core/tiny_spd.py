@@ -31,7 +31,7 @@ def transform(R: np.ndarray, t: tuple[float, ...]) -> np.ndarray:
 
 
 T_NOVATEL_FROM_LIDAR = transform(rotation_z(np.pi / 2), (0.1, 1.2, 0.3))
-T_MAP_FROM_VIRTUALLIDAR = transform(rotation_z(2.2), (3030.0, 2020.0, 25.0))
+T_MAP_FROM_VIRTUALLIDAR = transform(rotation_z(-2.1), (3030.0, 2020.0, 25.0))
 # Camera axes: right, down, forward of a lidar that looks along x.
 AXES = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 T_VEHICLE_CAMERA = transform(AXES, (-0.3, -0.6, -0.5))

@@ -1,0 +1,140 @@
+"""Rows of the recording JSON from the messages of a recorded run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
+
+Row = dict[str, Any]
+
+_VIEW_NAMES = {VIEW_VISIBLE: "visible", VIEW_OCCLUDED: "occluded", VIEW_OUTSIDE: "outside"}
+
+
+def track_row(item: Any) -> Row:
+    """A cooptrack_msgs/TrackedObject of a tracks topic."""
+    covariance = item.pose.covariance
+    std = [math.sqrt(max(float(covariance[k]), 0.0)) for k in (0, 7)] if item.has_covariance else None
+    return _object(item) | {
+        "score": float(item.score),
+        "sources": int(item.sources),
+        "sources_ever": int(item.sources_ever),
+        "agents": [str(agent) for agent in item.agents],
+        "age_frames": int(item.age_frames),
+        "hits": int(item.hits),
+        "time_since_update_s": float(item.time_since_update_s),
+        "position_std_m": std,
+    }
+
+
+def truth_row(item: Any) -> Row:
+    """A cooptrack_msgs/TrackedObject of the ground_truth topic."""
+    row = _object(item)
+    return row | {
+        "sides": int(item.sources),
+        "view": _VIEW_NAMES.get(int(item.view), "unknown"),
+        "visible_fraction": float(item.visible_fraction),
+    }
+
+
+def _object(item: Any) -> Row:
+    p, q, s, v = item.pose.pose.position, item.pose.pose.orientation, item.size, item.twist.twist.linear
+    heading = math.atan2(2 * (q.w * q.z + q.x * q.y), q.w * q.w + q.x * q.x - q.y * q.y - q.z * q.z)
+    class_id = int(item.class_id)
+    return {
+        "id": int(item.track_id),
+        "class": CLASS_NAMES[class_id] if class_id < len(CLASS_NAMES) else "unknown",
+        "center_m": [p.x, p.y, p.z],
+        "size_m": [s.x, s.y, s.z],
+        "heading_rad": heading,
+        "velocity_mps": [v.x, v.y],
+    }
+
+
+def association_rows(message: Any) -> Row:
+    """associations, messages and refused of a cooptrack_msgs/AssociationArray."""
+    agents = [str(agent) for agent in message.message_agent]
+    ego, remote = _triples(message.pair_ego_center_m), _triples(message.pair_remote_center_m)
+    pairs = [
+        {
+            "agent": agents[int(message.pair_message_index[i])],
+            "ego_index": int(message.pair_ego_index[i]),
+            "instance_index": int(message.pair_instance_index[i]),
+            "affinity": float(message.pair_affinity[i]),
+            "track_id": int(message.pair_track_id[i]),
+            "ego_center_m": ego[i],
+            "remote_center_m": remote[i],
+        }
+        for i in range(len(message.pair_affinity))
+    ]
+    ego_left = _triples(message.unmatched_ego_center_m)
+    remote_left = _triples(message.unmatched_remote_center_m)
+    unmatched_ego = [
+        {"index": int(index), "track_id": int(message.unmatched_ego_track_id[i]), "center_m": ego_left[i]}
+        for i, index in enumerate(message.unmatched_ego_index)
+    ]
+    unmatched_remote = [
+        {
+            "agent": agents[int(message.unmatched_remote_message_index[i])],
+            "instance_index": int(index),
+            "track_id": int(message.unmatched_remote_track_id[i]),
+            "center_m": remote_left[i],
+        }
+        for i, index in enumerate(message.unmatched_remote_instance_index)
+    ]
+    return {
+        "associations": {"pairs": pairs, "unmatched_ego": unmatched_ego, "unmatched_remote": unmatched_remote},
+        "messages": [
+            {
+                "agent": agent,
+                "session": int(message.message_session[i]),
+                "sequence": int(message.message_sequence[i]),
+                "age_ms": float(message.message_age_ms[i]),
+                "bytes": int(message.message_bytes[i]),
+            }
+            for i, agent in enumerate(agents)
+        ],
+        "refused": [
+            {"agent": str(agent), "sequence": int(sequence), "reason": str(reason)}
+            for agent, sequence, reason in zip(
+                message.refused_agent, message.refused_sequence, message.refused_reason, strict=True
+            )
+        ],
+    }
+
+
+def empty_association_rows() -> Row:
+    """The same for a frame whose associations were not recorded."""
+    return {
+        "associations": {"pairs": [], "unmatched_ego": [], "unmatched_remote": []}, "messages": [], "refused": []
+    }  # fmt: skip
+
+
+def timing_row(message: Any) -> dict[str, float]:
+    """{stage: ms} of a cooptrack_msgs/StageTimings."""
+    return {str(stage): float(ms) for stage, ms in zip(message.stage, message.duration_ms, strict=True)}
+
+
+def _triples(values: Sequence[float]) -> list[list[float]]:
+    rows: list[list[float]] = np.asarray(values, np.float64).reshape(-1, 3).tolist()
+    return rows
+
+
+def without_nan(value: Any) -> Any:
+    """The same structure with null in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return value
+
+
+__all__ = [
+    "Row", "association_rows", "empty_association_rows", "timing_row", "track_row", "truth_row", "without_nan",
+]  # fmt: skip
