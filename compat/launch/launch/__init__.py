@@ -2,7 +2,7 @@
 
 Offers LaunchDescription, LaunchContext and LaunchService; launch.actions (see there), launch.event_handlers with
 OnProcessExit, launch.launch_description_sources with PythonLaunchDescriptionSource and launch.substitutions with
-LaunchConfiguration and TextSubstitution. Not offered: XML and YAML launch files, conditions, groups, other events.
+LaunchConfiguration. Not offered: XML and YAML launch files, conditions, groups, other events.
 """
 
 from launch._not_offered import not_offered

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Union
 
 from launch._not_offered import not_offered
 from launch.actions import Action, ExecuteProcess
@@ -12,7 +11,7 @@ from launch.launch_context import LaunchContext
 
 __getattr__ = not_offered(__name__)
 
-SomeActions = Union[Action, Iterable[Action], None]
+SomeActions = Action | Iterable[Action] | None
 
 
 class OnProcessExit:

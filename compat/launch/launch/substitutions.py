@@ -1,10 +1,9 @@
-"""Text that is known when the launch file is executed: LaunchConfiguration and TextSubstitution."""
+"""Text that is known when the launch file is executed: LaunchConfiguration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
 
 from launch._not_offered import not_offered
 from launch.launch_context import LaunchContext
@@ -28,7 +27,7 @@ class Substitution:
         raise NotImplementedError
 
 
-SomeText = Union[str, Path, Substitution, Sequence[Union[str, Path, Substitution]]]
+SomeText = str | Path | Substitution | Sequence[str | Path | Substitution]
 
 
 def perform(context: LaunchContext, value: SomeText) -> str:
@@ -47,19 +46,6 @@ def describe(value: SomeText) -> str:
     if isinstance(value, (str, Path)):
         return f"'{value}'"
     return " + ".join(describe(part) for part in value)
-
-
-class TextSubstitution(Substitution):
-    """Text as it is."""
-
-    def __init__(self, *, text: str) -> None:
-        self.text = text
-
-    def perform(self, context: LaunchContext) -> str:
-        return self.text
-
-    def describe(self) -> str:
-        return f"'{self.text}'"
 
 
 class LaunchConfiguration(Substitution):

@@ -15,8 +15,6 @@ from launch._not_offered import not_offered
 from launch.actions import ExecuteProcess
 from launch.substitutions import SomeText, SubstitutionFailure, perform
 
-from launch_ros.parameter_descriptions import evaluate
-
 __getattr__ = not_offered(__name__)
 
 
@@ -78,7 +76,6 @@ class Node(ExecuteProcess):
         if self.node_name is not None and self.namespace is not None:
             # An entry under the full name, since one under a wildcard would lose against a file that names the node.
             node = f"{self._absolute_namespace(context).rstrip('/')}/{perform(context, self.node_name)}"
-        values = {name: evaluate(context, value) for name, value in parameters.items()}
         with tempfile.NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", delete=False) as file:
-            yaml.safe_dump({node: {"ros__parameters": values}}, file)
+            yaml.safe_dump({node: {"ros__parameters": dict(parameters)}}, file)
         return file.name

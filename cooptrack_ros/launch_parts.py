@@ -1,0 +1,169 @@
+"""What the launch files share: arguments, the nodes of an agent, the DDS profile."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from cooptrack_core.config import DETECTORS, MODES
+
+FLAG = ("true", "false")
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+SEGMENT_BYTES = 32 * 1024 * 1024  # shared memory of one process, as in config/fastdds_*.xml
+NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+def share(*parts: str) -> str:
+    """Path of a file that this package has installed."""
+    return str(Path(get_package_share_directory("cooptrack_ros"), *parts))
+
+
+def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
+    """Arguments that every agent takes."""
+    return [
+        DeclareLaunchArgument(
+            "params_file", default_value="", description="YAML file with parameters that go before those in config/"
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value=use_sim_time,
+            choices=[*(("auto",) if use_sim_time == "auto" else ()), *FLAG],
+            description="take time from /clock" + ("; auto: if a bag is played" if use_sim_time == "auto" else ""),
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=FLAG,
+            description="configure and activate the nodes at start-up; false: leave it to a lifecycle manager",
+        ),
+        DeclareLaunchArgument(
+            "detector", default_value="simulated", choices=DETECTORS, description="what the instances come from"
+        ),
+        DeclareLaunchArgument("log_level", default_value="info", choices=LOG_LEVELS, description="what is logged"),
+        DeclareLaunchArgument(
+            "use_respawn",
+            default_value="false",
+            choices=FLAG,
+            description="start a node again, 1 s after it has died",
+        ),
+    ]
+
+
+def mode_argument() -> DeclareLaunchArgument:
+    """Argument that every vehicle takes."""
+    return DeclareLaunchArgument(
+        "mode",
+        default_value="late",
+        choices=MODES,
+        description="cooperation: ego (what other agents send is not used), late (their objects are fused)",
+    )
+
+
+def profile_argument(default: str) -> DeclareLaunchArgument:
+    """Argument for the DDS profile."""
+    return DeclareLaunchArgument(
+        "dds_profile",
+        default_value=default,
+        choices=["local", "network", "none"],
+        description="Fast DDS profile: local (this machine only), network (several machines), none (its defaults); "
+        "a profile set in the environment stays",
+    )
+
+
+def text(context: LaunchContext, name: str) -> str:
+    """Value of an argument."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def flag(context: LaunchContext, name: str) -> bool:
+    """Value of an argument that is true or false."""
+    return text(context, name) == "true"
+
+
+def number(context: LaunchContext, name: str) -> float:
+    """Value of an argument that is a number."""
+    try:
+        return float(text(context, name))
+    except ValueError:
+        raise RuntimeError(f"{name}:={text(context, name)}: not a number") from None
+
+
+def namespaces(context: LaunchContext, name: str) -> list[str]:
+    """Value of an argument that lists namespaces, separated by commas."""
+    found = [part.strip().strip("/") for part in text(context, name).split(",") if part.strip()]
+    for namespace in found:
+        if not NAMESPACE.fullmatch(namespace):
+            raise RuntimeError(f"{name}:={text(context, name)}: {namespace!r} is not a namespace")
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"{name}:={text(context, name)}: a namespace is given twice")
+    return found
+
+
+def node(
+    context: LaunchContext, executable: str, parameters: Mapping[str, Any], namespace: str = "/", **process: Any
+) -> Node:
+    """A node named like its executable, with its file in config/, the user's file and `parameters`, the last first."""
+    files = [share("config", f"{executable}.yaml")]
+    user_file = text(context, "params_file")
+    if user_file:
+        if not Path(user_file).is_file():
+            raise RuntimeError(f"params_file:={user_file}: no such file")
+        files.append(user_file)
+    return Node(
+        package="cooptrack_ros",
+        executable=executable,
+        name=executable,
+        namespace=namespace,
+        parameters=[*files, dict(parameters)],
+        arguments=["--ros-args", "--log-level", text(context, "log_level")],
+        output="screen",
+        **process,
+    )
+
+
+def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str, Any]) -> Node:
+    """The node of the agent in the namespace given by the argument `namespace`."""
+    found = namespaces(context, "namespace")
+    if len(found) != 1:
+        raise RuntimeError(f"namespace:={text(context, 'namespace')}: give exactly one")
+    common = {
+        "use_sim_time": flag(context, "use_sim_time"),
+        "autostart": flag(context, "autostart"),
+        "detector": text(context, "detector"),
+    }
+    return node(
+        context,
+        executable,
+        {**common, **parameters},
+        found[0],
+        respawn=flag(context, "use_respawn"),
+        respawn_delay=1.0,
+    )
+
+
+def dds_profile(context: LaunchContext, participants: int) -> list[SetEnvironmentVariable | LogInfo]:
+    """Sets the profile that was asked for, unless the user has one or shared memory is too small for it."""
+    profile = text(context, "dds_profile")
+    if profile == "none" or any(os.environ.get(variable) for variable in PROFILE_VARIABLES):
+        return []
+    memory = os.statvfs("/dev/shm")
+    free_bytes = memory.f_bavail * memory.f_frsize
+    if free_bytes < participants * SEGMENT_BYTES:
+        return [
+            LogInfo(
+                msg=f"/dev/shm has {free_bytes // 2**20} MB free, the DDS profile needs "
+                f"{participants * SEGMENT_BYTES // 2**20}: going on without it, large images may get lost "
+                "(containers: --shm-size 512m)"
+            )
+        ]
+    return [SetEnvironmentVariable(PROFILE_VARIABLES[0], share("config", f"fastdds_{profile}.xml"))]

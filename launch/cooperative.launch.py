@@ -1,0 +1,130 @@
+"""The whole system on one machine, live or from a bag.
+
+ros2 launch cooptrack_ros cooperative.launch.py bag:=<rosbag2 directory> rviz:=true
+A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2.
+"""
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from cooptrack_ros import launch_parts as parts
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+
+SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
+
+
+def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str) -> IncludeLaunchDescription:
+    """The launch file of an agent with the arguments of this one."""
+    passed_on = ("params_file", "autostart", "detector", "log_level", "use_respawn")
+    own = {name: parts.text(context, name) for name in passed_on}
+    every = {**own, "use_sim_time": use_sim_time, "dds_profile": "none", **arguments}
+    source = PythonLaunchDescriptionSource(parts.share("launch", file))
+    return IncludeLaunchDescription(source, launch_arguments=list(every.items()))
+
+
+def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> list:
+    """The bag, and the end of everything after it if that is wanted."""
+    outputs = [f"/{name}/instances" for name in roadside] + [f"/{name}/tracks" for name in vehicles]
+    player = parts.node(
+        context,
+        "replay_node",
+        {
+            "bag": parts.text(context, "bag"),
+            "rate": parts.number(context, "rate"),
+            "loop": parts.flag(context, "loop"),
+            "start_offset": parts.number(context, "start_offset"),
+            "lockstep": parts.flag(context, "lockstep"),
+            "lockstep_outputs": outputs,
+            "wait_for_subscribers": [f"/{name}/detections_in" for name in roadside + vehicles],
+        },
+    )
+    if not parts.flag(context, "exit_when_done"):
+        return [player]
+    end = TimerAction(period=SETTLE_S, actions=[Shutdown(reason="the bag has been played")])
+    return [RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])), player]
+
+
+def rviz(use_sim_time: bool) -> Node:
+    """RViz with every display of the suite."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        raise RuntimeError(
+            "rviz:=true: package rviz2 is not installed; install it (apt install ros-$ROS_DISTRO-rviz2), "
+            "or record and look at the HTML player of `cooptrack report`"
+        ) from None
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", parts.share("rviz", "cooperative.rviz")],
+        parameters=[{"use_sim_time": use_sim_time}],
+        output="screen",
+    )
+
+
+def start(context: LaunchContext) -> list:
+    """Everything that was asked for: the recorder first and the bag last."""
+    roadside, vehicles = parts.namespaces(context, "roadside"), parts.namespaces(context, "vehicle")
+    if set(roadside) & set(vehicles) or not vehicles:
+        raise RuntimeError("vehicle and roadside need namespaces of their own, and at least one vehicle")
+    bag, record = parts.text(context, "bag"), parts.text(context, "record")
+    use_sim_time = parts.text(context, "use_sim_time")
+    if use_sim_time == "auto":
+        use_sim_time = "true" if bag else "false"
+    simulated = use_sim_time == "true"
+
+    actions = parts.dds_profile(context, len(roadside) + 2 * len(vehicles) + 3)
+    if parts.flag(context, "rviz"):
+        actions.append(rviz(simulated))
+    if record:
+        parameters = {"output": record, "use_sim_time": simulated}
+        actions.append(parts.node(context, "recorder_node", parameters, sigterm_timeout="20"))
+    actions += [agent(context, "roadside.launch.py", use_sim_time, namespace=name) for name in roadside]
+    for name in vehicles:
+        own = {"namespace": name, "roadside": ",".join(roadside), "mode": parts.text(context, "mode")}
+        actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
+        if parts.flag(context, "markers"):
+            actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))
+    if bag:
+        actions += replay(context, roadside, vehicles)
+    return actions
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments and what follows from them."""
+
+    def argument(name: str, default: str, description: str) -> DeclareLaunchArgument:
+        return DeclareLaunchArgument(name, default_value=default, description=description)
+
+    def switch(name: str, default: str, description: str) -> DeclareLaunchArgument:
+        return DeclareLaunchArgument(name, default_value=default, choices=parts.FLAG, description=description)
+
+    return LaunchDescription(
+        [
+            argument("vehicle", "vehicle", "namespaces of the vehicles, separated by commas"),
+            argument("roadside", "rsu", "namespaces of the roadside units, separated by commas; may be empty"),
+            *parts.agent_arguments(use_sim_time="auto"),
+            parts.mode_argument(),
+            argument("bag", "", "rosbag2 directory to play; empty: live"),
+            argument("rate", "1.0", "speed of the bag; 2.0 is twice as fast"),
+            switch("loop", "false", "play the bag again and again"),
+            argument("start_offset", "0.0", "where in the bag to begin, s"),
+            switch("lockstep", "false", "play the next frame when the output of this one is there, however long it takes"),
+            switch("exit_when_done", "false", "end everything when the bag has been played"),
+            argument("record", "", "rosbag2 directory to record the outputs into; must not exist; empty: none"),
+            switch("markers", "true", "publish markers for RViz"),
+            switch("rviz", "false", "open RViz"),
+            parts.profile_argument("local"),
+            OpaqueFunction(function=start),
+        ]
+    )

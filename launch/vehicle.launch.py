@@ -1,0 +1,28 @@
+"""One vehicle: ros2 launch cooptrack_ros vehicle.launch.py namespace:=vehicle roadside:=rsu."""
+
+from cooptrack_ros import launch_parts as parts
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+
+def start(context: LaunchContext) -> list:
+    """Profile and node."""
+    topics = [f"/{namespace}/instances" for namespace in parts.namespaces(context, "roadside")]
+    parameters = {"mode": parts.text(context, "mode"), "instance_topics": topics or [""]}
+    return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments and what follows from them."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="vehicle", description="name of the vehicle"),
+            DeclareLaunchArgument(
+                "roadside", default_value="rsu", description="roadside units to listen to, separated by commas"
+            ),
+            *parts.agent_arguments(),
+            parts.mode_argument(),
+            parts.profile_argument("network"),
+            OpaqueFunction(function=start),
+        ]
+    )
