@@ -11,7 +11,7 @@ from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent, VehicleOutput
 from cooptrack_core.types import CLASS_NAMES, Frame, Message, TrackedObjects
 
-# (agent id, sequence) of the messages that each frame used, by frame stamp.
+# The messages that each frame used, by frame stamp.
 Schedule = Mapping[int, list[Message]]
 
 
@@ -37,11 +37,12 @@ def run(
     roadside: Mapping[str, RoadsideAgent],
     *,
     schedule: Schedule | None = None,
+    transmit: Callable[[Message, str], Message] = over_the_air,
     on_message: Callable[[Message], None] | None = None,
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
-    Messages arrive at once, at the log time of the frame they come from. With a schedule (from the
+    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame. With a schedule (from the
     associations and messages of a recorded run) each frame uses exactly the messages it used then,
     and the roadside agents are not stepped. Events of other agents are skipped.
     """
@@ -53,7 +54,7 @@ def run(
             agent = roadside[event.agent_id]
             sent = agent.step(event.frame).message
             if sent is not None:
-                received = over_the_air(sent, agent.config.feature_precision)
+                received = transmit(sent, agent.config.feature_precision)
                 vehicle.receive(received, event.log_time_ns)
                 if on_message is not None:
                     on_message(received)
@@ -72,7 +73,7 @@ def make_agents(
 
 def track_records(tracks: TrackedObjects) -> list[dict[str, Any]]:
     """The tracks of a frame as in the recording JSON (docs/data.md)."""
-    names = {index: name for index, name in enumerate(CLASS_NAMES)}
+    names = dict(enumerate(CLASS_NAMES))
     return [
         {
             "id": int(tracks.track_id[i]),
