@@ -13,35 +13,25 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.clock import JumpThreshold, TimeJump
-from rclpy.duration import Duration
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from vision_msgs.msg import Detection3DArray
 
-from cooptrack_core.types import CooptrackError, Frame, Instances, TrackedObjects
+from cooptrack_core.types import Frame, Instances, TrackedObjects
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, instances_from_detections, stamp_ns, timings_message
 from cooptrack_ros.diagnostics import ERROR, OK, WARN
+from cooptrack_ros.frame_order import FrameOrder
 from cooptrack_ros.images import ImageWatch
 from cooptrack_ros.lifecycle import ManagedNode
 from cooptrack_ros.poses import PoseResult, PoseSource
-from cooptrack_ros.topic_guard import describe, other_publishers, wait_for_other_publishers
+from cooptrack_ros.qos import best_effort, reliable
+from cooptrack_ros.topic_guard import TopicGuard
 from cooptrack_ros.worker import Worker
 
 # A thread that has news must not wait 5 ms for the other one to hand over the interpreter.
 _SWITCH_INTERVAL_S = 0.0005
 _STALE_AFTER_S = 2.0
-
-
-def reliable(depth: int = 10) -> QoSProfile:
-    """Results, and inputs that must not be lost."""
-    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.RELIABLE)
-
-
-def best_effort(depth: int = 5) -> QoSProfile:
-    """Sensor data and radio."""
-    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 
 
 @dataclass(frozen=True)
@@ -63,16 +53,12 @@ class AgentNode(ManagedNode):
         self._parameter_class, self._config_class = node_parameters, agent_config
         self._publishers_made: list[Any] = []
         self._subscriptions_made: list[Any] = []
+        self._guard = TopicGuard(self)
         self._worker: Worker | None = None
         self._poses: PoseSource | None = None
         self._images: ImageWatch | None = None
-        self._last_stamp_ns: int | None = None
-        self._last_frame_at = 0.0
-        self._intruders = ""
-        threshold = JumpThreshold(
-            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
-        )
-        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
+        self._order: FrameOrder | None = None
+        self._last_frame_s = 0.0
 
     # What the two agents fill in.
 
@@ -97,6 +83,9 @@ class AgentNode(ManagedNode):
         """Names under which /tf may know the perception frame, the most exact first."""
         return [self.sensor_frame]
 
+    def on_start_anew(self) -> None:
+        """After time jumped back."""
+
     # Lifecycle.
 
     def configure(self) -> None:
@@ -106,9 +95,8 @@ class AgentNode(ManagedNode):
         self.agent_id = self.settings.agent_id or namespace or self.get_name()
         self.sensor_frame = self.settings.sensor_frame or f"{namespace}/lidar".lstrip("/")
         self.agent = self.make_agent()
-        self.tracks_writer = TracksWriter(
-            self.sensor_frame, self.agent_id, getattr(self.config, "mode", "ego"), self.config.detector
-        )
+        mode = getattr(self.config, "mode", "ego")
+        self._tracks_writer = TracksWriter(self.sensor_frame, self.agent_id, mode, self.config.detector)
         self.tracks_publisher = self.publisher(TrackedObjectArray, "tracks", reliable())
         self._timings_publisher = self.publisher(StageTimings, "debug/timings", reliable())
         self.make_publishers()
@@ -116,12 +104,9 @@ class AgentNode(ManagedNode):
 
     def activate(self) -> None:
         if not self.settings.allow_shared_topics:
-            others = wait_for_other_publishers(self, self._own_topics(), self.settings.discovery_wait_ms)
-            if others:
-                self._intruders = describe(others)
-                raise CooptrackError(self._intruders)
-        self._intruders = ""
-        self._last_stamp_ns, self._last_frame_at = None, time.monotonic()
+            self._guard.admit(self._own_topics(), self.settings.discovery_wait_ms)
+        self._last_frame_s = time.monotonic()
+        self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
         self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")
         if self.settings.image_transport != "none":
             self._images = ImageWatch(self, self.settings.image_transport, best_effort(), self._on_truncated_image)
@@ -135,10 +120,11 @@ class AgentNode(ManagedNode):
         self._subscriptions_made.clear()
         if self._images is not None:
             self._images.close()
-            self._images = None
+        if self._order is not None:
+            self._order.close()
         if self._worker is not None:
             self._worker.stop()
-            self._worker = None
+        self._images = self._order = self._worker = None
 
     def cleanup(self) -> None:
         for publisher in self._publishers_made:
@@ -149,15 +135,16 @@ class AgentNode(ManagedNode):
             self._poses = None
 
     def publisher(self, message_type: type[Any], topic: str, qos: QoSProfile) -> Any:
-        """A publisher of this node, active only while the node is; its QoS can be overridden by parameters."""
-        made = self.create_lifecycle_publisher(
-            message_type, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
+        """A publisher of this node that publishes only while the node is active."""
+        options = QoSOverridingOptions.with_default_policies()
+        made = self.create_lifecycle_publisher(message_type, topic, qos, qos_overriding_options=options)
         self._publishers_made.append(made)
         return made
 
-    def subscription(self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile, raw: bool = False) -> None:
-        """A subscription that lasts while the node is active; its QoS can be overridden by parameters."""
+    def subscription(
+        self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile, raw: bool = False
+    ) -> None:
+        """A subscription that lasts while the node is active."""
         options = QoSOverridingOptions.with_default_policies()
         self._subscriptions_made.append(
             self.create_subscription(message_type, topic, callback, qos, raw=raw, qos_overriding_options=options)
@@ -167,48 +154,34 @@ class AgentNode(ManagedNode):
 
     def _on_detections(self, message: Detection3DArray) -> None:
         received_ns = time.monotonic_ns()
+        self._last_frame_s = time.monotonic()
+        assert self._order is not None and self._worker is not None
         at_ns = stamp_ns(message.header.stamp)
-        if not self._in_order(at_ns):
+        behind_ms = self._order.behind_ms(at_ns)
+        if behind_ms is not None:
+            self.health.drop("out_of_order")
+            text = f"a frame came {behind_ms:.1f} ms behind its predecessor and is dropped"
+            self.log.warning("out_of_order", f"{self.resolve_topic_name('detections_in')}: {text}")
             return
-        detections: Instances | None = None
+        detections = self._convert(message)
+        convert_ms = (time.monotonic_ns() - received_ns) / 1e6
+        self._worker.submit_frame(Arrival(at_ns, detections, received_ns, convert_ms))
+
+    def _convert(self, message: Detection3DArray) -> Instances | None:
+        topic = self.resolve_topic_name("detections_in")
         if message.header.frame_id != self.sensor_frame:
             self.health.drop("wrong_frame")
             self.log.warning(
                 "wrong_frame",
-                f"{self.resolve_topic_name('detections_in')}: header.frame_id is {message.header.frame_id!r}, expected "
-                f"{self.sensor_frame!r}; tracks are only predicted; set the parameter sensor_frame or mend the sender",
+                f"{topic}: header.frame_id is {message.header.frame_id!r}, expected {self.sensor_frame!r}; tracks are "
+                "only predicted; set the parameter sensor_frame or mend the sender",
             )
-        else:
-            detections, dropped = instances_from_detections(message)
-            for reason, count in dropped.items():
-                self.health.drop(reason, count)
-                self.log.warning(reason, f"{self.resolve_topic_name('detections_in')}: left out {count}: {reason}")
-        convert_ms = (time.monotonic_ns() - received_ns) / 1e6
-        if self._worker is not None:
-            self._worker.submit_frame(Arrival(at_ns, detections, received_ns, convert_ms))
-
-    def _in_order(self, at_ns: int) -> bool:
-        """Whether a frame may be processed; one far in the past starts everything anew first."""
-        self._last_frame_at = time.monotonic()
-        if self._last_stamp_ns is not None and at_ns <= self._last_stamp_ns:
-            behind_ms = (self._last_stamp_ns - at_ns) / 1e6
-            if behind_ms <= self.settings.time_jump_ms:
-                self.health.drop("out_of_order")
-                self.log.warning("out_of_order", f"a frame came {behind_ms:.1f} ms behind its predecessor and is dropped")
-                return False
-            self._start_anew(behind_ms)
-        self._last_stamp_ns = at_ns
-        return True
-
-    def _on_clock_jump(self, jump: TimeJump) -> None:
-        now_ns = self.get_clock().now().nanoseconds
-        behind_ms = -jump.delta.nanoseconds / 1e6
-        tolerance_ns = round(self.settings.time_jump_ms * 1e6) if self._worker is not None else 0
-        if self._worker is None or behind_ms <= self.settings.time_jump_ms:
-            return
-        # A frame of the new round may have been first: then all is done already.
-        if self._last_stamp_ns is None or self._last_stamp_ns > now_ns + tolerance_ns:
-            self._start_anew(behind_ms)
+            return None
+        detections, dropped = instances_from_detections(message)
+        for reason, count in dropped.items():
+            self.health.drop(reason, count)
+            self.log.warning(reason, f"{topic}: {count} detections left out: {reason}; check the detector")
+        return detections
 
     def _start_anew(self, behind_ms: float) -> None:
         assert self._worker is not None and self._poses is not None
@@ -217,17 +190,12 @@ class AgentNode(ManagedNode):
         )
         self.health.event("time_jumps")
         self.health.restart()
-        self._last_stamp_ns = None
         self._poses.clear()
         if self._images is not None:
             self._images.clear()
-        dropped = self._worker.restart(self.agent.reset)
-        if dropped:
+        if dropped := self._worker.restart(self.agent.reset):
             self.health.drop("time_jump", dropped)
         self.on_start_anew()
-
-    def on_start_anew(self) -> None:
-        """For subclasses, after time jumped back."""
 
     def _on_truncated_image(self, topic: str, at_ns: int, defect: str) -> None:
         self.health.drop("image_truncated")
@@ -240,24 +208,17 @@ class AgentNode(ManagedNode):
     # Worker thread.
 
     def _run_frame(self, arrival: Arrival, lost: bool) -> None:
-        assert self._worker is not None and self._poses is not None
-        worker = self._worker
+        worker, poses, images = self._worker, self._poses, self._images
+        if worker is None or poses is None:
+            return  # being deactivated
         begin_ns = time.monotonic_ns()
-        pose = self._poses.pose(arrival.stamp_ns, worker.stopping, wait=not lost)
+        pose = poses.pose(arrival.stamp_ns, worker.stopping, wait=not lost)
         tf_ns = time.monotonic_ns()
         if worker.stopping.is_set():
             return
         worker.deliver_messages()
-        if lost:
-            self.health.drop("overload")
-            self.log.warning("overload", "frames come faster than they are processed: the tracks of some are only predicted")
-        if pose.T_map_from_sensor is None:
-            self.health.event("frames_without_pose")
-            self.log.warning(
-                "pose", f"no pose at {arrival.stamp_ns / NANOSECONDS:.3f} s: {pose.problem}; tracks go on without "
-                "cooperation; check /tf and the parameters sensor_frame and map_frame",
-            )  # fmt: skip
-        image = self._images.image_of(arrival.stamp_ns) if self._images is not None else None
+        self._note_losses(arrival, lost, pose)
+        image = images.image_of(arrival.stamp_ns) if images is not None else None
         frame = Frame(arrival.stamp_ns, pose.T_map_from_sensor, None if lost else arrival.detections, image)
         step_ns = time.monotonic_ns()
         core_ms = self.step(frame, pose)
@@ -270,6 +231,18 @@ class AgentNode(ManagedNode):
             "publish": (published_ns - step_ns) / 1e6 - sum(core_ms.values()),
             "total": (published_ns - arrival.received_ns) / 1e6,
         })  # fmt: skip
+
+    def _note_losses(self, arrival: Arrival, lost: bool, pose: PoseResult) -> None:
+        if lost:
+            self.health.drop("overload")
+            self.log.warning("overload", "frames come faster than they are processed: some tracks are only predicted")
+        if pose.T_map_from_sensor is None:
+            self.health.event("frames_without_pose")
+            self.log.warning(
+                "pose",
+                f"no pose at {arrival.stamp_ns / NANOSECONDS:.3f} s: {pose.problem}; tracks go on without cooperation; "
+                "check /tf and the parameters sensor_frame and map_frame",
+            )
 
     def _report_timings(self, frame: Frame, timings_ms: dict[str, float]) -> None:
         self._timings_publisher.publish(timings_message(frame.stamp_ns, self.sensor_frame, self.agent_id, timings_ms))
@@ -285,45 +258,34 @@ class AgentNode(ManagedNode):
         T = np.eye(4) if T_map_from_sensor is None else T_map_from_sensor
         if predicted_only:
             self.health.event("predicted_only")
-        self.tracks_publisher.publish(self.tracks_writer.write(tracks, frame_index, predicted_only, pose_known, T))
+        self.tracks_publisher.publish(self._tracks_writer.write(tracks, frame_index, predicted_only, pose_known, T))
 
     def _on_worker_error(self, error: Exception) -> None:
-        if not self.context.ok():
-            return  # the process is being stopped
-        self.health.drop("exception")
-        self.report_error("a frame failed and is dropped", error)
+        if self.context.ok():  # otherwise the process is being stopped
+            self.health.drop("exception")
+            self.report_error("a frame or message failed and is dropped", error)
 
     # Diagnostics.
 
     def _own_topics(self) -> list[str]:
         return [publisher.topic_name for publisher in self._publishers_made]
 
-    def _check_topics(self) -> None:
-        if self.state != "active" or self.settings.allow_shared_topics:
-            return
-        others = other_publishers(self, self._own_topics())
-        found = describe(others) if others else ""
-        if found and found != self._intruders:
-            self.get_logger().error(found)
-        self._intruders = found
-
     def statuses(self) -> list[DiagnosticStatus]:
-        self._check_topics()
+        if self.state == "active" and not self.settings.allow_shared_topics:
+            self._guard.look(self._own_topics())
         found = super().statuses()
-        if self._intruders:
-            found[0].level, found[0].message = ERROR, self._intruders
-        if self.state == "active":
-            found.append(self._frames_status())
-        return found
+        if self._guard.intruders:
+            found[0].level, found[0].message = ERROR, self._guard.intruders
+        return [*found, self._frames_status()] if self.state == "active" else found
 
     def _frames_status(self) -> DiagnosticStatus:
-        silent_s = time.monotonic() - self._last_frame_at
+        silent_s = time.monotonic() - self._last_frame_s
         drops, events = self.health.drops(), self.health.events()
         level, text = OK, "frames arrive"
         if silent_s > _STALE_AFTER_S:
             level, text = WARN, f"no frame on {self.resolve_topic_name('detections_in')} for {silent_s:.0f} s"
         elif drops:
-            text = "frames arrive; dropped input: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
+            text = "frames arrive; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
         items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}
         items |= {f"dropped.{reason}": count for reason, count in drops.items()}
         for name, (p50, p99) in self.health.percentiles().items():

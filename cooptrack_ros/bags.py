@@ -50,7 +50,8 @@ def open_bag(path: str) -> Reader:
         reader = Reader(folder)
         reader.open()
     except Exception as error:  # rosbags passes on what its storages and yaml raise
-        raise CooptrackError(f"{path}: bag: cannot be read ({' '.join(str(error).split())}); record it again") from error
+        what = " ".join(str(error).split())
+        raise CooptrackError(f"{path}: bag: cannot be read ({what}); record it again") from error
     return reader
 
 
@@ -60,7 +61,9 @@ def message_class(type_name: str) -> type[Any]:
         package, _, name = type_name.split("/")
         return getattr(importlib.import_module(f"{package}.msg"), name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError) as error:
-        raise CooptrackError(f"{type_name}: message type: not installed ({error}); source the workspace that has it") from error
+        raise CooptrackError(
+            f"{type_name}: message type: not installed ({error}); source the workspace that has it"
+        ) from error
 
 
 def profile_of(connection: Connection) -> QoSProfile:

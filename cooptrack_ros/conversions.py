@@ -194,7 +194,7 @@ class DetectionsWriter:
         for _ in range(n - len(self._pool)):
             self._pool.append(Detection3D(results=[ObjectHypothesisWithPose()], header=message.header))
         message.detections = self._pool[:n]
-        known, pose_covariance, _ = _covariances(tracks)
+        _, pose_covariance, _ = _covariances(tracks)
         half = tracks.heading_rad / 2
         sines, cosines = np.sin(half).tolist(), np.cos(half).tolist()
         ids, classes, scores = tracks.track_id.tolist(), tracks.class_id.tolist(), tracks.score.tolist()

@@ -97,7 +97,8 @@ class Health:
 
 def values(items: dict[str, object]) -> list[KeyValue]:
     """Key-value pairs of a status."""
-    return [KeyValue(key=key, value=f"{item:.3f}" if isinstance(item, float) else str(item)) for key, item in items.items()]
+    texts = {key: f"{item:.3f}" if isinstance(item, float) else str(item) for key, item in items.items()}
+    return [KeyValue(key=key, value=text) for key, text in texts.items()]
 
 
 def status(name: str, level: bytes, message: str, hardware_id: str, items: dict[str, object]) -> DiagnosticStatus:

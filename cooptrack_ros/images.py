@@ -1,4 +1,4 @@
-"""Camera images of an agent: joined with their camera_info and with the frame they belong to, checked without decoding."""
+"""Camera images of an agent: joined with camera_info and with their frame, checked without decoding."""
 
 from __future__ import annotations
 

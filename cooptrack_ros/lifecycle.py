@@ -124,7 +124,8 @@ class ManagedNode(LifecycleNode):
 
     def status(self, name: str, level: bytes, message: str, items: dict[str, object]) -> DiagnosticStatus:
         """A status of this node."""
-        return status(f"{self.get_fully_qualified_name()}: {name}", level, message, self.get_namespace().strip("/"), items)
+        full_name = f"{self.get_fully_qualified_name()}: {name}"
+        return status(full_name, level, message, self.get_namespace().strip("/"), items)
 
     def close(self) -> None:
         """Ends the node whatever its state."""

@@ -1,4 +1,4 @@
-"""Definitions of all message types installed on this machine, for writing bags."""
+"""Definitions of message types installed on this machine, for writing bags."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from ament_index_python.resources import get_resources
 from rosbags.typesys import get_types_from_msg
 from rosbags.typesys.store import Typestore
 
-from cooptrack_core.data.message_definitions import new_typestore
 
-
-def complete_store() -> Typestore:
-    """The types of the core's store and of every other interface package in the ament index."""
-    store = new_typestore()
+def add_installed_types(store: Typestore) -> None:
+    """Adds the messages of every interface package in the ament index whose package the store does not know."""
     known = {name.split("/")[0] for name in store.fielddefs}
-    for package in get_resources("rosidl_interfaces"):
-        if package in known:
-            continue
+    for package in set(get_resources("rosidl_interfaces")) - known:
         for path in sorted((Path(get_package_share_directory(package)) / "msg").glob("*.msg")):
-            name = f"{package}/msg/{path.stem}"
-            store.register(get_types_from_msg(path.read_text(encoding="utf-8"), name))
-    return store
+            store.register(get_types_from_msg(path.read_text(encoding="utf-8"), f"{package}/msg/{path.stem}"))

@@ -1,4 +1,4 @@
-"""ROS parameters of the nodes, generated from frozen dataclasses: declared with descriptors and ranges, checked, read back."""
+"""ROS parameters of the nodes, made from frozen dataclasses: declared with descriptors and ranges, checked, read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RoadsideParameters(AgentParameters):
     """roadside_node."""
 
     session_id: int = parameter(
-        0, "session of the sent messages; 0: random, so that a restart is recognised", minimum=0, maximum=2**63 - 1
+        0, "session of the sent messages; 0: random, so that a restart is recognised", minimum=0
     )
 
 

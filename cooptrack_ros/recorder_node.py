@@ -2,80 +2,25 @@
 
 from __future__ import annotations
 
-import queue
 import re
 import signal
 import sys
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from cooptrack_core.types import CooptrackError
-from cooptrack_ros.bags import adapted_profile, message_class, recorded_qos
+from cooptrack_ros.bag_sink import BagSink
+from cooptrack_ros.bags import adapted_profile, message_class
 from cooptrack_ros.lifecycle import one_line
-from cooptrack_ros.message_types import complete_store
 from cooptrack_ros.parameters import NodeParameters, RecorderParameters
 
 _DEPTH = 200
-
-
-class BagSink:
-    """Writes messages in a thread of its own; complete and readable after `close`."""
-
-    def __init__(self, path: str, on_error: Any) -> None:
-        """Raises CooptrackError if the directory exists or cannot be made."""
-        if not path:
-            raise CooptrackError("output: parameter is empty; give a directory that does not exist yet")
-        folder = Path(path).expanduser()
-        if folder.exists():
-            raise CooptrackError(f"{path}: output: exists already; remove it or give another name")
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        try:
-            self._writer.open()
-        except OSError as error:
-            raise CooptrackError(f"{path}: output: cannot be made ({error}); give another place") from error
-        self._on_error = on_error
-        self._store, self._connections = complete_store(), dict[str, Connection]()
-        self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
-        self.counts: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._run, name="bag writer")
-        self._thread.start()
-
-    def add_topic(self, topic: str, type_name: str, qos: Any) -> None:
-        """Declares a topic. Raises CooptrackError if its type has no definition."""
-        if type_name not in self._store.fielddefs:
-            raise CooptrackError(f"{topic}: definition of {type_name} not found; it is not recorded")
-        self._connections[topic] = self._writer.add_connection(
-            topic, type_name, typestore=self._store, offered_qos_profiles=[recorded_qos(qos)]
-        )
-
-    def put(self, topic: str, log_ns: int, data: bytes) -> None:
-        """Hands a message to the thread."""
-        self._queue.put((topic, log_ns, data))
-
-    def close(self) -> None:
-        """Writes what is left and the index."""
-        self._queue.put(None)
-        self._thread.join()
-        self._writer.close()
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            topic, log_ns, data = item
-            try:
-                self._writer.write(self._connections[topic], log_ns, data)
-                self.counts[topic] += 1
-            except Exception as error:  # a full disk must not end the recording silently
-                self._on_error(error)
 
 
 class RecorderNode(Node):

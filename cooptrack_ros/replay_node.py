@@ -1,4 +1,4 @@
-"""replay_node: publishes the topics of a rosbag2 directory and /clock, freely running or in lock-step with the nodes."""
+"""replay_node: publishes the topics of a rosbag2 directory and /clock, free-running or in lock-step with the nodes."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class ReplayNode(Node):
         topics = set(self._topic_publishers)
         if "/tf" not in topics:
             self.get_logger().error(
-                f"{self.settings.bag}: /tf: not in the bag; it is played, but poses are unknown, so the vehicle will not "
-                "cooperate; write the bag anew with 'cooptrack to-bag'"
+                f"{self.settings.bag}: /tf: not in the bag; it is played, but poses are unknown and the vehicle will "
+                "not cooperate; write the bag anew with 'cooptrack to-bag'"
             )
         if not self.settings.allow_shared_topics:
             own = [*topics - set(_SHARED_TOPICS), "/clock"]
@@ -140,9 +140,8 @@ class ReplayNode(Node):
         while missing() and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
         if wanted and (names := missing()):
-            self.get_logger().warning(
-                f"nobody on {', '.join(sorted(names))} after {self.settings.wait_for_subscribers_ms:.0f} ms; playing all the same"
-            )
+            waited_ms = self.settings.wait_for_subscribers_ms
+            self.get_logger().warning(f"nobody on {', '.join(sorted(names))} after {waited_ms:.0f} ms; playing anyway")
 
     # Time.
 
@@ -150,8 +149,8 @@ class ReplayNode(Node):
         start_ns = self._reader.start_time + round(self.settings.start_offset * NANOSECONDS)
         if start_ns > self._reader.end_time:
             raise CooptrackError(
-                f"{self.settings.bag}: start_offset {self.settings.start_offset} s is behind the end of the bag, which lasts "
-                f"{self._reader.duration / NANOSECONDS:.3f} s"
+                f"{self.settings.bag}: start_offset {self.settings.start_offset} s is behind the end of the bag, "
+                f"which lasts {self._reader.duration / NANOSECONDS:.3f} s"
             )
         self._publish_clock(start_ns)
         if self.settings.start_offset:

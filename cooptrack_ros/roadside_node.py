@@ -10,11 +10,12 @@ from cooptrack_core.config import RoadsideConfig
 from cooptrack_core.pipeline import RoadsideAgent
 from cooptrack_core.types import Frame
 from cooptrack_msgs.msg import InstanceFeatures
-from cooptrack_ros.agent_node import AgentNode, best_effort
+from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.conversions import features_message
 from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import RoadsideParameters
 from cooptrack_ros.poses import PoseResult
+from cooptrack_ros.qos import best_effort
 
 
 class RoadsideNode(AgentNode):

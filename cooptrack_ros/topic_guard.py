@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from rclpy.node import Node
 
+from cooptrack_core.types import CooptrackError
+
 _POLL_S = 0.02
 
 
@@ -36,6 +38,29 @@ def wait_for_other_publishers(
     while not (found := other_publishers(node, topics, own)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     return found
+
+
+class TopicGuard:
+    """Keeps an eye on the output topics of a node; `intruders` says in one line who else publishes there."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.intruders = ""
+
+    def admit(self, topics: Iterable[str], wait_ms: float) -> None:
+        """Looks for up to wait_ms. Raises CooptrackError if the topics are not ours alone."""
+        others = wait_for_other_publishers(self._node, topics, wait_ms)
+        self.intruders = describe(others) if others else ""
+        if others:
+            raise CooptrackError(self.intruders)
+
+    def look(self, topics: Iterable[str]) -> None:
+        """Looks again; a new find is logged once."""
+        others = other_publishers(self._node, topics)
+        found = describe(others) if others else ""
+        if found and found != self.intruders:
+            self._node.get_logger().error(found)
+        self.intruders = found
 
 
 def describe(found: list[tuple[str, str]]) -> str:

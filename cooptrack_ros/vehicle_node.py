@@ -15,12 +15,13 @@ from cooptrack_core.cooperation.wire import WireError, decode
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.types import Frame
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
-from cooptrack_ros.agent_node import AgentNode, best_effort, reliable
+from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.conversions import DetectionsWriter, associations_message
 from cooptrack_ros.diagnostics import OK, WARN
 from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import VehicleParameters
 from cooptrack_ros.poses import PoseResult
+from cooptrack_ros.qos import best_effort, reliable
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ class VehicleNode(AgentNode):
         self._silent.clear()
         self._active_since_ns = self.get_clock().now().nanoseconds
         topics = () if self.config.mode == "ego" else self.settings.instance_topics
-        self._agent_of_topic = {
-            self.resolve_topic_name(topic): self.resolve_topic_name(topic).rsplit("/", 1)[0].strip("/") for topic in topics
-        }
+        names = [self.resolve_topic_name(topic) for topic in topics]
+        self._agent_of_topic = {name: name.rsplit("/", 1)[0].strip("/") for name in names}
         for topic in self._agent_of_topic:
             # Raw: its exact size counts, and a message that cannot be deserialised must be counted too.
             self.subscription(InstanceFeatures, topic, self._receiver(topic), best_effort(2), raw=True)
@@ -98,7 +98,7 @@ class VehicleNode(AgentNode):
         self.agent.refuse(sender, sequence, reason)
         self.log.warning(
             f"{topic} {reason}",
-            f"{topic}: message {sequence} of {sender} refused: {reason}: {detail}; own tracks go on; check the sender's version",
+            f"{topic}: message {sequence} of {sender} refused: {reason}: {detail}; own tracks go on; check the sender",
         )
 
     def step(self, frame: Frame, pose: PoseResult) -> dict[str, float]:
