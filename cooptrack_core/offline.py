@@ -18,9 +18,14 @@ Schedule = Mapping[int, list[Message]]
 class FrameEvent(Protocol):
     """A frame that an agent got at a certain time of the recording."""
 
-    agent_id: str
-    log_time_ns: int
-    frame: Frame
+    @property
+    def agent_id(self) -> str: ...
+
+    @property
+    def log_time_ns(self) -> int: ...
+
+    @property
+    def frame(self) -> Frame: ...
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,9 @@ def run(
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
-    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame. With a schedule (from the
-    associations and messages of a recorded run) each frame uses exactly the messages it used then,
-    and the roadside agents are not stepped. Events of other agents are skipped.
+    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame.
+    With a schedule (from the associations and messages of a recorded run) each frame uses exactly the
+    messages it used then, and the roadside agents are not stepped. Events of other agents are skipped.
     """
     for event in events:
         if event.agent_id == vehicle.agent_id:

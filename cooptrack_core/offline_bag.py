@@ -76,9 +76,8 @@ def _recorded_run(
         for agent, session, sequence in keys:
             key = (str(agent), int(session), int(sequence))
             if key not in messages:
-                raise CooptrackError(
-                    f"{recorded}: message {key[2]} of {key[0]} was used but not recorded; record /{key[0]}/instances too"
-                )
+                what = f"message {key[2]} of {key[0]} was used but not recorded"
+                raise CooptrackError(f"{recorded}: {what}; record /{key[0]}/instances too")
             schedule.setdefault(stamp_ns, []).append(messages[key])
     return list(messages.values()), schedule, conditions
 
@@ -137,7 +136,7 @@ def _recording(
     sent: Sequence[Message],
 ) -> dict[str, Any]:
     T_novatel_from_lidar = context.transform(f"{vehicle}/novatel", f"{vehicle}/lidar")
-    recording = {
+    recording: dict[str, Any] = {
         "schema": SCHEMA,
         "mode": config.mode,
         "detector": config.detector,

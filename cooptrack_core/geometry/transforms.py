@@ -34,7 +34,7 @@ def inverse(T: Float) -> Float:
 
 def apply(T: Float, points_m: ArrayLike) -> Float:
     """Maps points [..., 3] by T [4, 4]."""
-    return np.asarray(points_m, np.float64) @ T[:3, :3].T + T[:3, 3]
+    return np.asarray(np.asarray(points_m, np.float64) @ T[:3, :3].T + T[:3, 3], np.float64)
 
 
 def rotate_xy(T: Float, vectors: ArrayLike) -> Float:
