@@ -105,5 +105,6 @@ def stamp_ns(row: dict[str, Any], key: str, source: Path | str) -> int:
 
 
 __all__ = [
-    "DataProblem", "array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns", "text",
+    "DataProblem", "array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns",
+    "text",
 ]  # fmt: skip

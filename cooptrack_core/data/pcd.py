@@ -41,6 +41,27 @@ def read(path: Path) -> NDArray[np.float32]:
     return points[np.isfinite(points).all(axis=1)]
 
 
+def check(path: Path) -> None:
+    """Header and length of a file, without decoding it; CooptrackError for what is wrong."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise problem(path, "file", f"cannot be read ({error.strerror})", _RESTORE) from None
+    header = parse_header(start, path)
+    expected = header.points * header.dtype.itemsize
+    if header.data == "binary_compressed":
+        sizes = np.frombuffer(start[header.data_offset : header.data_offset + 8].ljust(8, b"\0"), "<u4")
+        if int(sizes[1]) != expected:
+            raise problem(path, "DATA", f"announces {sizes[1]} instead of {expected} bytes", _RESTORE)
+        expected = 8 + int(sizes[0])
+    elif header.data == "ascii":
+        expected = 2 * header.points
+    if size - header.data_offset < expected:
+        raise problem(path, "DATA", f"is truncated: {size - header.data_offset} of {expected} bytes", _RESTORE)
+
+
 def parse_header(content: bytes, source: Path | str) -> Header:
     """The header of a PCD file; CooptrackError when it is malformed."""
     entries: dict[str, list[str]] = {}
@@ -147,4 +168,4 @@ def lzf_decompress(packed: bytes | memoryview, size: int) -> bytes:
     return bytes(out)
 
 
-__all__ = ["Header", "lzf_decompress", "parse_header", "read"]
+__all__ = ["Header", "check", "lzf_decompress", "parse_header", "read"]
