@@ -120,17 +120,9 @@ def _draw_ground(image: Image, view: View, ground: Ground) -> None:
     source = np.array([[0, 0], [width, 0], [0, height]], np.float32)
     target = view.pixels([[x0, y1], [x1, y1], [x0, y0]]).astype(np.float32)
     M = cv2.getAffineTransform(source, target)
-    dimmed = dim(ground.rgb)
-    rgb = cv2.warpAffine(dimmed, M, (view.width, view.height), flags=cv2.INTER_AREA)
+    rgb = cv2.warpAffine(ground.rgb, M, (view.width, view.height), flags=cv2.INTER_AREA)
     alpha = cv2.warpAffine(ground.alpha, M, (view.width, view.height))[..., None]
     image[...] = (image * (1 - alpha) + rgb * alpha).astype(np.uint8)
-
-
-def dim(rgb: Image) -> Image:
-    """The picture, mostly grey and dark enough to draw on."""
-    grey = rgb.mean(axis=-1, keepdims=True)
-    mixed = grey + 0.35 * (rgb - grey)
-    return np.asarray(mixed * 0.34 + np.array(palette.BACKGROUND) * 0.55, np.uint8)
 
 
 def _draw_grid(canvas: Canvas, view: View) -> None:

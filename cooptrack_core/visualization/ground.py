@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.scene import Camera, FrameView, Images, Scene
 
@@ -21,7 +22,7 @@ SAMPLES = 14
 
 @dataclass(frozen=True)
 class Ground:
-    """Orthophoto. rgb [H, W, 3]; alpha [H, W] 0..1; row 0 is the largest y. bounds_m: x0, y0, x1, y1 in the world."""
+    """Orthophoto, dimmed to a backdrop. rgb [H, W, 3]; alpha [H, W] 0..1; row 0 is the largest y. bounds_m: x0, y0, x1, y1 in the world."""
 
     rgb: Image
     alpha: NDArray[np.float32]
@@ -48,7 +49,14 @@ def build_ground(scene: Scene, images: Images, bounds_m: tuple[float, float, flo
         rgb += mean * free[..., None]
         alpha += free
     rgb /= np.maximum(alpha, 1e-6)[..., None]
-    return Ground(np.clip(rgb, 0, 255).astype(np.uint8), alpha, bounds_m)
+    return Ground(_dim(rgb), alpha, bounds_m)
+
+
+def _dim(rgb: NDArray[np.float32]) -> Image:
+    """Mostly grey and dark, so that the road never competes with the boxes on it."""
+    grey = rgb.mean(axis=-1, keepdims=True)
+    mixed = (grey + 0.35 * (rgb - grey)) * 0.34 + np.array(palette.BACKGROUND) * 0.55
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 
 
 def _project(
