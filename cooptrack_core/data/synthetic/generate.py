@@ -1,0 +1,175 @@
+"""Making a dataset: resumable, over several processes, with the same bytes whatever their number."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from cooptrack_core.data.synthetic import renderers, statistics, writer
+from cooptrack_core.data.synthetic.files import WORK_FOLDER, write_bytes, write_json
+from cooptrack_core.data.synthetic.options import SceneOptions
+from cooptrack_core.data.synthetic.scene import SIDES, Scene, make_scene, save_motion
+from cooptrack_core.data.synthetic.visibility import Sight, sights
+from cooptrack_core.types import CooptrackError
+
+SCHEMA = "cooptrack/synthetic/1"
+MARKER = "synthetic.json"  # written last: its presence means that the dataset is complete
+
+
+def generate(root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = False) -> dict[str, Any]:
+    """Writes the dataset into root, or goes on with one begun there. Returns the content of synthetic.json.
+
+    Raises CooptrackError if root holds something else, or a dataset of other options, and not overwrite.
+    """
+    done = _prepare(root, options, overwrite)
+    if done is not None:
+        return done
+    write_json(root, root / WORK_FOLDER / "options.json", options.to_json())
+    scenes = _simulate(root, options)
+    tasks = [task for scene in scenes for task in _missing(root, scene)]
+    _run(root, options, tasks, jobs, total=2 * options.frames * options.sequences)
+    written = []
+    for scene in scenes:
+        found = [_load_sights(root, scene, frame) for frame in range(options.frames)]
+        written.append(writer.write_frames(root, scene, found))
+        writer.write_map(root, scene)
+    writer.write_split(root, options)
+    writer.write_lists(root, scenes)
+    content = statistics.summary(SCHEMA, scenes, written)
+    write_json(root, root / MARKER, content, indent=1)
+    shutil.rmtree(root / WORK_FOLDER)
+    return content
+
+
+def _prepare(root: Path, options: SceneOptions, overwrite: bool) -> dict[str, Any] | None:
+    """Makes the folder ready; the content of a dataset of these very options that is already complete."""
+    if root.exists() and not root.is_dir():
+        raise CooptrackError(f"{root}: OUT: is a file; give a new or empty directory")
+    for name in (MARKER, f"{WORK_FOLDER}/options.json"):
+        path = root / name
+        if not path.is_file():
+            continue
+        content = json.loads(path.read_bytes())
+        found = content.get("options") if name == MARKER else content
+        if found == options.to_json():
+            if name == MARKER:
+                shutil.rmtree(root / WORK_FOLDER, ignore_errors=True)
+                return dict(content)
+            return None
+        if not overwrite:
+            state = "a complete scene" if name == MARKER else "an unfinished scene"
+            raise CooptrackError(f"{root}: OUT: holds {state} of other options; choose another folder or add --overwrite")
+        _clear(root)
+        return None
+    if root.is_dir() and any(p.name != WORK_FOLDER for p in root.iterdir()):
+        raise CooptrackError(f"{root}: OUT: is not empty and holds no synthetic scene; choose another folder")
+    return None
+
+
+def _clear(root: Path) -> None:
+    """Removes what a synthetic dataset consists of, nothing else."""
+    for name in ("vehicle-side", "infrastructure-side", "cooperative", "maps", "visibility", WORK_FOLDER):
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in (MARKER, "cooperative-split-data-spd.json"):
+        (root / name).unlink(missing_ok=True)
+
+
+def _motion_file(root: Path, number: int) -> Path:
+    return root / WORK_FOLDER / f"motion_{number:04d}.npz"
+
+
+def _simulate(root: Path, options: SceneOptions) -> list[Scene]:
+    scenes = []
+    for number in tqdm(range(options.sequences), desc="traffic", unit="sequence", disable=None, leave=False):
+        file = _motion_file(root, number)
+        scene = make_scene(options, number, file)
+        if not file.is_file():
+            write_bytes(root, file, save_motion(scene))
+        scenes.append(scene)
+    return scenes
+
+
+def _sights_file(root: Path, number: int, side: str, frame: int) -> Path:
+    return root / WORK_FOLDER / f"sights_{number:04d}" / f"{side}_{frame:04d}.json"
+
+
+def _image_file(root: Path, options: SceneOptions, number: int, side: str, frame: int) -> Path:
+    name = writer.vehicle_frame_id if side == "vehicle" else writer.infrastructure_frame_id
+    return root / f"{side}-side" / "image" / f"{name(options, number, frame)}.jpg"
+
+
+def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]]:
+    """Looks still to take, in portions for one process."""
+    looks = [
+        (side, frame)
+        for frame in range(scene.options.frames)
+        for side in SIDES
+        if not _sights_file(root, scene.number, side, frame).is_file()
+    ]
+    # A sight is recorded after its image, so that the record alone says that both are there.
+    return [(scene.number, looks[i : i + 4]) for i in range(0, len(looks), 4)]
+
+
+def _run(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int, total: int) -> None:
+    left = sum(len(looks) for _, looks in tasks)
+    with tqdm(total=total, initial=total - left, desc="images", unit="image", disable=None) as bar:
+        if jobs <= 1 or len(tasks) <= 1:
+            for number, looks in tasks:
+                bar.update(take(str(root), options, number, looks))
+            return
+        os.environ.setdefault("LP_NUM_THREADS", "1")  # one thread of the software renderer in each process
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
+            futures: list[Future[int]] = [pool.submit(take, str(root), options, number, looks) for number, looks in tasks]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+_current: dict[str, Any] = {}  # scene and renderer of the sequence that this process is at
+
+
+def take(root_name: str, options: SceneOptions, number: int, looks: list[tuple[str, int]]) -> int:
+    """Takes looks (side, frame) of a sequence and writes image and sights of each; returns how many."""
+    root, key = Path(root_name), (options, number)
+    if _current.get("key") != key:
+        scene = make_scene(options, number, _motion_file(root, number))
+        _current.update(key=key, scene=scene, renderer=renderers.create(options.renderer, scene))
+    scene, renderer = _current["scene"], _current["renderer"]
+    for side, frame in looks:
+        time_s = scene.image_time_s(side, frame)
+        view = scene.view(side, frame)
+        placements = scene.placements(time_s, without_ego=side == "vehicle")
+        picture = renderer.look(view, placements, time_s)
+        if picture.rgb is not None:
+            parameters = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
+            _, data = cv2.imencode(".jpg", cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2BGR), parameters)
+            write_bytes(root, _image_file(root, options, number, side, frame), data.tobytes())
+        found = {str(i): s.to_json() for i, s in sights(view, placements, picture).items()}
+        write_json(root, _sights_file(root, number, side, frame), found)
+    return len(looks)
+
+
+def _load_sights(root: Path, scene: Scene, frame: int) -> dict[str, dict[int, Sight]]:
+    out: dict[str, dict[int, Sight]] = {}
+    for side in SIDES:
+        content = json.loads(_sights_file(root, scene.number, side, frame).read_bytes())
+        out[side] = {
+            int(i): Sight(s["visible_px"], s["unoccluded_px"], tuple(s["box_px"]), s["truncated_state"])
+            for i, s in content.items()
+        }
+    return out
+
+
+__all__ = ["MARKER", "SCHEMA", "generate", "take"]

@@ -1,0 +1,60 @@
+"""What a user may choose about a synthetic dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cooptrack_core.types import CooptrackError
+
+RENDERERS = ("auto", "egl", "rays", "none")
+SPLITS = ("auto", "train", "val")
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """Everything that decides the content of the dataset; the same options give the same bytes."""
+
+    seed: int = 7
+    sequences: int = 1
+    duration_s: float = 10.0
+    rate_hz: float = 10.0
+    width_px: int = 1920
+    height_px: int = 1080
+    renderer: str = "egl"
+    supersample: int = 1
+    jpeg_quality: int = 90
+    split: str = "auto"
+    skewed_extrinsics: bool = False
+    point_clouds: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("--sequences", 1 <= self.sequences <= 999, self.sequences, "give 1 to 999"),
+            ("--rate-hz", 1.0 <= self.rate_hz <= 20.0, self.rate_hz, "give 1 to 20 Hz"),
+            ("--duration-s", 0.0 < self.duration_s <= 60.0, self.duration_s, "give at most 60 s"),
+            ("--duration-s", self.frames >= 2, self.duration_s, "a sequence needs 2 frames or more"),
+            ("--image-size", self.width_px >= 64 and self.height_px >= 36, self.size_text, "give 64x36 or more"),
+            ("--image-size", self.width_px <= 3840 and self.height_px <= 2160, self.size_text, "give 3840x2160 or less"),
+            ("--supersample", self.supersample in (1, 2), self.supersample, "give 1 or 2"),
+            ("--jpeg-quality", 30 <= self.jpeg_quality <= 100, self.jpeg_quality, "give 30 to 100"),
+            ("--renderer", self.renderer in RENDERERS, self.renderer, f"choose from {', '.join(RENDERERS)}"),
+            ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),
+        )
+        for name, good, value, remedy in checks:
+            if not good:
+                raise CooptrackError(f"synthesize: {name}: {value} is not possible; {remedy}")
+
+    @property
+    def frames(self) -> int:
+        """Frames of one sequence."""
+        return round(self.duration_s * self.rate_hz)
+
+    @property
+    def size_text(self) -> str:
+        """Image size as WxH."""
+        return f"{self.width_px}x{self.height_px}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as plain values."""
+        return asdict(self)

@@ -1,0 +1,315 @@
+"""OpenGL renderer without a screen (EGL; Mesa's llvmpipe on machines without a GPU).
+
+Per look: the sun's shadow map (static part kept, road users added), a depth pass, one shading pass with
+multisampling, then instance ids at pixel centres and, by occlusion queries, each road user's pixels
+as if it were alone. Row 0 of every framebuffer is the top row of the image.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.data.synthetic import shaders
+from cooptrack_core.data.synthetic.light import daylight, noise_texture
+from cooptrack_core.data.synthetic.mesh import COLUMNS, Mesh
+from cooptrack_core.data.synthetic.renderers import Picture, count_ids
+from cooptrack_core.data.synthetic.scene import Placement, Scene
+from cooptrack_core.data.synthetic.sensors import View
+from cooptrack_core.data.synthetic.visibility import silhouette_box
+
+Float = NDArray[np.float64]
+
+_NEAR_M, _FAR_M = 0.4, 1200.0
+_NEAR_SHADOW = (72.0, 3072)  # half extent in m, map size in texels
+_FAR_SHADOW = (320.0, 2048)
+_LAYOUT = "3f 3f 3f 2f 2f"
+_NAMES = ("in_position", "in_normal", "in_colour", "in_uv", "in_kind")
+
+
+class _Drawable:
+    """A mesh on the graphics side, for the shading and for the depth-only programs; drawn in spatial chunks."""
+
+    def __init__(self, gl: EglRenderer, mesh: Mesh, cell_m: float = 0.0) -> None:
+        vertices = mesh.vertices
+        self.chunks: list[tuple[int, int, Float]] = []
+        if cell_m:
+            centre = np.floor(mesh.triangles_m.mean(axis=1)[:, :2] / cell_m).astype(np.int64)
+            key = centre[:, 0] * 10_000 + centre[:, 1]
+            order = np.argsort(key, kind="stable")
+            vertices = vertices.reshape(-1, 3, COLUMNS)[order].reshape(-1, COLUMNS)
+            edges = np.flatnonzero(np.diff(key[order], prepend=key[order][0] - 1))
+            for a, b in zip(edges, [*edges[1:], len(order)], strict=True):
+                p = vertices[3 * a : 3 * b, :3]
+                low, high = p.min(axis=0), p.max(axis=0)
+                corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+                self.chunks.append((int(3 * a), int(3 * (b - a)), corners.astype(np.float64)))
+        buffer = gl.context.buffer(np.ascontiguousarray(vertices).tobytes())
+        self.shaded = gl.context.vertex_array(gl.surface, [(buffer, _LAYOUT, *_NAMES)], skip_errors=True)
+        plain = [(buffer, f"3f {4 * (COLUMNS - 3)}x", "in_position")]
+        self.depth = gl.context.vertex_array(gl.depth, plain)
+        self.identity = gl.context.vertex_array(gl.identity, plain)
+
+    def render(self, vao: Any, clip_from_scene: Float | None = None) -> None:
+        """Draws everything, or the chunks that reach into the view."""
+        if not self.chunks or clip_from_scene is None:
+            vao.render(moderngl.TRIANGLES)
+            return
+        for first, count, corners in self.chunks:
+            c = corners @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
+            w = c[:, 3:]
+            if not ((c[:, :2] < -w).all(axis=0).any() or (c[:, :2] > w).all(axis=0).any() or (w <= 0).all()):
+                vao.render(moderngl.TRIANGLES, vertices=count, first=first)
+
+
+class EglRenderer:
+    """Draws one sequence with OpenGL."""
+
+    name = "egl"
+
+    def __init__(self, scene: Scene) -> None:
+        self.options = scene.options
+        self.context = moderngl.create_context(standalone=True, backend="egl", require=330)
+        self.surface = self.context.program(vertex_shader=shaders.VERTEX, fragment_shader=shaders.SURFACE_FRAGMENT)
+        self.depth = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
+        self.identity = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.ID_FRAGMENT)
+        self.sky = self.context.program(vertex_shader=shaders.SKY_VERTEX, fragment_shader=shaders.SKY_FRAGMENT)
+        self.contact = self.context.program(vertex_shader=shaders.CONTACT_VERTEX, fragment_shader=shaders.CONTACT_FRAGMENT)
+        corners = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
+        self._sky_quad = self.context.vertex_array(self.sky, [(corners, "2f", "in_corner")])
+        self._contact_quad = self.context.vertex_array(self.contact, [(corners, "2f", "in_corner")])
+        self._meshes: dict[tuple[str, int], _Drawable] = {}
+        self._static = _Drawable(self, scene.surroundings, cell_m=40.0)
+        self._make_targets()
+        self._make_light(scene.options.seed * 1000 + scene.number)
+
+    def _make_targets(self) -> None:
+        """Framebuffers: multisampled picture, resolved picture, ids."""
+        gl, factor = self.context, self.options.supersample
+        self._size = (self.options.width_px * factor, self.options.height_px * factor)
+        samples = min(4, gl.max_samples) if factor == 1 else 0
+        self._drawn = gl.framebuffer(
+            [gl.renderbuffer(self._size, 4, samples=samples)], gl.depth_renderbuffer(self._size, samples=samples)
+        )
+        self._resolved = gl.framebuffer([gl.renderbuffer(self._size, 4)])
+        plain = (self.options.width_px, self.options.height_px)
+        self._ids = gl.framebuffer([gl.renderbuffer(plain, 1, dtype="i4")], gl.depth_renderbuffer(plain))
+
+    def _make_light(self, seed: int) -> None:
+        """Uniforms that stay, the noise texture, and the static shadow maps."""
+        gl, light = self.context, daylight(seed)
+        self._noise = gl.texture((256, 256), 4, noise_texture().tobytes())
+        self._noise.build_mipmaps()
+        self._noise.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        for program in (self.surface, self.sky):
+            for key, value in (
+                ("u_sun", light.sun), ("u_sun_colour", light.sun_colour), ("u_zenith", light.zenith), ("u_horizon", light.horizon),
+            ):  # fmt: skip
+                _set(program, key, tuple(float(v) for v in value))
+            _set(program, "u_noise", 0)
+        _set(self.sky, "u_cloud", light.cloud)
+        _set(self.surface, "u_fog", light.fog_per_m)
+        self._sun_near, self._sun_far = _sun_matrix(light.sun, _NEAR_SHADOW[0]), _sun_matrix(light.sun, _FAR_SHADOW[0])
+        self._near_static, self._near_map = self._shadow_map(_NEAR_SHADOW[1]), self._shadow_map(_NEAR_SHADOW[1])
+        self._far_map = self._shadow_map(_FAR_SHADOW[1])
+        for target, matrix in ((self._near_static, self._sun_near), (self._far_map, self._sun_far)):
+            target.use()
+            target.clear(depth=1.0)
+            gl.enable_only(moderngl.DEPTH_TEST)
+            _matrix(self.depth, "u_clip_from_scene", matrix)
+            _matrix(self.depth, "u_scene_from_mesh", np.eye(4))
+            self._static.render(self._static.depth)
+        unit = np.diag([0.5, 0.5, 0.5, 1.0])
+        unit[:3, 3] = 0.5
+        _matrix(self.surface, "u_near_from_scene", unit @ self._sun_near)
+        _matrix(self.surface, "u_far_from_scene", unit @ self._sun_far)
+        _set(self.surface, "u_near_shadow", 1)
+        _set(self.surface, "u_far_shadow", 2)
+
+    def _shadow_map(self, size: int) -> Any:
+        texture = self.context.depth_texture((size, size))
+        texture.compare_func = "<="
+        texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        texture.repeat_x = texture.repeat_y = False
+        return self.context.framebuffer(depth_attachment=texture)
+
+    def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
+        """See Renderer."""
+        clip = clip_matrix(view)
+        self._cast_shadows(placements)
+        rgb = self._shade(view, clip, placements)
+        ids, alone = self._identify(view, clip, placements)
+        return Picture(rgb, ids, count_ids(ids), alone)
+
+    def _mesh(self, placement: Placement) -> _Drawable:
+        key = (placement.kind, placement.phase)
+        if key not in self._meshes:
+            self._meshes[key] = _Drawable(self, placement.mesh)
+        return self._meshes[key]
+
+    def _cast_shadows(self, placements: list[Placement]) -> None:
+        self.context.copy_framebuffer(self._near_map, self._near_static)
+        self._near_map.use()
+        self.context.enable_only(moderngl.DEPTH_TEST)
+        _matrix(self.depth, "u_clip_from_scene", self._sun_near)
+        self._draw_users(self.depth, "depth", placements)
+
+    def _draw_users(self, program: Any, kind: str, placements: list[Placement]) -> None:
+        for placement in placements:
+            _matrix(program, "u_scene_from_mesh", placement.T_scene_from_mesh)
+            drawable = self._mesh(placement)
+            drawable.render(getattr(drawable, kind))
+
+    def _shade(self, view: View, clip: Float, placements: list[Placement]) -> NDArray[np.uint8]:
+        gl = self.context
+        self._drawn.use()
+        self._drawn.clear(depth=1.0)
+        gl.enable_only(moderngl.DEPTH_TEST)
+        # Depth first, so that the costly shading runs once a pixel.
+        self._drawn.color_mask = False, False, False, False
+        _matrix(self.depth, "u_clip_from_scene", clip)
+        _matrix(self.depth, "u_scene_from_mesh", np.eye(4))
+        self._static.render(self._static.depth, clip)
+        self._draw_users(self.depth, "depth", placements)
+        self._drawn.color_mask = True, True, True, True
+        gl.depth_func = "<="
+        self._noise.use(0)
+        self._near_map.depth_attachment.use(1)
+        self._far_map.depth_attachment.use(2)
+        _matrix(self.surface, "u_clip_from_scene", clip)
+        _set(self.surface, "u_eye", tuple(float(v) for v in view.centre_m))
+        _matrix(self.surface, "u_scene_from_mesh", np.eye(4))
+        _set(self.surface, "u_normal_matrix", tuple(np.eye(3).reshape(-1)))
+        self._static.render(self._static.shaded, clip)
+        for placement in placements:
+            T = placement.T_scene_from_mesh
+            _matrix(self.surface, "u_scene_from_mesh", T)
+            _set(self.surface, "u_normal_matrix", tuple(np.linalg.inv(T[:3, :3]).reshape(-1)))  # column-major transpose
+            _set(self.surface, "u_paint", placement.paint)
+            _set(self.surface, "u_braking", float(placement.braking))
+            self._mesh(placement).render(self._mesh(placement).shaded)
+        _matrix(self.sky, "u_direction_from_ndc", _direction_matrix(view))
+        self._sky_quad.render(moderngl.TRIANGLE_STRIP)
+        self._draw_contact(clip, placements)
+        gl.depth_func = "<"
+        gl.copy_framebuffer(self._resolved, self._drawn)
+        width, height = self._size
+        data = np.frombuffer(self._resolved.read(components=3, alignment=1), np.uint8).reshape(height, width, 3)
+        f = self.options.supersample
+        if f > 1:
+            data = data.reshape(height // f, f, width // f, f, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+        return data
+
+    def _draw_contact(self, clip: Float, placements: list[Placement]) -> None:
+        gl = self.context
+        gl.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
+        gl.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
+        self._drawn.depth_mask = False
+        _matrix(self.contact, "u_clip_from_scene", clip)
+        for placement in placements:
+            low, high = placement.mesh.vertices[:, :2].min(axis=0), placement.mesh.vertices[:, :2].max(axis=0)
+            half = (high - low) / 2
+            large = half[0] > 1.2
+            _matrix(self.contact, "u_scene_from_mesh", placement.T_scene_from_mesh)
+            _set(self.contact, "u_half", tuple(float(h) * (1.12 if large else 1.3) + 0.12 for h in half))
+            _set(self.contact, "u_strength", 0.62 if large else 0.35)
+            self._contact_quad.render(moderngl.TRIANGLE_STRIP)
+        self._drawn.depth_mask = True
+
+    def _identify(self, view: View, clip: Float, placements: list[Placement]) -> tuple[NDArray[np.int32], dict[int, int]]:
+        """Instance ids [H, W] and each road user's pixels if it were alone."""
+        gl = self.context
+        self._ids.use()
+        gl.enable_only(moderngl.DEPTH_TEST)
+        self._ids.clear(depth=1.0)
+        _matrix(self.identity, "u_clip_from_scene", clip)
+        _matrix(self.identity, "u_scene_from_mesh", np.eye(4))
+        self.identity["u_id"] = 0
+        self._static.render(self._static.identity, clip)
+        for placement in placements:
+            self.identity["u_id"] = placement.index + 1
+            self._draw_users(self.identity, "identity", [placement])
+        raw = self._ids.read(components=1, dtype="i4", alignment=1)
+        ids = np.frombuffer(raw, np.int32).reshape(view.height_px, view.width_px)
+        return ids, self._count_alone(view, clip, placements)
+
+    def _count_alone(self, view: View, clip: Float, placements: list[Placement]) -> dict[int, int]:
+        gl, alone = self.context, {}
+        query = gl.query(samples=True)
+        _matrix(self.depth, "u_clip_from_scene", clip)
+        for placement in placements:
+            corners = placement.mesh.vertices[:, :3].astype(np.float64)
+            T = view.T_camera_from_scene @ placement.T_scene_from_mesh
+            if not (corners @ T[2, :3] + T[2, 3] > 0.3).all():
+                if not (corners @ T[2, :3] + T[2, 3] > 0.3).any():
+                    continue
+                box = (0.0, 0.0, view.width_px - 1.0, view.height_px - 1.0)
+            else:
+                box, _ = silhouette_box(view, placement)
+            x0, y0 = max(0, int(box[0]) - 1), max(0, int(box[1]) - 1)
+            x1, y1 = min(view.width_px, int(box[2]) + 3), min(view.height_px, int(box[3]) + 3)
+            if x1 - x0 < 3 or y1 - y0 < 3:
+                continue
+            self._ids.scissor = (x0, y0, x1 - x0, y1 - y0)
+            self._ids.clear(depth=1.0)
+            gl.depth_func = "<"
+            self._draw_users(self.depth, "depth", [placement])
+            gl.depth_func = "=="
+            self._ids.depth_mask = False
+            with query:
+                self._draw_users(self.depth, "depth", [placement])
+            self._ids.depth_mask = True
+            if query.samples:
+                alone[placement.index] = int(query.samples)
+        self._ids.scissor = None
+        gl.depth_func = "<"
+        return alone
+
+
+def clip_matrix(view: View) -> Float:
+    """[4, 4] clip coordinates from scene points; image row 0 at clip y = -1."""
+    K, w, h = view.K, view.width_px, view.height_px
+    depth = (_FAR_M + _NEAR_M) / (_FAR_M - _NEAR_M)
+    P = np.array([
+        [2 * K[0, 0] / w, 2 * K[0, 1] / w, (2 * K[0, 2] + 1) / w - 1, 0],
+        [0, 2 * K[1, 1] / h, (2 * K[1, 2] + 1) / h - 1, 0],
+        [0, 0, depth, -2 * _FAR_M * _NEAR_M / (_FAR_M - _NEAR_M)],
+        [0, 0, 1, 0],
+    ])  # fmt: skip
+    return np.asarray(P @ view.T_camera_from_scene)
+
+
+def _direction_matrix(view: View) -> Float:
+    """[4, 4] viewing direction in the scene from (ndc x, ndc y, 1, 1)."""
+    K, w, h = view.K, view.width_px, view.height_px
+    pixel_from_ndc = np.array([[w / 2, 0, w / 2 - 0.5], [0, h / 2, h / 2 - 0.5], [0, 0, 1.0]])
+    M = np.eye(4)
+    M[:3, :3] = np.linalg.inv(view.T_camera_from_scene[:3, :3]) @ np.linalg.inv(K) @ pixel_from_ndc
+    return M
+
+
+def _sun_matrix(sun: Float, half_m: float) -> Float:
+    """Orthographic clip matrix of the sun over the square of this half extent around the centre."""
+    right = np.cross([0.0, 0.0, 1.0], sun)
+    right /= np.linalg.norm(right)
+    R = np.stack([right, np.cross(sun, right), -sun])
+    M = np.eye(4)
+    M[:2, :3] = R[:2] / half_m
+    M[2, :3] = R[2] / 500.0
+    return M
+
+
+def _set(program: Any, name: str, value: Any) -> None:
+    """Sets a uniform; one that the compiler removed as unused is no error."""
+    if name in program:
+        program[name] = value
+
+
+def _matrix(program: Any, name: str, M: Float) -> None:
+    program[name].write(np.ascontiguousarray(M.T, np.float32).tobytes())
+
+
+__all__ = ["EglRenderer", "clip_matrix"]

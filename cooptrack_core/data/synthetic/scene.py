@@ -1,0 +1,137 @@
+"""A sequence ready to be looked at: traffic, sensors and what stands where at an instant."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.data.synthetic import bodies, population, surroundings
+from cooptrack_core.data.synthetic.catalog import KINDS
+from cooptrack_core.data.synthetic.mesh import Mesh
+from cooptrack_core.data.synthetic.options import SceneOptions
+from cooptrack_core.data.synthetic.sensors import Rig, View, make_rig, site_of
+from cooptrack_core.data.synthetic.signals import Signals
+from cooptrack_core.data.synthetic.traffic import Plan, RoadUser, simulate
+
+Float = NDArray[np.float64]
+
+SIDES = ("vehicle", "infrastructure")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A road user as drawn: its mesh by (kind, phase), model matrix into the scene [4, 4], paint in sRGB."""
+
+    index: int
+    kind: str
+    phase: int
+    T_scene_from_mesh: Float
+    paint: tuple[float, float, float]
+    braking: bool
+
+    @property
+    def mesh(self) -> Mesh:
+        """Its mesh in its own axes."""
+        return bodies.body(self.kind, self.phase)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One sequence."""
+
+    options: SceneOptions
+    number: int
+    users: list[RoadUser]
+    signals: Signals
+    manoeuvre: str
+    rig: Rig
+
+    @property
+    def ego(self) -> RoadUser:
+        """The instrumented vehicle."""
+        return next(user for user in self.users if user.plan.ego)
+
+    @cached_property
+    def surroundings(self) -> Mesh:
+        """What does not move."""
+        return surroundings.build(self.options.seed * 1000 + site_of(self.number))
+
+    def view(self, side: str, frame: int) -> View:
+        """Camera of a side at its image time."""
+        if side == "infrastructure":
+            return self.rig.infrastructure_view(self.options)
+        return self.rig.vehicle_view(self.ego, self.image_time_s(side, frame), self.options)
+
+    def image_time_s(self, side: str, frame: int) -> float:
+        """Scene time of an image."""
+        stamps = self.rig.stamps[frame]
+        us = stamps.vehicle_image_us if side == "vehicle" else stamps.infrastructure_image_us
+        return stamps.scene_s(us)
+
+    def placements(self, time_s: float, *, without_ego: bool) -> list[Placement]:
+        """All road users at a time."""
+        out = []
+        for user in self.users:
+            if user.exists(time_s) and not (without_ego and user.plan.ego):
+                out.append(place(user, time_s))
+        return out
+
+
+def place(user: RoadUser, time_s: float) -> Placement:
+    """The placement of a road user at a time."""
+    plan = user.plan
+    x, y, heading, speed = user.pose(time_s)
+    s, _ = user.travelled(time_s)
+    scale = np.asarray(plan.size_m) / np.asarray(KINDS[plan.kind.name].size_m)
+    c, si = np.cos(heading), np.sin(heading)
+    T = np.eye(4)
+    T[:3, :3] = np.array([[c, -si, 0], [si, c, 0], [0, 0, 1.0]]) * scale
+    T[:3, 3] = (x, y, 0.0)
+    stride_m = 1.45 if plan.kind.raw_type == "Pedestrian" else 5.2
+    phase = int(s / stride_m * bodies.PHASES + user.index) % bodies.PHASES if speed > 0.15 else 0
+    _, before = user.travelled(time_s - 0.4)
+    braking = speed < before - 0.15 or (speed < 0.3 and not plan.parked)
+    return Placement(user.index, plan.kind.name, phase, T, plan.paint, braking)
+
+
+def make_scene(options: SceneOptions, number: int, motion_file: Path | None = None) -> Scene:
+    """Sequence `number` of the dataset that the options describe; its motion is read from the file if it is there."""
+    cast = population.draw(np.random.default_rng([options.seed, number]), options.duration_s)
+    if motion_file is not None and motion_file.is_file():
+        users = load_motion(motion_file, cast.plans)
+    else:
+        users = simulate(cast.plans, cast.signals, -population.WARM_UP_S, options.duration_s + 0.6)
+        users = [u for u in users if u.end_s > -0.5]
+    return Scene(options, number, users, cast.signals, cast.manoeuvre, make_rig(options, number))
+
+
+def save_motion(scene: Scene) -> bytes:
+    """The motion of a scene as npz bytes."""
+    users, buffer = scene.users, io.BytesIO()
+    np.savez(
+        buffer,
+        index=np.array([u.index for u in users]), birth_s=np.array([u.plan.birth_s for u in users]),
+        count=np.array([len(u.s_m) for u in users]), s_m=np.concatenate([u.s_m for u in users]),
+        v_mps=np.concatenate([u.v_mps for u in users]),
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def load_motion(path: Path, plans: list[Plan]) -> list[RoadUser]:
+    """Road users of a cast with the motion of a file written from save_motion."""
+    with np.load(path, allow_pickle=False) as data:
+        ends = np.cumsum(data["count"])
+        columns = (data["index"], data["birth_s"], ends - data["count"], ends)
+        s, v = data["s_m"], data["v_mps"]
+        return [
+            RoadUser(replace(plans[int(i)], birth_s=float(birth)), int(i), s[a:b].tolist(), v[a:b].tolist())
+            for i, birth, a, b in zip(*columns, strict=True)
+        ]
+
+
+__all__ = ["SIDES", "Placement", "Scene", "make_scene", "place", "save_motion"]
