@@ -5,7 +5,6 @@ A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2.
 """
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from cooptrack_ros import launch_parts as parts
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -18,6 +17,8 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
+
+from cooptrack_ros import launch_parts as parts
 
 SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
 
@@ -119,7 +120,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("rate", "1.0", "speed of the bag; 2.0 is twice as fast"),
             switch("loop", "false", "play the bag again and again"),
             argument("start_offset", "0.0", "where in the bag to begin, s"),
-            switch("lockstep", "false", "play the next frame when the output of this one is there, however long it takes"),
+            switch("lockstep", "false", "play a frame when the output of the last one is there, however long it takes"),
             switch("exit_when_done", "false", "end everything when the bag has been played"),
             argument("record", "", "rosbag2 directory to record the outputs into; must not exist; empty: none"),
             switch("markers", "true", "publish markers for RViz"),

@@ -1,8 +1,9 @@
 """One roadside unit: ros2 launch cooptrack_ros roadside.launch.py namespace:=rsu."""
 
-from cooptrack_ros import launch_parts as parts
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from cooptrack_ros import launch_parts as parts
 
 
 def start(context: LaunchContext) -> list:

@@ -1,8 +1,9 @@
 """One vehicle: ros2 launch cooptrack_ros vehicle.launch.py namespace:=vehicle roadside:=rsu."""
 
-from cooptrack_ros import launch_parts as parts
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+from cooptrack_ros import launch_parts as parts
 
 
 def start(context: LaunchContext) -> list:

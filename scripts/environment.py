@@ -71,8 +71,8 @@ def environment_script(prefix: Path, from_wheels: bool) -> str:
     else:
         distribution = os.environ["ROS_DISTRO"]
         lines.append(
-            f'[ "${{ROS_DISTRO:-}}" = {shlex.quote(distribution)} ] || '
-            f'echo "scripts/env.sh: built with ROS 2 {distribution}, which is not sourced; source it or run make clean" >&2'
+            f'[ "${{ROS_DISTRO:-}}" = {shlex.quote(distribution)} ] || echo "scripts/env.sh: built with ROS 2 '
+            f'{distribution}, which is not sourced; source it, or run make clean" >&2'
         )
     lines.append(prepend("PATH", prefix / "bin"))
     install = ROOT / "install"
@@ -89,7 +89,13 @@ def environment_script(prefix: Path, from_wheels: bool) -> str:
 
 
 def main() -> None:
-    """Write build/environment.sh for the running interpreter; `--wheels` if its ROS came from wheels."""
+    """Write build/environment.sh for the running interpreter; `--wheels` if its ROS came from wheels.
+
+    With `--interface-stand-ins` print which of compat's interface packages have to be built instead.
+    """
+    if "--interface-stand-ins" in sys.argv[1:]:
+        print(*missing(INTERFACE_STAND_INS))
+        return
     text = environment_script(Path(sys.prefix), "--wheels" in sys.argv[1:])
     path = ROOT / "build" / "environment.sh"
     path.parent.mkdir(exist_ok=True)

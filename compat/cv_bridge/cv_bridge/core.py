@@ -30,7 +30,9 @@ class CvBridgeError(TypeError):
 def _check_encoding(encoding: str) -> None:
     if encoding not in CHANNELS:
         known = ", ".join(sorted(CHANNELS))
-        raise CvBridgeError(f"encoding {encoding!r} is not offered by cooptrack's stand-in ({known}); install cv_bridge")
+        raise CvBridgeError(
+            f"encoding {encoding!r} is not offered by cooptrack's stand-in ({known}); install cv_bridge"
+        )
 
 
 def _convert(image: Pixels, encoding: str, desired: str) -> Pixels:

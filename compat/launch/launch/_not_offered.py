@@ -10,6 +10,8 @@ def not_offered(module: str) -> Callable[[str], object]:
         if name.startswith("__"):
             raise AttributeError(name)
         package = module.partition(".")[0]
-        raise ImportError(f"{module}.{name} is not part of cooptrack's stand-in; install ROS 2 with the package {package}")
+        raise ImportError(
+            f"{module}.{name} is not part of cooptrack's stand-in; install ROS 2 with the package {package}"
+        )
 
     return __getattr__

@@ -12,9 +12,6 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.logging import get_logger
 from rclpy.time import Time
-
-from cooptrack_core.geometry.transform_buffer import Extrapolation, NotConnected, TransformBuffer, UnknownFrame
-from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
 from tf2_ros.exceptions import (
     ConnectivityException,
     ExtrapolationException,
@@ -22,6 +19,9 @@ from tf2_ros.exceptions import (
     LookupException,
     TransformException,
 )
+
+from cooptrack_core.geometry.transform_buffer import Extrapolation, NotConnected, TransformBuffer, UnknownFrame
+from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
 
 DEFAULT_CACHE_TIME_NS = 10_000_000_000
 EXCEPTIONS = {

@@ -1,0 +1,56 @@
+# cooptrack: make [target] [VARIABLE=value]. Needs no root; what is missing on the machine is named first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint build shell clean
+MAKEFLAGS += --no-print-directory
+
+# Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
+MODE ?=
+DETECTOR ?=
+SEED ?=
+DURATION ?=
+SIZE ?=
+RATE ?=
+LOCKSTEP ?= false
+RVIZ ?= false
+VIDEO ?= true
+OUT ?= demo
+# Options of `make test`: arguments of pytest.
+TESTS ?= test
+
+demo_options = --out "$(OUT)" $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
+  $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration-s $(DURATION)) $(if $(SIZE),--image-size $(SIZE)) \
+  $(if $(RATE),--rate $(RATE)) $(if $(filter true,$(LOCKSTEP)),--lockstep) $(if $(filter true,$(RVIZ)),--rviz) \
+  $(if $(filter false,$(VIDEO)),--no-video)
+
+# A ROS graph of our own: nobody else's nodes take part, and we do not take part in theirs.
+own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST && \
+  export ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(python scripts/free_domain.py)}
+
+help: ## list the targets
+	@echo "cooptrack: cooperative 3D tracking for ROS 2"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT; of test: TESTS"
+
+demo: build ## a synthetic scene through the nodes over DDS; result in demo/
+	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
+
+test: build ## every check and test
+	@. scripts/env.sh; python scripts/lint.py; checks=$$?; \
+	$(own_graph) && python -m pytest -q $(TESTS) && \
+	{ [ $$checks = 0 ] || { echo "The tests passed, the checks before them did not: make lint" >&2; exit 1; }; }
+
+bench: build ## measure speed and size
+	@$(own_graph) && for script in scripts/bench_*.py; do python $$script || exit 1; done
+
+lint: build ## style, types, import rules, manifests
+	@. scripts/env.sh && exec python scripts/lint.py
+
+build: ## install into .venv and build with colcon, as far as not done yet
+	@sh scripts/setup.sh
+
+shell: build ## a shell with everything on its path
+	@. scripts/env.sh && exec $${SHELL:-bash} -i
+
+clean: ## remove .venv, build, install, log and the output of the demo
+	rm -rf .venv build install log demo cooptrack.egg-info

@@ -1,0 +1,66 @@
+"""Every static check, in one command: style, types, import rules, manifests. Exit code 1 if one fails."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import manifests
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+
+
+def pinned(package: str) -> bool:
+    """Whether the installed version is one of those in constraints.txt."""
+    lines = (ROOT / "scripts" / "constraints.txt").read_text().splitlines()
+    versions = {line.split(";")[0].partition("==")[2].strip() for line in lines if line.startswith(f"{package}==")}
+    return importlib.metadata.version(package) in versions
+
+
+def run(name: str, *command: str) -> bool:
+    """One tool; its output is shown if it finds something."""
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    passed = done.returncode == 0
+    print(f"  {'ok  ' if passed else 'FAIL'} {name} ({time.monotonic() - started:.1f} s)", flush=True)
+    if not passed:
+        print(done.stdout + done.stderr, end="", flush=True)
+    return passed
+
+
+def check_types() -> bool:
+    """mypy, whose findings depend on numpy's own annotations."""
+    if not pinned("numpy"):
+        print(f"  --   types: numpy is {importlib.metadata.version('numpy')}, checked with the pinned version only")
+        return True
+    return run("types of cooptrack_core (mypy --strict)", PYTHON, "-m", "mypy")
+
+
+def check_manifests() -> bool:
+    """XML, YAML, versions, and what CMake and the manifests list."""
+    defects = manifests.defects(ROOT)
+    print(f"  {'FAIL' if defects else 'ok  '} manifests (XML, YAML, versions, what is installed)")
+    for defect in defects:
+        print(defect)
+    return not defects
+
+
+def main() -> int:
+    """0 if all is well."""
+    print("Checks")
+    results = [
+        run("style (ruff check)", PYTHON, "-m", "ruff", "check", "--output-format", "concise", "."),
+        run("format (ruff format)", PYTHON, "-m", "ruff", "format", "--check", "--output-format", "concise", "."),
+        check_types(),
+        run("import rules (import-linter)", str(Path(PYTHON).with_name("lint-imports")), "--no-cache"),
+        check_manifests(),
+    ]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
