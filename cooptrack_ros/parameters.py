@@ -101,13 +101,19 @@ class ReplayParameters:
         "topics waited for; the frame of each is its sibling topic detections_in",
     )
     lockstep_timeout_ms: float = parameter(
-        2000.0, "longest wait for one output, wall time, ms", minimum=1.0, maximum=600000.0
+        2000.0, "longest wait for one output, wall time, ms", minimum=1.0, maximum=6e5
     )
     wait_for_subscribers: tuple[str, ...] = parameter(
         ("",), "topics of the bag that need a subscriber before the first message; ['']: none"
     )
+    recorder: str = parameter(
+        "", "full name of a recorder that has to take the siblings of lockstep_outputs before it begins; empty: none"
+    )
     wait_for_subscribers_ms: float = parameter(
-        10000.0, "longest wait for subscribers and for the nodes of lockstep_outputs, ms", minimum=0.0, maximum=600000.0
+        10000.0, "longest wait for subscribers, outputs and recorder together, wall time, ms", minimum=0.0, maximum=6e5
+    )
+    settle_ms: float = parameter(
+        300.0, "pause after all have been found, in which they connect among themselves, ms", minimum=0.0, maximum=6e4
     )
     allow_shared_topics: bool = parameter(False, "play even if another node publishes on the same topics")
     discovery_wait_ms: float = parameter(

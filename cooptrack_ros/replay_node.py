@@ -20,6 +20,7 @@ from cooptrack_msgs.msg import InstanceFeatures, TrackedObjectArray
 from cooptrack_ros.bags import Logged, ReadAhead, header_stamp_ns, is_latched, message_class, open_bag, profile_of
 from cooptrack_ros.conversions import NANOSECONDS, stamp_message
 from cooptrack_ros.parameters import NodeParameters, ReplayParameters
+from cooptrack_ros.readiness import silent, unheard, unrecorded
 from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
 
 _OUTPUT_TYPES = {"tracks": TrackedObjectArray, "instances": InstanceFeatures}
@@ -49,7 +50,7 @@ class ReplayNode(Node):
     def play(self) -> None:
         """Publishes everything, as often as asked for. Raises CooptrackError."""
         self._check()
-        self._wait_for_subscribers()
+        self._wait_for_listeners()
         while True:
             self._play_once()
             if not self.settings.loop:
@@ -127,21 +128,26 @@ class ReplayNode(Node):
                     throttle_duration_sec=5.0,
                 )
 
-    def _wait_for_subscribers(self) -> None:
-        """Until somebody listens: a volatile message that nobody takes is lost."""
-        deadline = time.monotonic() + self.settings.wait_for_subscribers_ms / 1e3
-        wanted = set(self.settings.wait_for_subscribers) | set(self._outputs)
+    def _wait_for_listeners(self) -> None:
+        settings = self.settings
+        deadline = time.monotonic() + settings.wait_for_subscribers_ms / 1e3
+        heard = set(settings.wait_for_subscribers) | set(self._outputs)
+        outputs = [topic for topics in self._outputs.values() for topic in topics]
+        if not (heard or settings.recorder):
+            return
 
         def missing() -> list[str]:
-            unheard = [t for t in wanted if self._topic_publishers[t].get_subscription_count() == 0]
-            silent = [o for outputs in self._outputs.values() for o in outputs if self.count_publishers(o) == 0]
-            return unheard + silent
+            found = [*unheard(self._topic_publishers, heard), *silent(self, outputs)]
+            if settings.recorder and not found:
+                found = unrecorded(self, settings.lockstep_outputs, settings.recorder)
+            return found
 
-        while missing() and time.monotonic() < deadline:
+        while (names := missing()) and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
-        if wanted and (names := missing()):
-            waited_ms = self.settings.wait_for_subscribers_ms
-            self.get_logger().warning(f"nobody on {', '.join(sorted(names))} after {waited_ms:.0f} ms; playing anyway")
+        if names:
+            listeners = f"nobody on {', '.join(sorted(names))} after {settings.wait_for_subscribers_ms:.0f} ms"
+            self.get_logger().warning(f"{listeners}; playing anyway; are all nodes running?")
+        self._spin_until(time.monotonic() + settings.settle_ms / 1e3)
 
     # Time.
 

@@ -41,6 +41,7 @@ class VehicleNode(AgentNode):
         self._last_heard_ns: dict[str, int] = {}
         self._agent_of_topic: dict[str, str] = {}
         self._silent: set[str] = set()
+        self._first_frame_ns = 0  # node clock
 
     def make_agent(self) -> VehicleAgent:
         return VehicleAgent(self.agent_id, self.config)
@@ -56,7 +57,7 @@ class VehicleNode(AgentNode):
     def subscribe(self) -> None:
         self._last_heard_ns.clear()
         self._silent.clear()
-        self._active_since_ns = self.get_clock().now().nanoseconds
+        self._first_frame_ns = 0
         topics = () if self.config.mode == "ego" else self.settings.instance_topics
         names = [self.resolve_topic_name(topic) for topic in topics]
         self._agent_of_topic = {name: name.rsplit("/", 1)[0].strip("/") for name in names}
@@ -102,6 +103,7 @@ class VehicleNode(AgentNode):
         )
 
     def step(self, frame: Frame, pose: PoseResult) -> dict[str, float]:
+        self._first_frame_ns = self._first_frame_ns or self.get_clock().now().nanoseconds
         output = self.agent.step(frame)
         self.publish_tracks(
             output.tracks, output.frame_index, output.predicted_only, output.pose_known, output.T_map_from_sensor
@@ -124,7 +126,7 @@ class VehicleNode(AgentNode):
 
     def on_start_anew(self) -> None:
         self._last_heard_ns.clear()
-        self._active_since_ns = self.get_clock().now().nanoseconds
+        self._first_frame_ns = 0
 
     def statuses(self) -> list[DiagnosticStatus]:
         found = super().statuses()
@@ -134,8 +136,10 @@ class VehicleNode(AgentNode):
 
     def _agent_status(self, topic: str) -> DiagnosticStatus:
         agent = self._agent_of_topic[topic]
-        heard_ns = self._last_heard_ns.get(topic, self._active_since_ns)
-        silent_ms = max(0.0, (self.get_clock().now().nanoseconds - heard_ns) / 1e6)
+        now_ns = self.get_clock().now().nanoseconds
+        # Before the first frame there is nothing to miss, and sim time may not have begun.
+        heard_ns = self._last_heard_ns.get(topic, self._first_frame_ns or now_ns)
+        silent_ms = max(0.0, (now_ns - heard_ns) / 1e6)
         level, text = OK, "messages arrive"
         if silent_ms > self.config.admission.silence_warning_ms:
             level, text = WARN, f"no message from {agent} for {silent_ms:.0f} ms"
