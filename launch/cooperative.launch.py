@@ -4,6 +4,8 @@ ros2 launch cooptrack_ros cooperative.launch.py bag:=<rosbag2 directory> rviz:=t
 A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2.
 """
 
+from pathlib import Path
+
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -15,6 +17,7 @@ from launch.actions import (
     TimerAction,
 )
 from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
@@ -50,8 +53,14 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
     )
     if not parts.flag(context, "exit_when_done"):
         return [player]
-    end = TimerAction(period=SETTLE_S, actions=[Shutdown(reason="the bag has been played")])
-    return [RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])), player]
+    return [RegisterEventHandler(OnProcessExit(target_action=player, on_exit=end)), player]
+
+
+def end(event: ProcessExited, context: LaunchContext) -> TimerAction:
+    """The end of everything after the end of the bag; the launch fails if playing failed."""
+    if event.returncode != 0:
+        raise RuntimeError(f"replay_node has failed with exit code {event.returncode}")
+    return TimerAction(period=SETTLE_S, actions=[Shutdown(reason="the bag has been played")])
 
 
 def rviz(use_sim_time: bool) -> Node:
@@ -79,6 +88,10 @@ def start(context: LaunchContext) -> list:
     if set(roadside) & set(vehicles) or not vehicles:
         raise RuntimeError("vehicle and roadside need namespaces of their own, and at least one vehicle")
     bag, record = parts.text(context, "bag"), parts.text(context, "record")
+    if bag and not Path(bag).is_dir():
+        raise RuntimeError(f"bag:={bag}: no such directory; make one with `cooptrack to-bag`")
+    if record and Path(record).exists():
+        raise RuntimeError(f"record:={record}: exists already; give another directory or remove it")
     use_sim_time = parts.text(context, "use_sim_time")
     if use_sim_time == "auto":
         use_sim_time = "true" if bag else "false"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from launch._not_offered import not_offered
 from launch.actions import Action, ExecuteProcess
-from launch.events import ProcessExited
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 
 __getattr__ = not_offered(__name__)

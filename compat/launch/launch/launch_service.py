@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from launch._process import ChildProcess, StopPlan, say
-from launch.events import ProcessExited
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.substitutions import perform
 
