@@ -49,6 +49,7 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
             "lockstep": parts.flag(context, "lockstep"),
             "lockstep_outputs": outputs,
             "wait_for_subscribers": [f"/{name}/detections_in" for name in roadside + vehicles],
+            "recorder": "/recorder_node" if parts.text(context, "record") else "",
         },
     )
     if not parts.flag(context, "exit_when_done"):
