@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import struct
-import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import apsw
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
 
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.message_definitions import PACKAGES, new_typestore
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdError
-else:
-    from backports.zstd import ZstdError
-
-# What rosbags and its storages raise on files that are not, or not wholly, bags.
-_UNREADABLE = (
-    ReaderError, OSError, EOFError, ZstdError, struct.error, apsw.Error, AssertionError, LookupError, TypeError,
-    ValueError, RuntimeError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,9 +42,9 @@ class Bag:
         except FileNotFoundError:
             remedy = "give a rosbag2 folder, or run ros2 bag reindex"
             raise problem(self.path, "bag", "has no metadata.yaml", remedy) from None
-        except _UNREADABLE as error:
+        except Exception as error:  # rosbags passes on whatever its storage and YAML libraries raise
             what = f"is not a readable rosbag2 ({_first_line(error)})"
-            raise problem(self.path, "bag", what, "record it again") from None
+            raise problem(self.path, "bag", what, "record it again") from error
         self._store = new_typestore()
         self._registered: set[str] = set()
         return self
@@ -106,11 +92,15 @@ class Bag:
             return
         for connection in chosen:
             self._register(connection)
-        try:
-            for connection, log_time_ns, data in self._reader.messages(chosen, start_ns, stop_ns):
-                yield BagMessage(connection.topic, log_time_ns, self._decode(connection, data), len(data))
-        except _UNREADABLE as error:
-            raise problem(self.path, "bag", f"is damaged ({_first_line(error)})", "record it again") from None
+        raw = self._reader.messages(chosen, start_ns, stop_ns)
+        while True:
+            try:
+                connection, log_time_ns, data = next(raw)
+            except StopIteration:
+                return
+            except Exception as error:  # as above, also from decompression
+                raise problem(self.path, "bag", f"is damaged ({_first_line(error)})", "record it again") from error
+            yield BagMessage(connection.topic, log_time_ns, self._decode(connection, data), len(data))
 
     def _decode(self, connection: Connection, data: bytes) -> Any:
         try:

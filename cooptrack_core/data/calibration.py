@@ -19,11 +19,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.files import array, expect_object, number, offset, problem
+from cooptrack_core.data.files import array, expect_list, expect_object, number, offset, problem
 from cooptrack_core.geometry.transforms import inverse, is_rotation, make_transform
 
 Float = NDArray[np.float64]
 Convention = Literal["spd", "dair-v2x-c"]
+
+_POSE_TOLERANCE = 0.01  # the reader is lenient; `cooptrack validate` asks for what the converters ask
 
 IMAGE_SIZE_PX = (1920, 1080)  # width, height of every released image, where the files do not say
 
@@ -86,7 +88,10 @@ def parse_camera(content: Any, source: Path | str) -> CameraModel:
         raise problem(source, "cam_K", "is missing, and so is P", "restore the file from the dataset archive")
     if K[0, 0] <= 0 or K[1, 1] <= 0:
         raise problem(source, "cam_K", "has a focal length that is not positive", "restore the file")
-    distortion = array(row["cam_D"], (len(row["cam_D"]),), source, "cam_D") if row.get("cam_D") else np.zeros(5)
+    if abs(np.linalg.det(K)) < 1e-6:
+        raise problem(source, "cam_K", "is singular", "restore the file")
+    coefficients = expect_list(row["cam_D"], source, "cam_D") if row.get("cam_D") else [0.0] * 5
+    distortion = array(coefficients, (len(coefficients),), source, "cam_D")
     size = {key: int(number(row[key], source, key)) for key in ("width", "height") if row.get(key) not in (None, "")}
     return CameraModel(K, distortion, size.get("width"), size.get("height"))
 
@@ -104,6 +109,14 @@ def parse_transform(content: Any, source: Path | str) -> Float:
     )
     if abs(np.linalg.det(T[:3, :3])) < 1e-6:
         raise problem(source, "rotation", "is singular", "restore the file from the dataset archive")
+    return T
+
+
+def parse_pose(content: Any, source: Path | str) -> Float:
+    """parse_transform of a file whose map must be a rigid motion: all but the camera extrinsics."""
+    T = parse_transform(content, source)
+    if not is_rotation(T[:3, :3], _POSE_TOLERANCE):
+        raise problem(source, "rotation", "is not a rotation", "restore the file from the dataset archive")
     return T
 
 
@@ -174,6 +187,6 @@ def camera_center(T_camera_from_lidar: Float) -> Float:
 
 __all__ = [
     "IMAGE_SIZE_PX", "CameraModel", "Convention", "InfrastructureCalibration", "T_lidar_from_virtuallidar",
-    "VehicleCalibration", "camera_center", "parse_camera", "parse_offset", "parse_transform", "registered_pose",
-    "rigid_camera", "translation_xy",
+    "VehicleCalibration", "camera_center", "parse_camera", "parse_offset", "parse_pose", "parse_transform",
+    "registered_pose", "rigid_camera", "translation_xy",
 ]

@@ -15,6 +15,11 @@ from cooptrack_core.types import CooptrackError
 Float = NDArray[np.float64]
 
 
+# No length, coordinate or angle of a sound dataset comes near; beyond it integers no longer fit their columns.
+_LARGEST = 1e12
+_STAMP_DIGITS = 16  # microseconds until the year 2286; in nanoseconds they still fit 64 bits
+
+
 class DataProblem(CooptrackError):
     """A defect of a file: `<file>: <field>: <what>; <remedy>` in one line, and its parts."""
 
@@ -56,13 +61,16 @@ def expect_list(value: Any, source: Path | str, field: str = "top level") -> lis
 
 
 def number(value: Any, source: Path | str, field: str) -> float:
-    """A finite float from a number or a numeric string (older releases store numbers as strings)."""
+    """A finite float from a number or a numeric string (older releases store numbers as strings).
+
+    Absurdly large values count as not finite.
+    """
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             result = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             result = math.nan
-        if math.isfinite(result):
+        if abs(result) < _LARGEST:
             return result
     raise problem(source, field, f"is {value!r}, not a finite number", "correct the value or drop the frame")
 
@@ -76,11 +84,11 @@ def array(value: Any, shape: tuple[int, ...], source: Path | str, field: str) ->
     """A finite float array of this shape from nested lists of numbers or numeric strings."""
     try:
         result = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise problem(source, field, "is not an array of numbers", f"give {shape} numbers") from None
     if result.size != math.prod(shape):
         raise problem(source, field, f"has {result.size} numbers, not {math.prod(shape)}", "restore the file")
-    if not np.isfinite(result).all():
+    if not (np.abs(result) < _LARGEST).all():
         raise problem(source, field, "has NaN or infinite values", "correct the value or drop the frame")
     return result.reshape(shape)
 
@@ -98,10 +106,9 @@ def text(row: dict[str, Any], key: str, source: Path | str) -> str:
 def stamp_ns(row: dict[str, Any], key: str, source: Path | str) -> int:
     """A timestamp entry, microseconds since the epoch as a string or an integer, in ns."""
     value = text(row, key, source)
-    try:
-        return int(value) * 1000
-    except ValueError:
-        raise problem(source, key, f"is {value!r}, not integer microseconds", "correct the timestamp") from None
+    if not (value.isascii() and value.isdecimal() and len(value) <= _STAMP_DIGITS):
+        raise problem(source, key, f"is {value!r}, not integer microseconds", "correct the timestamp")
+    return int(value) * 1000
 
 
 __all__ = [

@@ -32,6 +32,11 @@ def class_of(raw_type: str) -> int:
     return _BY_LOWER.get(str(raw_type).lower(), CLASS_UNKNOWN)
 
 
+def is_numeric_id(track_id: str) -> bool:
+    """Whether a track id is a string of digits that fits a 64-bit integer."""
+    return track_id.isascii() and track_id.isdecimal() and len(track_id) <= 18
+
+
 @dataclass(frozen=True)
 class Labels:
     """N annotated boxes of one file. `instances` has score 1, NaN velocity and instance_id = numeric track id."""
@@ -74,7 +79,7 @@ def parse_labels(content: Any, source: Path | str) -> Labels:
         wrap_angle(boxes[:, 6]),
         np.array([class_of(row.get("type", "")) for row in rows], np.int64),
         np.ones(len(rows)),
-        instance_id=np.array([int(i) if i.isdigit() else 0 for i in track_id], np.int64),
+        instance_id=np.array([int(i) if is_numeric_id(i) else 0 for i in track_id], np.int64),
     )
     return Labels(
         instances,
@@ -126,8 +131,6 @@ def _identifier(row: dict[str, Any], key: str) -> str:
 
 def _state(row: dict[str, Any], key: str, source: Path | str, index: int) -> int:
     value = row.get(key)
-    if type(value) is int:
-        return value
     return -1 if value is None or value == "" else int(number(value, source, f"[{index}].{key}"))
 
 
@@ -138,4 +141,4 @@ def _box_2d(row: dict[str, Any], source: Path | str, index: int) -> tuple[float,
     return tuple(_quick(box.get(key), source, index, f"2d_box.{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
 
 
-__all__ = ["RAW_TYPES", "Labels", "class_of", "parse_labels"]
+__all__ = ["RAW_TYPES", "Labels", "class_of", "is_numeric_id", "parse_labels"]

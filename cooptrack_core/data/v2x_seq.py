@@ -22,6 +22,7 @@ from cooptrack_core.data.calibration import (
     VehicleCalibration,
     parse_camera,
     parse_offset,
+    parse_pose,
     parse_transform,
     registered_pose,
 )
@@ -150,9 +151,6 @@ class Dataset:
             raise problem(source, f"{row.frame_id}.{key}", "is missing", "restore it from the dataset archive")
         return folder / value
 
-    def _transform(self, row: FrameRow, key: str) -> Float:
-        return self._cached(self._path(row, key), parse_transform)
-
     def camera(self, side: Side, frame_id: str) -> CameraModel:
         """Camera model of one frame."""
         return self._cached(self._path(self.frame(side, frame_id), "calib_camera_intrinsic_path"), parse_camera)
@@ -162,9 +160,9 @@ class Dataset:
         row = self.frame("vehicle", frame_id)
         return VehicleCalibration(
             self.camera("vehicle", frame_id),
-            self._transform(row, "calib_lidar_to_camera_path"),
-            self._transform(row, "calib_lidar_to_novatel_path"),
-            parse_transform(read_json(path := self._path(row, "calib_novatel_to_world_path")), path),
+            self._cached(self._path(row, "calib_lidar_to_camera_path"), parse_transform),
+            self._cached(self._path(row, "calib_lidar_to_novatel_path"), parse_pose),
+            self._cached(self._path(row, "calib_novatel_to_world_path"), parse_pose),
         )
 
     def infrastructure_calibration(self, frame_id: str) -> InfrastructureCalibration:
@@ -173,8 +171,8 @@ class Dataset:
         world = self._path(row, "calib_virtuallidar_to_world_path")
         return InfrastructureCalibration(
             self.camera("infrastructure", frame_id),
-            self._transform(row, "calib_virtuallidar_to_camera_path"),
-            self._cached(world, parse_transform),
+            self._cached(self._path(row, "calib_virtuallidar_to_camera_path"), parse_transform),
+            self._cached(world, parse_pose),
             self._cached(world, _relative_error),
         )
 

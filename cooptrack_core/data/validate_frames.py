@@ -10,7 +10,7 @@ import numpy as np
 
 from cooptrack_core.data.calibration import parse_camera, parse_transform
 from cooptrack_core.data.files import DataProblem, problem, read_json
-from cooptrack_core.data.labels import RAW_TYPES, Labels, class_of, parse_labels
+from cooptrack_core.data.labels import RAW_TYPES, Labels, class_of, is_numeric_id, parse_labels
 from cooptrack_core.data.report import Report
 from cooptrack_core.data.rows import CALIBRATION_KEYS, LABEL_KEYS, SIDE_FOLDER, Side
 from cooptrack_core.data.validate_rows import frame_id_of, pair_ids, sequence_of
@@ -139,7 +139,7 @@ class FrameChecker:
             return
         if not labels.token[i]:
             add("token", "is missing", "give every box a token of its own")
-        if not labels.track_id[i].isdigit():
+        if not is_numeric_id(labels.track_id[i]):
             add("track_id", f"is {labels.track_id[i]!r}, not a numeric string", "give every track a number")
         if not -np.pi - 1e-3 <= float(labels.raw[i]["rotation"]) <= np.pi + 1e-3:
             add("rotation", f"is {labels.raw[i]['rotation']}, outside -pi..pi", "wrap the angle")
@@ -151,7 +151,7 @@ class FrameChecker:
 
     def _remember(self, labels: Labels, family: str, sequence: str, frame_id: str) -> None:
         for track_id, class_id in zip(labels.track_id, labels.instances.class_id, strict=True):
-            if class_id in (3, CLASS_UNKNOWN) or not track_id.isdigit():
+            if class_id in (3, CLASS_UNKNOWN) or not is_numeric_id(track_id):
                 continue
             key = (family, sequence, track_id)
             before, first = self._class_of_track.setdefault(key, (int(class_id), frame_id))

@@ -59,7 +59,7 @@ def parse_visibility(content: Any, source: Path | str) -> dict[str, Mapping[str,
 def _view(content: Any, source: Path | str, field: str) -> View:
     entry = expect_object(content, source, field)
     name = entry.get("view")
-    if name not in VIEWS:
+    if not isinstance(name, str) or name not in VIEWS:
         raise problem(source, f"{field}.view", f"is {name!r}, not one of {', '.join(VIEWS)}", "write the scene again")
     visible = int(number(entry.get("visible_px"), source, f"{field}.visible_px"))
     unoccluded = int(number(entry.get("unoccluded_px"), source, f"{field}.unoccluded_px"))
