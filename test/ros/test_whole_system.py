@@ -1,0 +1,102 @@
+"""The whole system as a user starts it: `ros2 launch` with a bag, five processes, a recorded bag out."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cooptrack_core import cli
+from cooptrack_core.config import VehicleConfig
+from cooptrack_core.data.recording import recording_from_bags
+from cooptrack_core.evaluation.summary import summarize
+from cooptrack_core.offline_bag import repeat_bag, track_bag
+
+LIMIT_S = 120  # far above the few seconds it takes: only a hung launch reaches it
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic scene of 2 s without images, as a bag."""
+    folder = tmp_path_factory.mktemp("scene")
+    assert cli.main(["synthesize", str(folder / "scene"), "--renderer", "none", "--duration-s", "2"]) == 0
+    assert cli.main(["to-bag", str(folder / "scene"), str(folder / "bag")]) == 0
+    return folder / "bag"
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs cooperative.launch.py to its end."""
+    command = ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py", "exit_when_done:=true", *arguments]
+    return subprocess.run(command, text=True, capture_output=True, timeout=LIMIT_S, check=False)
+
+
+@pytest.fixture(scope="module")
+def played(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The bag played in lock-step and recorded: the recorded bag and the log."""
+    recorded = tmp_path_factory.mktemp("run") / "recorded"
+    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return recorded, result.stdout + result.stderr
+
+
+def plain(recording: dict[str, Any]) -> list[dict[str, Any]]:
+    """What both ways must agree on, in the single precision in which messages carry some of it."""
+    keys = ("stamp_ns", "frame_index", "predicted_only", "pose_known", "tracks", "associations", "messages", "refused")
+    return [{key: frame[key] for key in keys} for frame in recording["frames"]]
+
+
+def assert_same(a: Any, b: Any, where: str = "frames") -> None:
+    """Equal structure, names and integers; floats to the resolution of float32."""
+    assert type(a) is type(b) or {type(a), type(b)} == {int, float}, where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for index, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{index}]")
+    elif isinstance(a, float):
+        assert a == pytest.approx(b, rel=2e-6, abs=1e-6), where
+    else:
+        assert a == b, where
+
+
+def test_every_frame_in_gives_tracks_out_and_a_recorded_bag(played: tuple[Path, str], bag: Path) -> None:
+    summary = summarize(recording_from_bags(played[0], bag))
+    assert summary["frames_in"] == summary["frames_out"] == 20
+    assert summary["frames_predicted_only"] == 0 and summary["messages"] == 20
+    assert summary["tracks_only_via_roadside"] > 0 and summary["message_bytes_mean"] > 100
+    assert summary["messages_refused"] == {}
+
+
+def test_nothing_in_a_clean_run_is_a_warning_or_an_error(played: tuple[Path, str]) -> None:
+    suspicious = [
+        line for line in played[1].splitlines() if "[WARN]" in line or "[ERROR]" in line or "Traceback" in line
+    ]
+    assert suspicious == []
+
+
+def test_offline_repeats_the_nodes_run_number_by_number(played: tuple[Path, str], bag: Path) -> None:
+    nodes = recording_from_bags(played[0], bag)
+    assert_same(plain(repeat_bag(bag, played[0], VehicleConfig())), plain(nodes))
+
+
+def test_a_free_offline_run_of_the_same_bag_gives_the_same_tracks(played: tuple[Path, str], bag: Path) -> None:
+    nodes, offline = recording_from_bags(played[0], bag), track_bag(bag, VehicleConfig())
+    assert_same([f["tracks"] for f in offline["frames"]], [f["tracks"] for f in nodes["frames"]])
+
+
+def test_an_unknown_mode_is_one_clear_line(bag: Path) -> None:
+    result = launch(f"bag:={bag}", "mode:=psychic")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0 and "Traceback" not in text
+    assert "psychic" in text and "late" in text
+
+
+def test_a_bag_that_does_not_exist_ends_the_launch_with_a_clear_line(tmp_path: Path) -> None:
+    result = launch(f"bag:={tmp_path / 'nothing'}")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0 and "Traceback" not in text and "nothing" in text
