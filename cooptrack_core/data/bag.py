@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
 
 from cooptrack_core.data.files import problem
-from cooptrack_core.data.message_definitions import PACKAGES, new_typestore
+from cooptrack_core.data.message_definitions import PACKAGES, new_typestore, typestore
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Bag:
         except Exception as error:  # rosbags passes on whatever its storage and YAML libraries raise
             what = f"is not a readable rosbag2 ({_first_line(error)})"
             raise problem(self.path, "bag", what, "record it again") from error
-        self._store = new_typestore()
+        self._store = typestore()
         self._registered: set[str] = set()
         return self
 
@@ -105,7 +106,7 @@ class Bag:
     def _decode(self, connection: Connection, data: bytes) -> Any:
         try:
             return self._store.deserialize_cdr(data, connection.msgtype)
-        except (SerdeError, ValueError, IndexError) as error:
+        except (SerdeError, ValueError, LookupError, struct.error) as error:
             what = f"a {connection.msgtype} cannot be decoded ({_first_line(error)})"
             raise problem(self.path, connection.topic, what, "record it again") from None
 
@@ -133,6 +134,8 @@ class Bag:
         if definition.format not in parsers:
             what = f"type {name} is unknown and the bag does not define it"
             raise problem(self.path, connection.topic, what, "record to mcap, or leave the topic out")
+        if self._store is typestore():  # shared by all bags: foreign types go into a store of this bag alone
+            self._store = new_typestore()
         try:
             types = parsers[definition.format]()
             self._store.register({key: value for key, value in types.items() if key not in self._store.types})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,7 @@ def matrix_of_pose(pose: Any) -> Float | None:
 
 
 def _matrix(xyzw: tuple[float, ...], xyz: tuple[float, ...]) -> Float | None:
-    if not np.isfinite([*xyzw, *xyz]).all() or abs(float(np.linalg.norm(xyzw)) - 1.0) > 0.01:
+    if not np.isfinite([*xyzw, *xyz]).all() or abs(math.hypot(*xyzw) - 1.0) > 0.01:
         return None
     return from_quaternion(xyzw, xyz)
 

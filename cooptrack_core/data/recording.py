@@ -73,7 +73,7 @@ def recording_from_bags(
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
         "frames": frames,
         "sent": taken.sent,
-        "cameras": _cameras(context, vehicle, units),
+        "cameras": cameras_of(context, vehicle, units),
     }
     result: dict[str, Any] = without_nan(recording)
     return result
@@ -167,12 +167,12 @@ def _frame(
         **linked,
         "has_ground_truth": truth is not None,
         "ground_truth": [] if truth is None else [truth_row(item) for item in truth.objects],
-        "images": _images_of(stamp_ns, info, linked["messages"], context, vehicle, roadside),
+        "images": images_of(stamp_ns, info, linked["messages"], context, vehicle, roadside),
         "timings_ms": {} if timing is None else timing_row(timing[1]),
     }
 
 
-def _images_of(
+def images_of(
     stamp_ns: int,
     info: FrameInfo | None,
     messages: Sequence[Row],
@@ -193,7 +193,8 @@ def _images_of(
     }
 
 
-def _cameras(context: BagContext, vehicle: str, roadside: Sequence[str]) -> Row:
+def cameras_of(context: BagContext, vehicle: str, roadside: Sequence[str]) -> Row:
+    """Camera models and mounting of the agents whose camera_info and transforms are in the bag."""
     result: Row = {}
     for agent in (vehicle, *roadside):
         camera = context.cameras.get(agent)
@@ -211,4 +212,4 @@ def _cameras(context: BagContext, vehicle: str, roadside: Sequence[str]) -> Row:
     return result
 
 
-__all__ = ["SCHEMA", "images", "load_recording", "recording_from_bags", "write_recording"]
+__all__ = ["SCHEMA", "cameras_of", "images", "images_of", "load_recording", "recording_from_bags", "write_recording"]
