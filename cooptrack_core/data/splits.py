@@ -34,8 +34,12 @@ class Split:
     cooperative: Mapping[str, tuple[str, ...]]
 
     def of_sequence(self, sequence_id: str) -> str | None:
-        """train, val or test; None for a sequence in no list."""
-        return next((name for name in NAMES[:3] if sequence_id in self.sequences.get(name, ())), None)
+        """train, val or test, the first that has it; None for a sequence in no list."""
+        return next(iter(self.lists_of(sequence_id)), None)
+
+    def lists_of(self, sequence_id: str) -> tuple[str, ...]:
+        """All of train, val and test that have the sequence: one, unless somebody shares it on purpose."""
+        return tuple(name for name in NAMES[:3] if sequence_id in self.sequences.get(name, ()))
 
 
 def official() -> Split:

@@ -23,26 +23,30 @@ _KINDS = {"image_path": "images", "pointcloud_path": "point clouds"}
 def check_sensor_files(
     report: Report, rows: Mapping[Side, Sequence[Row]], *, deep: bool, metadata_only: bool
 ) -> None:
-    """Every image and point cloud that the sides list; kinds of which no file at all is there share one line."""
-    absent = []
+    """Every image and point cloud that the sides list; kinds of which no file at all is there share one line.
+
+    No camera model and no official converter opens a point cloud, so their absence as a whole is a note.
+    """
+    absent: dict[str, list[str]] = {key: [] for key in _KINDS}
     for side, members in rows.items():
         for key, plural in _KINDS.items():
             folder = report.root / SIDE_FOLDER[side]
             paths = [folder / row[key] for row in members if isinstance(row.get(key), str) and row[key]]
             present = [path for path in paths if path.is_file()]
             if paths and not present:
-                absent.append(f"{len(paths)} {side} {plural}")
+                absent[key].append(f"{len(paths)} {side} {plural}")
                 continue
             if not metadata_only:
                 for path in sorted(set(paths) - set(present)):
                     report.add(path, "file", "is missing", _RESTORE)
             for path in tqdm(present, unit="file", desc=f"{side} {plural}", disable=None, leave=False):
                 _check_image(report, path, deep) if key == "image_path" else _check_cloud(report, path, deep)
-    if absent and metadata_only:
-        report.note(f"metadata only: {', '.join(absent)} are listed and none is there")
-    elif absent:
-        what = f"{', '.join(absent)} are listed and none is there"
+    images, clouds = absent["image_path"], absent["pointcloud_path"]
+    what = f"{', '.join(images + clouds)} are listed and none is there"
+    if images and not metadata_only:
         report.add(report.root, "sensor files", what, "unpack the archives or pass --metadata-only")
+    elif images or clouds:
+        report.note(what)
 
 
 def _check_image(report: Report, path: Path, deep: bool) -> None:

@@ -156,8 +156,8 @@ DEFECTS = {
     ),
     "sidecar schema": (written("visibility/000001.json", {}), "visibility/000001.json", "schema", "is None"),
     "split file": (
-        written("cooperative-split-data-spd.json", {"batch_split": {"train": ["0010"], "val": ["0010"]}}),
-        "cooperative-split-data-spd.json", "batch_split", "sequence 0010 is in train and in val",
+        written("cooperative-split-data-spd.json", {"batch_split": {"train": ["0010", "0014"], "test_A": ["0009"]}}),
+        "cooperative-split-data-spd.json", "batch_split.test_A", "sequence 0009 is not in test",
     ),
     "sequence in no list": (
         written("cooperative-split-data-spd.json", {"batch_split": {"train": ["0010"]}}),
@@ -194,14 +194,30 @@ def test_undecodable_image_is_found_by_deep(root: Path) -> None:
     ]
 
 
+def test_absent_point_clouds_are_a_note_since_no_camera_model_opens_them(root: Path) -> None:
+    for side in ("vehicle-side", "infrastructure-side"):
+        shutil.rmtree(root / side / "velodyne")
+    report = validate(root)
+    assert report.defects == []
+    assert any(note.startswith("8 vehicle point clouds, 8 infrastructure point clouds") for note in report.notes)
+
+
+def test_scene_listed_as_train_and_val_is_a_note(root: Path) -> None:
+    lists = {"train": ["0010", "0014"], "val": ["0010"]}
+    dump(root / "cooperative-split-data-spd.json", {"batch_split": lists, "vehicle_split": {"val": ["000001"]}})
+    report = validate(root)
+    assert report.defects == []
+    assert any("sequence 0010 is in train and in val" in note for note in report.notes)
+
+
 def test_metadata_only_download_is_one_line_and_a_note_where_it_is_meant(tmp_path: Path) -> None:
     root = TinySpd(tmp_path / "spd", images=False).write()
     report = validate(root)
     assert [d.field for d in report.defects] == ["sensor files"]
-    assert "4 vehicle images, 4 vehicle point clouds, 4 infrastructure images" in report.defects[0].what
+    assert "4 vehicle images, 4 infrastructure images, 4 vehicle point clouds" in report.defects[0].what
     meant = validate(root, metadata_only=True)
     assert meant.defects == []
-    assert any("metadata only: 4 vehicle images" in note for note in meant.notes)
+    assert any(note.startswith("4 vehicle images") for note in meant.notes)
 
 
 def test_all_defects_of_a_tree_are_listed(root: Path) -> None:
