@@ -1,1 +1,1 @@
-"""Package."""
+"""What agents tell each other and what they make of it."""

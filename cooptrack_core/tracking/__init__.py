@@ -1,1 +1,1 @@
-"""Package."""
+"""Object-level tracking: Kalman filters, assignment, life cycle."""
