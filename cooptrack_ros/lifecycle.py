@@ -133,11 +133,19 @@ class ManagedNode(LifecycleNode):
         self.destroy_node()
 
 
-def run_node(make: Callable[[], Node], arguments: list[str] | None = None) -> int:
-    """Runs one node in this process until it is interrupted.
+def spin(node: Node) -> None:
+    """Takes the node's callbacks in this thread until the context ends."""
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    executor.spin()
 
-    Returns the exit code: 0 stopped (also by SIGINT or SIGTERM), 1 the node could not come up,
-    2 bad parameters.
+
+def run_node(
+    make: Callable[[], Node], arguments: list[str] | None = None, work: Callable[[Any], None] = spin
+) -> int:
+    """Makes one node, brings it up, lets it work in this thread and closes it.
+
+    Returns the exit code: 0 done, or stopped by SIGINT or SIGTERM; 1 the node could not come up; 2 bad input.
     """
     try:
         with rclpy.init(args=arguments):
@@ -145,11 +153,16 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None) -> in
             try:
                 if isinstance(node, ManagedNode) and not node.start():
                     return EXIT_NOT_STARTED
-                executor = SingleThreadedExecutor()
-                executor.add_node(node)
-                executor.spin()
+                work(node)
+            except ExternalShutdownException:
+                return 0
+            except Exception:
+                if node.context.ok():
+                    raise
+                return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
             finally:
-                node.close() if isinstance(node, ManagedNode) else node.destroy_node()
+                close = getattr(node, "close", node.destroy_node)
+                close()
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except CooptrackError as error:

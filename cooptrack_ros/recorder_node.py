@@ -9,15 +9,13 @@ import threading
 from collections import Counter
 from typing import Any
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from cooptrack_core.types import CooptrackError
 from cooptrack_ros.bag_sink import BagSink
 from cooptrack_ros.bags import adapted_profile, message_class
-from cooptrack_ros.lifecycle import one_line
+from cooptrack_ros.lifecycle import one_line, run_node
 from cooptrack_ros.parameters import NodeParameters, RecorderParameters
 
 _DEPTH = 200
@@ -37,6 +35,7 @@ class RecorderNode(Node):
             ) from error
         self.output = settings.output
         self._sink = BagSink(settings.output, self._on_write_error)
+        self._closed = False
         self._seen: set[str] = set()
         self._before_clock: list[tuple[str, bytes]] = []
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -90,7 +89,10 @@ class RecorderNode(Node):
         )
 
     def close(self) -> None:
-        """Finalises the bag; interrupts are ignored meanwhile, half a bag is worth nothing."""
+        """Finalises the bag; interrupts are ignored meanwhile, half a bag is worth nothing. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -103,21 +105,7 @@ class RecorderNode(Node):
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point. Exit code 0: interrupted, the bag is complete; 2: bad parameters."""
-    try:
-        with rclpy.init(args=arguments):
-            node = RecorderNode()
-            try:
-                executor = SingleThreadedExecutor()
-                executor.add_node(node)
-                executor.spin()
-            finally:
-                node.close()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except CooptrackError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_node(RecorderNode, arguments)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ import time
 from collections import Counter
 from typing import Any
 
-import rclpy
-from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rosbags.rosbag2 import Reader
@@ -19,13 +17,14 @@ from cooptrack_core.types import CooptrackError
 from cooptrack_msgs.msg import InstanceFeatures, TrackedObjectArray
 from cooptrack_ros.bags import Logged, ReadAhead, header_stamp_ns, is_latched, message_class, open_bag, profile_of
 from cooptrack_ros.conversions import NANOSECONDS, stamp_message
+from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import NodeParameters, ReplayParameters
 from cooptrack_ros.readiness import silent, unheard, unrecorded
 from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
 
 _OUTPUT_TYPES = {"tracks": TrackedObjectArray, "instances": InstanceFeatures}
 _SHARED_TOPICS = ("/tf", "/tf_static", "/diagnostics", "/rosout")
-_ACKNOWLEDGED_S = 2.0
+_LINGER_S = 0.3  # for what is still under way; an acknowledgement would take a heartbeat period of seconds
 
 
 class ReplayNode(Node):
@@ -56,8 +55,7 @@ class ReplayNode(Node):
             if not self.settings.loop:
                 break
             self._spin_until(time.monotonic() + self.settings.loop_pause_ms / 1e3)
-        for publisher in self._topic_publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+        self._spin_until(time.monotonic() + _LINGER_S)
         counts = ", ".join(f"{topic} {count}" for topic, count in sorted(self.counts.items()))
         self.get_logger().info(f"finished: {sum(self.counts.values())} messages ({counts})")
         if self._late:
@@ -206,19 +204,7 @@ class ReplayNode(Node):
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point. Exit code 0: played to the end or interrupted; 2: bad bag or parameters."""
-    try:
-        with rclpy.init(args=arguments):
-            node = ReplayNode()
-            try:
-                node.play()
-            finally:
-                node.close()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except CooptrackError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_node(ReplayNode, arguments, work=ReplayNode.play)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from cooptrack_core.types import CooptrackError
 
 _POLL_S = 0.02
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 
 def other_publishers(node: Node, topics: Iterable[str], own: int = 1) -> list[tuple[str, str]]:
@@ -25,6 +26,8 @@ def other_publishers(node: Node, topics: Iterable[str], own: int = 1) -> list[tu
             if ours and expected:
                 expected -= 1
                 continue
+            if info.node_name == _UNKNOWN:
+                continue  # discovered a moment ago, perhaps ourselves; the next look knows the name
             found.append((topic, f"{info.node_namespace.rstrip('/')}/{info.node_name}"))
     return found
 

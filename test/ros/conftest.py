@@ -8,6 +8,7 @@ import random
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ DOMAIN_ID, _LOCK = _claim_domain()
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN_ID)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.pop("ROS_LOCALHOST_ONLY", None)
+# An int in a float field is otherwise sent as garbage, without a word.
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="cooptrack_ros_log_"))
 
 import rclpy  # noqa: E402
@@ -89,7 +92,9 @@ class Graph:
         self.wait_for(task.done)
         return task.result()
 
-    def collect(self, message_type: type[Any], topic: str, qos: QoSProfile | int = 50, matched: bool = True) -> list[Any]:
+    def collect(
+        self, message_type: type[Any], topic: str, qos: QoSProfile | int = 50, matched: bool = True
+    ) -> list[Any]:
         """A list that grows with every message on a topic; returns once the publisher is known."""
         found: list[Any] = []
 
@@ -112,8 +117,6 @@ class Graph:
 
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> None:
         """Waits until the condition holds: looks at every message, and now and then for what comes without one."""
-        import time
-
         deadline = time.monotonic() + timeout_s
         with self.changed:
             while not condition():
@@ -123,12 +126,12 @@ class Graph:
 
     def close(self) -> None:
         """Ends everything."""
-        self.context.try_shutdown()
+        self.executor.shutdown()
         self._thread.join()
         for node in self._nodes:
             node.close() if hasattr(node, "close") else node.destroy_node()
         self.node.destroy_node()
-        self.executor.shutdown()
+        self.context.try_shutdown()
 
 
 @pytest.fixture

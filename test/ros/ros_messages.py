@@ -16,6 +16,7 @@ from cooptrack_ros.conversions import features_message, stamp_message
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000
+IDENTITY = np.eye(4)
 CAR_M = (4.5, 1.9, 1.6)
 
 
@@ -39,7 +40,9 @@ def detections(stamp_ns: int, centers: Any, frame_id: str = "vehicle/lidar", cla
     return message
 
 
-def transform(parent: str, child: str, stamp_ns: int, x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> TransformStamped:
+def transform(
+    parent: str, child: str, stamp_ns: int, x: float = 0.0, y: float = 0.0, yaw: float = 0.0
+) -> TransformStamped:
     """A planar transform."""
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id, message.header.stamp = parent, stamp_message(stamp_ns)
@@ -54,7 +57,7 @@ def tf(*transforms: TransformStamped) -> TFMessage:
 
 
 def remote_message(
-    sequence: int, stamp_ns: int, centers: Any, features: Features | None = None, pose: Any = np.eye(4)
+    sequence: int, stamp_ns: int, centers: Any, features: Features | None = None, pose: Any = IDENTITY
 ) -> Message:
     """What a roadside unit would send: confirmed tracks at the centres, in its own frame."""
     n = len(centers)
