@@ -4,26 +4,53 @@ from __future__ import annotations
 
 from functools import cache
 
+from cooptrack_core.data.synthetic import car_shapes, heavy_shapes, people_shapes
 from cooptrack_core.data.synthetic.catalog import KINDS, WALKERS
-from cooptrack_core.data.synthetic.mesh import BODY, CLOTH, GLASS, Mesh, box, merge
+from cooptrack_core.data.synthetic.mesh import Mesh
 
-PHASES = 8  # of one gait or pedal cycle
+PHASES = 8  # of one stride or pedal cycle
+_PEDALLED = ("bicycle", "city_bike", "cargo_trike")
+STRIDE_M = {"bicycle": 5.0, "city_bike": 4.6, "cargo_trike": 3.4}  # way travelled in one cycle; walkers below
+_WALK_STRIDE_M = 1.42
 
 
 @cache
 def body(kind: str, phase: int = 0) -> Mesh:
     """Mesh of a kind in its own axes: x forward, standing on z = 0, of exactly the kind's size."""
-    length, width, height = KINDS[kind].size_m
-    material = CLOTH if kind in WALKERS else BODY
-    if KINDS[kind].raw_type in ("Car", "Van", "Truck", "Bus"):
-        parts = [
-            box((-0.5, -0.5, 0.12), (0.5, 0.5, 0.62), (1, 1, 1), material),
-            box((-0.4, -0.42, 0.62), (0.2, 0.42, 1.0), (0.1, 0.1, 0.12), GLASS),
-            box((-0.4, -0.45, 0.0), (0.4, 0.45, 0.12), (0.05, 0.05, 0.05)),
-        ]
-    else:
-        parts = [box((-0.5, -0.5, 0), (0.5, 0.5, 1), (1, 1, 1), material)]
-    return merge(parts).fitted((length, width, height))
+    return _shape(kind, phase / PHASES).fitted(KINDS[kind].size_m)
 
 
-__all__ = ["PHASES", "body"]
+def phase_at(kind: str, distance_m: float, *, moving: bool) -> int:
+    """Phase after a distance; 0 for what has no phases or stands."""
+    if not moving or not (kind in WALKERS or kind in _PEDALLED):
+        return 0
+    stride = _WALK_STRIDE_M * KINDS[kind].size_m[2] / 1.74 if kind in WALKERS else STRIDE_M[kind]
+    return int(distance_m / stride * PHASES) % PHASES
+
+
+def _shape(kind: str, phase: float) -> Mesh:
+    cars = {
+        "sedan": car_shapes.SEDAN, "hatchback": car_shapes.HATCHBACK, "suv": car_shapes.SUV, "wagon": car_shapes.WAGON,
+        "minivan": car_shapes.MINIVAN,
+    }  # fmt: skip
+    if kind in cars:
+        return car_shapes.build(cars[kind])
+    if kind == "taxi":
+        return car_shapes.build(car_shapes.SEDAN, taxi=True)
+    if kind == "pickup":
+        return car_shapes.build(car_shapes.PICKUP, bed=True)
+    if kind in WALKERS:
+        return people_shapes.pedestrian(kind, phase)
+    if kind in ("bicycle", "city_bike"):
+        return people_shapes.bicycle(phase, city=kind == "city_bike")
+    if kind == "cargo_trike":
+        return people_shapes.cargo_trike(phase)
+    if kind in ("e_scooter", "motorcycle"):
+        return people_shapes.scooter(motorcycle=kind == "motorcycle")
+    if kind in ("city_bus", "coach"):
+        return heavy_shapes.bus(coach=kind == "coach")
+    makers = {"box_truck": heavy_shapes.box_truck, "tipper": heavy_shapes.tipper, "delivery_van": heavy_shapes.delivery_van}
+    return makers[kind]()
+
+
+__all__ = ["PHASES", "body", "phase_at"]

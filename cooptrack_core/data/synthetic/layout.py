@@ -31,6 +31,7 @@ KERB_V_M = 12.6
 PARKING_V_M = -8.85
 PARKING_FROM_U_M = 40.0
 SIDEWALK_V_M = 17.8  # outer edge
+SIDEWALK_Z_M = 0.13
 WALK_V_M = 15.6
 KERB_RADIUS_M = 6.0
 BOX_U_M = 16.0  # inner edge of the crosswalk
@@ -58,6 +59,15 @@ def from_arm(arm: str, u_m: float, v_m: float) -> Float:
     a = OUTWARD_RAD[arm]
     c, s = round(float(np.cos(a)), 12), round(float(np.sin(a)), 12)
     return np.array([c * u_m - s * v_m, s * u_m + c * v_m])
+
+
+def ground_z_m(x: float, y: float) -> float:
+    """Height of the ground: 0 on the road, SIDEWALK_Z_M beyond the kerb, with a short ramp for feet."""
+    a, b, c = abs(x), abs(y), KERB_V_M + KERB_RADIUS_M
+    inside = min(a, b) - KERB_V_M
+    if a < c and b < c:
+        inside = KERB_RADIUS_M - float(np.hypot(c - a, c - b))
+    return SIDEWALK_Z_M * float(np.clip(inside / 0.4 + 0.5, 0.0, 1.0))
 
 
 def axis_of(arm: str) -> str:
@@ -183,6 +193,6 @@ def junction_polygon() -> Float:
 
 
 __all__ = [
-    "ARMS", "MapLane", "Route", "axis_of", "bike_route", "crosswalk_polygons", "from_arm", "junction_polygon", "map_lanes",
+    "ARMS", "MapLane", "Route", "axis_of", "bike_route", "crosswalk_polygons", "from_arm", "ground_z_m", "junction_polygon", "map_lanes",
     "vehicle_route", "walk_route",
 ]

@@ -25,7 +25,9 @@ class Light:
 def daylight(seed: int) -> Light:
     """The weather of a seed: a clear or lightly clouded day, sun between 28 and 50 degrees high."""
     rng = np.random.default_rng([seed, 9])
-    elevation, azimuth = np.deg2rad(rng.uniform(30, 48)), np.deg2rad(rng.uniform(195, 330))
+    # Neither camera looks into the sun: it stands in the south-east or in the west.
+    elevation = np.deg2rad(rng.uniform(40, 54))
+    azimuth = np.deg2rad(rng.uniform(-65, -15) if rng.random() < 0.6 else rng.uniform(175, 205))
     c = np.cos(elevation)
     sun = np.array([c * np.cos(azimuth), c * np.sin(azimuth), np.sin(elevation)])
     warm = float(np.clip((np.deg2rad(50) - elevation) / np.deg2rad(25), 0, 1))

@@ -7,6 +7,8 @@ as if it were alone. Row 0 of every framebuffer is the top row of the image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import moderngl
@@ -19,6 +21,7 @@ from cooptrack_core.data.synthetic.mesh import COLUMNS, Mesh
 from cooptrack_core.data.synthetic.renderers import Picture, count_ids
 from cooptrack_core.data.synthetic.scene import Placement, Scene
 from cooptrack_core.data.synthetic.sensors import View
+from cooptrack_core.data.synthetic.surface_shaders import GROUP_COUNT, PLAIN_GROUP, fragment, group_of_material
 from cooptrack_core.data.synthetic.visibility import silhouette_box
 
 Float = NDArray[np.float64]
@@ -31,38 +34,71 @@ _NAMES = ("in_position", "in_normal", "in_colour", "in_uv", "in_kind")
 
 
 class _Drawable:
-    """A mesh on the graphics side, for the shading and for the depth-only programs; drawn in spatial chunks."""
+    """A mesh on the graphics side: ranges of vertices by surface program and, if large, by place."""
 
     def __init__(self, gl: EglRenderer, mesh: Mesh, cell_m: float = 0.0) -> None:
-        vertices = mesh.vertices
-        self.chunks: list[tuple[int, int, Float]] = []
+        groups = group_of_material()
+        material = np.rint(mesh.vertices[::3, 11]).astype(np.int64)
+        group = np.array([groups.get(m, PLAIN_GROUP) for m in range(64)])[material]
+        cell = np.zeros(len(group), np.int64)
         if cell_m:
-            centre = np.floor(mesh.triangles_m.mean(axis=1)[:, :2] / cell_m).astype(np.int64)
-            key = centre[:, 0] * 10_000 + centre[:, 1]
-            order = np.argsort(key, kind="stable")
-            vertices = vertices.reshape(-1, 3, COLUMNS)[order].reshape(-1, COLUMNS)
-            edges = np.flatnonzero(np.diff(key[order], prepend=key[order][0] - 1))
-            for a, b in zip(edges, [*edges[1:], len(order)], strict=True):
-                p = vertices[3 * a : 3 * b, :3]
-                low, high = p.min(axis=0), p.max(axis=0)
-                corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-                self.chunks.append((int(3 * a), int(3 * (b - a)), corners.astype(np.float64)))
+            at = np.floor(mesh.triangles_m.mean(axis=1)[:, :2] / cell_m).astype(np.int64)
+            cell = (at[:, 0] + 500) * 1000 + at[:, 1] + 500
+        order = np.lexsort((cell, group))
+        vertices = mesh.vertices.reshape(-1, 3, COLUMNS)[order].reshape(-1, COLUMNS)
+        key = (group * 1_000_000 + cell)[order]
+        edges = [0, *(np.flatnonzero(np.diff(key)) + 1).tolist(), len(key)]
+        self.ranges = [
+            _Range(int(group[order[a]]), 3 * a, 3 * (b - a), _corners(vertices[3 * a : 3 * b, :3]) if cell_m else None)
+            for a, b in pairwise(edges)
+        ]
         buffer = gl.context.buffer(np.ascontiguousarray(vertices).tobytes())
-        self.shaded = gl.context.vertex_array(gl.surface, [(buffer, _LAYOUT, *_NAMES)], skip_errors=True)
+        self.shaded = {
+            g: gl.context.vertex_array(gl.surfaces[g], [(buffer, _LAYOUT, *_NAMES)], skip_errors=True)
+            for g in sorted({r.group for r in self.ranges})
+        }
         plain = [(buffer, f"3f {4 * (COLUMNS - 3)}x", "in_position")]
         self.depth = gl.context.vertex_array(gl.depth, plain)
         self.identity = gl.context.vertex_array(gl.identity, plain)
 
-    def render(self, vao: Any, clip_from_scene: Float | None = None) -> None:
-        """Draws everything, or the chunks that reach into the view."""
-        if not self.chunks or clip_from_scene is None:
-            vao.render(moderngl.TRIANGLES)
-            return
-        for first, count, corners in self.chunks:
-            c = corners @ clip_from_scene[:, :3].T + clip_from_scene[:, 3]
-            w = c[:, 3:]
-            if not ((c[:, :2] < -w).all(axis=0).any() or (c[:, :2] > w).all(axis=0).any() or (w <= 0).all()):
-                vao.render(moderngl.TRIANGLES, vertices=count, first=first)
+    def render(self, vao: Any) -> None:
+        """Draws everything with one program."""
+        vao.render(moderngl.TRIANGLES)
+
+    def render_visible(self, kind: str, clip_from_scene: Float) -> None:
+        """Draws the ranges that reach into the view: shaded, depth or identity."""
+        for item in self.ranges:
+            if item.reaches(clip_from_scene):
+                vao = self.shaded[item.group] if kind == "shaded" else getattr(self, kind)
+                vao.render(moderngl.TRIANGLES, vertices=item.count, first=item.first)
+
+    def render_group(self, group: int) -> None:
+        """Draws what belongs to one surface program."""
+        for item in self.ranges:
+            if item.group == group:
+                self.shaded[group].render(moderngl.TRIANGLES, vertices=item.count, first=item.first)
+
+
+@dataclass(frozen=True)
+class _Range:
+    group: int
+    first: int
+    count: int
+    corners: Float | None  # [8, 3] of its bounding box
+
+    def reaches(self, clip: Float) -> bool:
+        """Whether the bounding box is not wholly outside one side of the view."""
+        if self.corners is None:
+            return True
+        c = self.corners @ clip[:, :3].T + clip[:, 3]
+        w = c[:, 3:]
+        outside = (c[:, :2] < -w).all(axis=0).any() or (c[:, :2] > w).all(axis=0).any() or (w <= 0).all()
+        return not bool(outside)
+
+
+def _corners(points: NDArray[np.float32]) -> Float:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])], np.float64)
 
 
 class EglRenderer:
@@ -73,7 +109,9 @@ class EglRenderer:
     def __init__(self, scene: Scene) -> None:
         self.options = scene.options
         self.context = moderngl.create_context(standalone=True, backend="egl", require=330)
-        self.surface = self.context.program(vertex_shader=shaders.VERTEX, fragment_shader=shaders.SURFACE_FRAGMENT)
+        self.surfaces = [
+            self.context.program(vertex_shader=shaders.VERTEX, fragment_shader=fragment(g)) for g in range(GROUP_COUNT)
+        ]
         self.depth = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
         self.identity = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.ID_FRAGMENT)
         self.sky = self.context.program(vertex_shader=shaders.SKY_VERTEX, fragment_shader=shaders.SKY_FRAGMENT)
@@ -104,14 +142,13 @@ class EglRenderer:
         self._noise = gl.texture((256, 256), 4, noise_texture().tobytes())
         self._noise.build_mipmaps()
         self._noise.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
-        for program in (self.surface, self.sky):
+        for program in (*self.surfaces, self.sky):
             for key, value in (
                 ("u_sun", light.sun), ("u_sun_colour", light.sun_colour), ("u_zenith", light.zenith), ("u_horizon", light.horizon),
             ):  # fmt: skip
                 _set(program, key, tuple(float(v) for v in value))
             _set(program, "u_noise", 0)
         _set(self.sky, "u_cloud", light.cloud)
-        _set(self.surface, "u_fog", light.fog_per_m)
         self._sun_near, self._sun_far = _sun_matrix(light.sun, _NEAR_SHADOW[0]), _sun_matrix(light.sun, _FAR_SHADOW[0])
         self._near_static, self._near_map = self._shadow_map(_NEAR_SHADOW[1]), self._shadow_map(_NEAR_SHADOW[1])
         self._far_map = self._shadow_map(_FAR_SHADOW[1])
@@ -124,17 +161,20 @@ class EglRenderer:
             self._static.render(self._static.depth)
         unit = np.diag([0.5, 0.5, 0.5, 1.0])
         unit[:3, 3] = 0.5
-        _matrix(self.surface, "u_near_from_scene", unit @ self._sun_near)
-        _matrix(self.surface, "u_far_from_scene", unit @ self._sun_far)
-        _set(self.surface, "u_near_shadow", 1)
-        _set(self.surface, "u_far_shadow", 2)
+        for surface in self.surfaces:
+            _matrix(surface, "u_near_from_scene", unit @ self._sun_near)
+            _matrix(surface, "u_far_from_scene", unit @ self._sun_far)
+            _set(surface, "u_near_shadow", 1)
+            _set(surface, "u_far_shadow", 2)
+            _set(surface, "u_fog", light.fog_per_m)
 
     def _shadow_map(self, size: int) -> Any:
         texture = self.context.depth_texture((size, size))
         texture.compare_func = "<="
         texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
         texture.repeat_x = texture.repeat_y = False
-        return self.context.framebuffer(depth_attachment=texture)
+        # Without a colour attachment copy_framebuffer copies nothing, not even depth.
+        return self.context.framebuffer([self.context.renderbuffer((size, size), 1)], depth_attachment=texture)
 
     def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         """See Renderer."""
@@ -172,25 +212,28 @@ class EglRenderer:
         self._drawn.color_mask = False, False, False, False
         _matrix(self.depth, "u_clip_from_scene", clip)
         _matrix(self.depth, "u_scene_from_mesh", np.eye(4))
-        self._static.render(self._static.depth, clip)
+        self._static.render_visible("depth", clip)
         self._draw_users(self.depth, "depth", placements)
         self._drawn.color_mask = True, True, True, True
         gl.depth_func = "<="
         self._noise.use(0)
         self._near_map.depth_attachment.use(1)
         self._far_map.depth_attachment.use(2)
-        _matrix(self.surface, "u_clip_from_scene", clip)
-        _set(self.surface, "u_eye", tuple(float(v) for v in view.centre_m))
-        _matrix(self.surface, "u_scene_from_mesh", np.eye(4))
-        _set(self.surface, "u_normal_matrix", tuple(np.eye(3).reshape(-1)))
-        self._static.render(self._static.shaded, clip)
+        eye = tuple(float(v) for v in view.centre_m)
+        for surface in self.surfaces:
+            _matrix(surface, "u_clip_from_scene", clip)
+            _matrix(surface, "u_scene_from_mesh", np.eye(4))
+            _set(surface, "u_normal_matrix", tuple(np.eye(3).reshape(-1)))
+            _set(surface, "u_eye", eye)
+        self._static.render_visible("shaded", clip)
+        plain = self.surfaces[PLAIN_GROUP]
         for placement in placements:
             T = placement.T_scene_from_mesh
-            _matrix(self.surface, "u_scene_from_mesh", T)
-            _set(self.surface, "u_normal_matrix", tuple(np.linalg.inv(T[:3, :3]).reshape(-1)))  # column-major transpose
-            _set(self.surface, "u_paint", placement.paint)
-            _set(self.surface, "u_braking", float(placement.braking))
-            self._mesh(placement).render(self._mesh(placement).shaded)
+            _matrix(plain, "u_scene_from_mesh", T)
+            _set(plain, "u_normal_matrix", tuple(np.linalg.inv(T[:3, :3]).reshape(-1)))  # column-major: the transpose
+            _set(plain, "u_paint", placement.paint)
+            _set(plain, "u_braking", float(placement.braking))
+            self._mesh(placement).render_group(PLAIN_GROUP)
         _matrix(self.sky, "u_direction_from_ndc", _direction_matrix(view))
         self._sky_quad.render(moderngl.TRIANGLE_STRIP)
         self._draw_contact(clip, placements)
@@ -228,7 +271,7 @@ class EglRenderer:
         _matrix(self.identity, "u_clip_from_scene", clip)
         _matrix(self.identity, "u_scene_from_mesh", np.eye(4))
         self.identity["u_id"] = 0
-        self._static.render(self._static.identity, clip)
+        self._static.render_visible("identity", clip)
         for placement in placements:
             self.identity["u_id"] = placement.index + 1
             self._draw_users(self.identity, "identity", [placement])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.data.synthetic import bodies, population, surroundings
 from cooptrack_core.data.synthetic.catalog import KINDS
+from cooptrack_core.data.synthetic.layout import ground_z_m
 from cooptrack_core.data.synthetic.mesh import Mesh
 from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.sensors import Rig, View, make_rig, site_of
@@ -59,7 +60,7 @@ class Scene:
     @cached_property
     def surroundings(self) -> Mesh:
         """What does not move."""
-        return surroundings.build(self.options.seed * 1000 + site_of(self.number))
+        return surroundings.build(self.options.seed * 1000 + site_of(self.number), self.view("infrastructure", 0).centre_m)
 
     def view(self, side: str, frame: int) -> View:
         """Camera of a side at its image time."""
@@ -91,9 +92,8 @@ def place(user: RoadUser, time_s: float) -> Placement:
     c, si = np.cos(heading), np.sin(heading)
     T = np.eye(4)
     T[:3, :3] = np.array([[c, -si, 0], [si, c, 0], [0, 0, 1.0]]) * scale
-    T[:3, 3] = (x, y, 0.0)
-    stride_m = 1.45 if plan.kind.raw_type == "Pedestrian" else 5.2
-    phase = int(s / stride_m * bodies.PHASES + user.index) % bodies.PHASES if speed > 0.15 else 0
+    T[:3, 3] = (x, y, ground_z_m(x, y) if plan.kind.raw_type == "Pedestrian" else 0.0)
+    phase = bodies.phase_at(plan.kind.name, s + 0.37 * user.index, moving=speed > 0.15)
     _, before = user.travelled(time_s - 0.4)
     braking = speed < before - 0.15 or (speed < 0.3 and not plan.parked)
     return Placement(user.index, plan.kind.name, phase, T, plan.paint, braking)

@@ -163,12 +163,12 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
 
 
 def _pole(rng: np.random.Generator) -> tuple[tuple[float, float, float], float, float]:
-    """Camera position on its pole at the far side of the intersection, yaw, and pitch downward."""
-    x, y = 15.0 + float(rng.uniform(-0.5, 0.5)), 25.0 + float(rng.uniform(-1.5, 1.5))
-    height = float(rng.uniform(6.4, 7.0))
-    look_x, look_y = -4.0, -7.0
+    """Camera position on the signal mast at the far side of the intersection, yaw, and pitch downward."""
+    x, y = 11.5 + float(rng.uniform(-0.7, 0.7)), 16.9
+    height = float(rng.uniform(6.6, 7.0))
+    look_x, look_y = -5.0, -8.5
     yaw = float(np.arctan2(look_y - y, look_x - x))
-    return (x, y, height), yaw, float(np.deg2rad(rng.uniform(9.0, 9.8)))
+    return (x, y, height), yaw, float(np.deg2rad(rng.uniform(9.4, 10.2)))
 
 
 def _skew(T: Float) -> Float:
