@@ -41,10 +41,11 @@ def tracked(root: Path, *suffixes: str) -> list[Path]:
 
 
 def defects(root: Path = ROOT) -> list[str]:
-    """One line for each defect."""
-    checks = (package_defects, version_defects, xml_defects, profile_defects, yaml_defects, listing_defects,
-              dependency_defects)  # fmt: skip
-    return [f"{line}" for check in checks for line in check(root)]
+    """One line for each defect; what cannot be read is all there is to say until it can be."""
+    readable = (package_defects, xml_defects, yaml_defects)
+    meaning = (version_defects, profile_defects, listing_defects, dependency_defects)
+    found = [line for check in readable for line in check(root)]
+    return found or [line for check in meaning for line in check(root)]
 
 
 def package_defects(root: Path) -> Iterator[str]:
