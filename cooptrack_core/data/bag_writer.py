@@ -19,7 +19,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from cooptrack_core.data.files import problem
+from cooptrack_core.data.files import DataProblem, problem
 from cooptrack_core.data.message_definitions import typestore
 
 _FOREVER = QosTime(9223372036, 854775807)
@@ -77,10 +77,15 @@ class BagWriter:
             self._writer.close()
             if kind is None:
                 if self.path.exists():
-                    shutil.rmtree(self.path)
+                    self.path.rename(self._folder / "replaced")
                 (self._folder / self.path.name).rename(self.path)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> DataProblem:
+        return problem(self.path, "output", f"cannot be written ({error.strerror})", "free some space or go elsewhere")
 
     def topic(self, name: str, msgtype: str, offered: Qos = SENSOR_QOS) -> None:
         """Declares a topic with its QoS before the first message."""
@@ -92,9 +97,11 @@ class BagWriter:
     def write(self, topic: str, log_time_ns: int, message: Any, offered: Qos = SENSOR_QOS) -> None:
         """Writes one message; the topic is declared on first use."""
         self.topic(topic, message.__msgtype__, offered)
-        self._writer.write(
-            self._connections[topic], log_time_ns, typestore().serialize_cdr(message, message.__msgtype__)
-        )
+        data = typestore().serialize_cdr(message, message.__msgtype__)
+        try:
+            self._writer.write(self._connections[topic], log_time_ns, data)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
 
 __all__ = ["LATCHED_QOS", "SENSOR_QOS", "TF_QOS", "BagWriter", "claim", "qos"]

@@ -228,7 +228,12 @@ class Dataset:
     def image_bytes(self, side: Side, frame_id: str) -> bytes | None:
         """The JPEG file as stored; None when it is absent, as in metadata-only downloads."""
         path = self.frame(side, frame_id).image_path
-        return path.read_bytes() if path.is_file() else None
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise problem(path, "image", f"cannot be read ({error.strerror})", "check path and permissions") from None
 
     def points(self, side: Side, frame_id: str) -> NDArray[np.float32]:
         """[N, 4] x y z in m and intensity 0..255 in the side's lidar frame; rows with NaN are dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rosbags.interfaces import QosDurability, QosReliability
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, Writer
 from tiny_spd import (
     K_VEHICLE,
     OFFSET_M,
@@ -19,6 +20,7 @@ from tiny_spd import (
     T_VEHICLE_CAMERA,
     T_map_from_novatel,
     TinySpd,
+    dair_tree,
     dump,
     edit,
     extrinsic,
@@ -308,11 +310,11 @@ def test_failure_leaves_neither_bag_nor_remains(tmp_path: Path, monkeypatch: pyt
     root = TinySpd(tmp_path / "spd").write()
     out = tmp_path / "out" / "bag"
 
-    def full_disk(*_: object) -> bytes:
-        raise OSError("No space left on device")
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Dataset, "image_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(Writer, "write", full_disk)
+    with pytest.raises(CooptrackError, match=r"bag: output: cannot be written \(No space left on device\)"):
         sequence_to_bag(Dataset(root), "0010", out)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -385,3 +387,28 @@ def test_bag_is_moved_as_a_whole(bag_path: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(bag_path, moved)
     assert len(everything(moved)) == len(everything(bag_path))
+
+
+def test_unreadable_image_is_one_line(tmp_path: Path) -> None:
+    root = TinySpd(tmp_path / "spd").write()
+    path = root / "vehicle-side/image/000001.jpg"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CooptrackError, match=r"000001.jpg: image: cannot be read \(Is a directory\)"):
+        sequence_to_bag(Dataset(root), "0010", tmp_path / "bag")
+
+
+def test_dair_rows_and_world_labels_make_a_bag_too(tmp_path: Path) -> None:
+    root = dair_tree(tmp_path / "dair")
+    dump(root / "cooperative" / "label_world" / "000001.json", [])
+    summary = sequence_to_bag(Dataset(root), "7", tmp_path / "bag")
+    assert (summary.vehicle_frames, summary.roadside_frames) == (2, 2)
+    context = bag_context(tmp_path / "bag", ["vehicle", "rsu"])
+    first, second = (context.ground_truth[stamp] for stamp in sorted(context.ground_truth))
+    T = matrix_of_pose(first.map_from_frame)
+    at = first.objects[0].pose.pose.position
+    np.testing.assert_allclose(apply(T, [[at.x, at.y, at.z]]), [[3010.0, 2010.0, 23.8]], atol=1e-6)
+    assert np.isnan(first.objects[0].twist.twist.linear.x)  # no tracks, no velocity
+    assert len(second.objects) == 0
+    registered = context.transforms.lookup("vehicle/lidar_registered", "rsu/lidar", stamp_of(first))
+    np.testing.assert_allclose(registered, Dataset(root).T_lidar_from_virtuallidar("000000"), atol=1e-8)

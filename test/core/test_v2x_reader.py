@@ -15,13 +15,14 @@ from tiny_spd import (
     T_NOVATEL_FROM_LIDAR,
     T_map_from_novatel,
     TinySpd,
+    dair_tree,
     dump,
     edit,
     extrinsic,
 )
 
 from cooptrack_core.data.v2x_seq import Dataset
-from cooptrack_core.geometry.boxes import corners, move
+from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.transforms import apply
 from cooptrack_core.types import VIEW_OCCLUDED, CooptrackError
 
@@ -70,7 +71,7 @@ def test_registered_pose_puts_cooperative_labels_where_the_world_has_them(root: 
 
 
 def test_dair_offset_is_applied_in_world_axes(tmp_path: Path) -> None:
-    root = dair_tree(tmp_path)
+    root = dair_tree(tmp_path / "dair")
     dataset = Dataset(root)
     E = np.eye(4)
     E[:2, 3] = OFFSET_M
@@ -81,7 +82,7 @@ def test_dair_offset_is_applied_in_world_axes(tmp_path: Path) -> None:
 
 
 def test_dair_cooperative_box_comes_from_its_corners_in_the_vehicle_frame(tmp_path: Path) -> None:
-    root = dair_tree(tmp_path)
+    root = dair_tree(tmp_path / "dair")
     labels = Dataset(root).cooperative_labels("000000")
     T = Dataset(root).T_map_from_lidar_registered("000000")
     box = move(labels.instances, T)
@@ -91,41 +92,8 @@ def test_dair_cooperative_box_comes_from_its_corners_in_the_vehicle_frame(tmp_pa
     assert labels.track_id == ("-1",)
 
 
-def dair_tree(tmp_path: Path) -> Path:
-    """The tiny tree with the rows, offsets and world labels of DAIR-V2X-C."""
-    root = TinySpd(tmp_path / "dair", frames=2).write()
-
-    def old_rows(rows: list[dict]) -> list[dict]:
-        kept = ("image_path", "pointcloud_path", "image_timestamp", "pointcloud_timestamp", "intersection_loc")
-        return [
-            {k: v for k, v in row.items() if k in kept or k.startswith(("calib", "label"))} | {"batch_id": "7"}
-            for row in rows
-        ]
-
-    for side in ("vehicle-side", "infrastructure-side"):
-        edit(root / side / "data_info.json", old_rows)
-    pair = {
-        "infrastructure_image_path": "infrastructure-side/image/000500.jpg",
-        "infrastructure_pointcloud_path": "infrastructure-side/velodyne/000500.pcd",
-        "vehicle_image_path": "vehicle-side/image/000000.jpg",
-        "vehicle_pointcloud_path": "vehicle-side/velodyne/000000.pcd",
-        "cooperative_label_path": "cooperative/label_world/000000.json",
-        "system_error_offset": {"delta_x": OFFSET_M[0], "delta_y": OFFSET_M[1]},
-    }
-    untouched = pair | {
-        "vehicle_pointcloud_path": "vehicle-side/velodyne/000001.pcd",
-        "infrastructure_pointcloud_path": "infrastructure-side/velodyne/000501.pcd",
-        "system_error_offset": {"delta_x": "", "delta_y": 0},
-    }
-    dump(root / "cooperative" / "data_info.json", [pair, untouched])
-    points = corners([3010.0, 2010.0, 23.8], [4.4, 1.8, 1.6], 0.7)[0]
-    box = {"type": "car", "world_8_points": points.tolist(), "rotation": 0.1, "occluded_state": "0"}
-    dump(root / "cooperative" / "label_world" / "000000.json", [box])
-    return root
-
-
 def test_offset_that_was_never_measured_is_zero(tmp_path: Path) -> None:
-    assert Dataset(dair_tree(tmp_path)).pairs["000001"].offset_m == (0.0, 0.0)
+    assert Dataset(dair_tree(tmp_path / "dair")).pairs["000001"].offset_m == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("offset", [{"delta_x": "", "delta_y": ""}, {}, "", None])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_spd import T_MAP_FROM_VIRTUALLIDAR, T_NOVATEL_FROM_LIDAR, TinySpd, dump, edit, extrinsic
+from tiny_spd import T_MAP_FROM_VIRTUALLIDAR, T_NOVATEL_FROM_LIDAR, TinySpd, dair_tree, dump, edit, extrinsic
 
 from cooptrack_core.cli import main
 from cooptrack_core.data.validate import validate
@@ -218,6 +218,14 @@ def test_metadata_only_download_is_one_line_and_a_note_where_it_is_meant(tmp_pat
     meant = validate(root, metadata_only=True)
     assert meant.defects == []
     assert any(note.startswith("4 vehicle images") for note in meant.notes)
+
+
+def test_dair_tree_is_judged_by_its_own_layout(tmp_path: Path) -> None:
+    root = dair_tree(tmp_path / "dair")
+    missing = [(d.file, d.field) for d in validate(root).defects]
+    assert missing == [("cooperative/label_world/000001.json", "file")]
+    dump(root / "cooperative/label_world/000001.json", [])
+    assert validate(root).defects == []
 
 
 def test_all_defects_of_a_tree_are_listed(root: Path) -> None:

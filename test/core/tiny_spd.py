@@ -246,3 +246,44 @@ def edit(path: Path, change: object) -> None:
     content = json.loads(path.read_text())
     changed = change(content)  # type: ignore[operator]
     dump(path, content if changed is None else changed)
+
+
+def dair_tree(root: Path) -> Path:
+    """The tiny tree with the rows, offsets and world labels of DAIR-V2X-C."""
+    TinySpd(root, frames=2).write()
+
+    def old_rows(rows: list[dict]) -> list[dict]:
+        kept = ("image_path", "pointcloud_path", "image_timestamp", "pointcloud_timestamp", "intersection_loc")
+        return [
+            {k: v for k, v in row.items() if k in kept or k.startswith(("calib", "label"))} | {"batch_id": "7"}
+            for row in rows
+        ]
+
+    for side in ("vehicle-side", "infrastructure-side"):
+        edit(root / side / "data_info.json", old_rows)
+    pair = {
+        "infrastructure_image_path": "infrastructure-side/image/000500.jpg",
+        "infrastructure_pointcloud_path": "infrastructure-side/velodyne/000500.pcd",
+        "vehicle_image_path": "vehicle-side/image/000000.jpg",
+        "vehicle_pointcloud_path": "vehicle-side/velodyne/000000.pcd",
+        "cooperative_label_path": "cooperative/label_world/000000.json",
+        "system_error_offset": {"delta_x": OFFSET_M[0], "delta_y": OFFSET_M[1]},
+    }
+    untouched = pair | {
+        "vehicle_pointcloud_path": "vehicle-side/velodyne/000001.pcd",
+        "infrastructure_pointcloud_path": "infrastructure-side/velodyne/000501.pcd",
+        "cooperative_label_path": "cooperative/label_world/000001.json",
+        "system_error_offset": {"delta_x": "", "delta_y": 0},
+    }
+    dump(root / "cooperative" / "data_info.json", [pair, untouched])
+    points = box_points((3010.0, 2010.0, 23.8), (4.4, 1.8, 1.6), 0.7)
+    box = {"type": "car", "world_8_points": points, "rotation": 0.1, "occluded_state": "0"}
+    dump(root / "cooperative" / "label_world" / "000000.json", [box])
+    return root
+
+
+def box_points(center: tuple[float, ...], size: tuple[float, ...], heading: float) -> list[list[float]]:
+    """world_8_points: bottom ring, then top ring; from corner 0 the width leads to 1 and the length to 3."""
+    ring = [(1, 1), (1, -1), (-1, -1), (-1, 1)]
+    local = [(sx * size[0] / 2, sy * size[1] / 2, sz * size[2] / 2) for sz in (-1, 1) for sx, sy in ring]
+    return (np.array(local) @ rotation_z(heading).T + center).tolist()
