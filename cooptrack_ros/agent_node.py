@@ -104,7 +104,9 @@ class AgentNode(ManagedNode):
 
     def activate(self) -> None:
         if not self.settings.allow_shared_topics:
-            self._guard.admit(self._own_topics(), self.settings.discovery_wait_ms)
+            self._guard.admit(
+                self._own_topics(), self.settings.discovery_wait_ms, self.settings.predecessor_wait_ms
+            )
         self._last_frame_s = time.monotonic()
         self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
         self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")

@@ -104,8 +104,10 @@ class MarkerNode(Node):
         if not (self._first or back):
             return []
         self._first = False
-        for memory in (self._shown, self._trails, self._poses, self._waiting):
+        for memory in (self._shown, self._trails, self._poses):
             memory.clear()
+        for waiting_ns in [ns for ns in self._waiting if ns > at_ns + _BACK_NS]:
+            del self._waiting[waiting_ns]
         return [deletion_of_all(header)]
 
     def _maker(self, header: Header, pose: Float | None) -> tuple[Header, MarkerMaker]:

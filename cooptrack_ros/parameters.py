@@ -44,6 +44,12 @@ class AgentParameters:
     discovery_wait_ms: float = parameter(
         500.0, "wait at activation for other publishers to be discovered, ms", minimum=0.0, maximum=10000.0
     )
+    predecessor_wait_ms: float = parameter(
+        25000.0,
+        "wait at activation for a killed node of the same name to vanish from DDS (20 s unless configured), ms",
+        minimum=0.0,
+        maximum=120000.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def wait_for_other_publishers(
     """The same, looking for up to wait_ms: discovery takes a moment. Returns at the first find."""
     topics = list(topics)
     deadline = time.monotonic() + wait_ms / 1e3
-    while not (found := other_publishers(node, topics, own)) and time.monotonic() < deadline:
+    while not (found := other_publishers(node, topics, own)) and time.monotonic() < deadline and node.context.ok():
         time.sleep(_POLL_S)
     return found
 
@@ -50,9 +50,24 @@ class TopicGuard:
         self._node = node
         self.intruders = ""
 
-    def admit(self, topics: Iterable[str], wait_ms: float) -> None:
-        """Looks for up to wait_ms. Raises CooptrackError if the topics are not ours alone."""
+    def admit(self, topics: Iterable[str], wait_ms: float, predecessor_wait_ms: float) -> None:
+        """Looks for up to wait_ms. Raises CooptrackError if the topics are not ours alone.
+
+        One of our own name may be a predecessor that was killed: DDS believes in it for some seconds
+        more, so it gets up to predecessor_wait_ms to vanish.
+        """
+        topics = list(topics)
         others = wait_for_other_publishers(self._node, topics, wait_ms)
+        own_name = self._node.get_fully_qualified_name()
+        if others and all(who == own_name for _, who in others):
+            self._node.get_logger().warning(
+                f"a node named {own_name} seems to run already; waiting up to {predecessor_wait_ms / 1e3:g} s in case "
+                "it has just been killed"
+            )
+            deadline = time.monotonic() + predecessor_wait_ms / 1e3
+            while others and time.monotonic() < deadline and self._node.context.ok():
+                time.sleep(_POLL_S)
+                others = other_publishers(self._node, topics)
         self.intruders = describe(others) if others else ""
         if others:
             raise CooptrackError(self.intruders)

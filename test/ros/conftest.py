@@ -117,12 +117,18 @@ class Graph:
 
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> None:
         """Waits until the condition holds: looks at every message, and now and then for what comes without one."""
+        if not self.try_wait_for(condition, timeout_s):
+            raise AssertionError(f"waited {timeout_s} s in vain")
+
+    def try_wait_for(self, condition: Callable[[], Any], timeout_s: float) -> bool:
+        """The same; whether it came to hold."""
         deadline = time.monotonic() + timeout_s
         with self.changed:
             while not condition():
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"waited {timeout_s} s in vain")
+                    return False
                 self.changed.wait(0.02)
+        return True
 
     def close(self) -> None:
         """Ends everything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 import rclpy
@@ -103,10 +104,20 @@ def test_other_publishers_on_our_topics_stop_the_activation(graph, capfd):
 
 def test_a_twin_with_the_same_name_is_found_too(graph):
     drive = VehicleDrive(graph)
-    twin = graph.add(VehicleNode, "/vehicle", {**PARAMETERS, "discovery_wait_ms": 10000.0})
+    twin = graph.add(VehicleNode, "/vehicle", {**PARAMETERS, "discovery_wait_ms": 10000.0, "predecessor_wait_ms": 0.0})
     assert not graph.call(twin.start)
     status = drive.wait_for_status("state", "another node publishes on our topics")
     assert status.level == b"\x02" and "/vehicle/vehicle_node" in status.message
+
+
+def test_a_killed_predecessor_is_waited_for(graph):
+    predecessor = Node("vehicle_node", namespace="/vehicle", context=graph.context)
+    predecessor.create_publisher(TrackedObjectArray, "/vehicle/tracks", 1)
+    node = graph.add(VehicleNode, "/vehicle", {**PARAMETERS, "discovery_wait_ms": 10000.0})
+    vanish = threading.Timer(0.5, predecessor.destroy_node)
+    vanish.start()
+    assert graph.call(node.start) and node.state == "active"
+    vanish.join()
 
 
 def test_sharing_topics_can_be_allowed(graph):
