@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.geometry.transforms import inverse, yaw_of
 from cooptrack_core.visualization import palette
-from cooptrack_core.visualization.canvas import Canvas, Float, Image
+from cooptrack_core.visualization.canvas import Canvas, Float, Image, blank
 from cooptrack_core.visualization.ground import Ground
 from cooptrack_core.visualization.scene import Box, Camera, Scene
 
@@ -83,8 +83,7 @@ def draw_bev(
 ) -> Image:  # fmt: skip
     """Panel (width, height) of one frame. scale: size of lines and text; ground: road picture behind it."""
     view = view_of(scene, index, *size, orientation)
-    image = np.empty((size[1], size[0], 3), np.uint8)
-    image[:] = palette.BACKGROUND
+    image = blank(*size, palette.BACKGROUND)
     canvas = Canvas(image, scale)
     if ground is not None:
         _draw_ground(image, view, ground)
@@ -114,15 +113,13 @@ def _footprint(view: View, box: Box, grow_m: float = 0.0) -> Float:
 
 
 def _draw_ground(image: Image, view: View, ground: Ground) -> None:
-    """Road picture, darkened and nearly grey, so that it never competes with the boxes."""
     x0, y0, x1, y1 = ground.bounds_m
     height, width = ground.alpha.shape
     source = np.array([[0, 0], [width, 0], [0, height]], np.float32)
     target = view.pixels([[x0, y1], [x1, y1], [x0, y0]]).astype(np.float32)
     M = cv2.getAffineTransform(source, target)
-    rgb = cv2.warpAffine(ground.rgb, M, (view.width, view.height), flags=cv2.INTER_AREA)
-    alpha = cv2.warpAffine(ground.alpha, M, (view.width, view.height))[..., None]
-    image[...] = (image * (1 - alpha) + rgb * alpha).astype(np.uint8)
+    size, method, border = (view.width, view.height), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT
+    cv2.warpAffine(ground.rgb, M, size, image, method, border, palette.BACKGROUND)
 
 
 def _draw_grid(canvas: Canvas, view: View) -> None:
@@ -142,7 +139,8 @@ def _draw_rings(canvas: Canvas, view: View, T: Float) -> None:
         points = view.pixels(T[:2, 3] + radius * circle)
         canvas.line(points, palette.EGO, 1, 0.28)
         top = points[points[:, 1].argmin()]
-        canvas.text(top + [0, -4], f"{radius:.0f} m", palette.mix(palette.EGO, palette.BACKGROUND, 0.35), 11, anchor="center")
+        color = palette.mix(palette.EGO, palette.BACKGROUND, 0.35)
+        canvas.text((top[0], top[1] - 4), f"{radius:.0f} m", color, 11, anchor="center")
 
 
 def ground_view(camera: Camera, T_camera_from_world: Float, range_m: float = VIEW_RANGE_M) -> Float:
@@ -189,8 +187,9 @@ def _draw_trails(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
                     trails.setdefault(box.id, []).append(box.center_m)
     for track_id, centers in trails.items():
         points = view.pixels(centers)
-        for k in range(1, len(points)):
-            canvas.line(points[k - 1 : k + 1], palette.track_color(track_id), 2, 0.15 + 0.55 * k / len(points))
+        step = max(1, len(points) // 6)
+        for k in range(0, len(points) - 1, step):
+            canvas.line(points[k : k + step + 1], palette.track_color(track_id), 2, 0.15 + 0.55 * k / len(points))
 
 
 def _draw_agents(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
@@ -210,7 +209,8 @@ def _draw_agents(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
         canvas.circle(at, 4, palette.REMOTE)
         canvas.label(at, agent, palette.REMOTE, palette.BACKGROUND, size=13, gap=16)
     length, width = EGO_SIZE_M
-    body = np.array([[0.5, -0.3], [0.42, -0.5], [-0.46, -0.5], [-0.5, -0.4], [-0.5, 0.4], [-0.46, 0.5], [0.42, 0.5], [0.5, 0.3]])
+    side = np.array([[0.5, -0.3], [0.42, -0.5], [-0.46, -0.5], [-0.5, -0.4]])
+    body = np.vstack([side, side[::-1] * [1, -1]])
     glass = np.array([[0.28, -0.4], [0.1, -0.34], [0.1, 0.34], [0.28, 0.4]])
 
     def place(points: Float) -> Float:
@@ -237,9 +237,9 @@ def _draw_track(canvas: Canvas, view: View, box: Box) -> None:
         canvas.dashed(outline, color, 2, dash=4, closed=True)
     else:
         canvas.line(outline, color, 2, closed=True)
-    nose = np.stack([(outline[0] + outline[1]) / 2, (outline[0] * 2 + outline[3]) / 3, (outline[1] * 2 + outline[2]) / 3])
     if not predicted:
-        canvas.fill(nose, color)
+        a, b, c, d = outline  # front left, front right, rear right, rear left
+        canvas.fill(np.stack([(a + b) / 2, (a * 2 + d) / 3, (b * 2 + c) / 3]), color)
     if np.hypot(*box.velocity_mps) > 0.4:
         front = view.pixels(box.center_m)
         tip = view.pixels(box.center_m[:2] + box.velocity_mps * ARROW_S)
@@ -286,11 +286,11 @@ def draw_marker(canvas: Canvas, at: Float, side: Literal["ego", "remote"]) -> No
 def _draw_compass(canvas: Canvas, view: View) -> None:
     s = canvas.scale
     at = np.array([view.width - 34 * s, 40 * s])
-    north = view.pixels(view.center_m + [0, 1.0]) - view.pixels(view.center_m)
+    north = view.pixels(view.center_m + np.array([0, 1.0])) - view.pixels(view.center_m)
     north = north / np.hypot(*north) * 18 * s
     canvas.circle(at, 23, palette.PANEL, alpha=0.75)
     canvas.arrow(at - north * 0.7, at + north * 0.7, palette.TEXT, 1.6, head=8)
-    canvas.text(at + north * 1.75 + [0, 4 * s], "y", palette.MUTED, 11, anchor="center")
+    canvas.text(at + north * 1.75 + np.array([0, 4 * s]), "y", palette.MUTED, 11, anchor="center")
     bar = 10 * view.px_per_m
     x, y = view.width - 20 * s - bar, view.height - 20 * s
     canvas.line([[x, y - 5 * s], [x, y], [x + bar, y], [x + bar, y - 5 * s]], palette.TEXT, 1.5)

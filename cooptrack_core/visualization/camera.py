@@ -9,7 +9,7 @@ import numpy as np
 
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.visualization import palette
-from cooptrack_core.visualization.canvas import Canvas, Float, Image, decode, fit
+from cooptrack_core.visualization.canvas import Canvas, Float, Image, Rect, blank, decode, fit
 from cooptrack_core.visualization.scene import Box, Camera, FrameView, Images, Scene
 
 NEAR_M = 0.5
@@ -91,35 +91,42 @@ def seen_by_camera(box: Box, of_vehicle: bool) -> bool:
 
 
 def draw_camera(
-    scene: Scene, frame: FrameView, agent: str, images: Images, size: tuple[int, int], scale: float, *, truth: bool = False
-) -> Image:
+    scene: Scene, frame: FrameView, agent: str, images: Images, size: tuple[int, int], scale: float, *,
+    truth: bool = False,
+) -> Image:  # fmt: skip
     """Panel (width, height) with an agent's image and the boxes of all tracks.
 
     Solid boxes: the agent of this camera measured the object in this frame. Dashed boxes: it did not; only the
     other side did, or the track is predicted. A missing image leaves a neutral panel that says so.
     """
     stamp = frame.image_stamps_ns.get(agent)
-    picture = decode(images(agent, stamp)) if stamp is not None else None
     camera = scene.cameras.get(agent)
+    # A panel slightly wider than half an image takes the half one: the eye sees no difference.
+    data = None if stamp is None else images(agent, stamp)
+    picture = decode(data, camera.width if camera else 0, round(0.9 * size[0]))
+    name = f"{agent} camera"
     if picture is None:
-        panel = np.empty((size[1], size[0], 3), np.uint8)
-        panel[:] = palette.PANEL
+        panel = blank(*size, palette.PANEL)
         canvas = Canvas(panel, scale)
+        caption = _caption(canvas, name)
         canvas.text((size[0] / 2, size[1] / 2), "no image in this frame", palette.MUTED, 16, anchor="center")
     else:
         panel, factor, offset = fit(picture, *size, palette.PANEL)
         canvas = Canvas(panel, scale)
+        name += "" if stamp is None else f"  {(stamp - frame.stamp_ns) * 1e-6:+.0f} ms"
+        caption = _caption(canvas, name)
+        canvas.labels.append(caption)  # ids keep clear of it
         if camera is not None and stamp is not None:
             factor *= picture.shape[1] / camera.width
             _draw_boxes(canvas, scene, frame, agent, stamp, factor, np.asarray(offset), truth)
-    name = f"{agent} camera" + ("" if picture is None or stamp is None else f"  {_offset_text(stamp, frame)}")
-    canvas.panel((8 * scale, 8 * scale, canvas.text_width(name, 13, 600) + 20 * scale, 24 * scale), palette.PANEL, 0.8)
+    canvas.panel(caption, palette.PANEL, 0.8)
     canvas.text((18 * scale, 24.5 * scale), name, palette.TEXT, 13, 600)
     return panel
 
 
-def _offset_text(stamp: int, frame: FrameView) -> str:
-    return f"{(stamp - frame.stamp_ns) * 1e-6:+.0f} ms"
+def _caption(canvas: Canvas, name: str) -> Rect:
+    s = canvas.scale
+    return 8 * s, 8 * s, canvas.text_width(name, 13, 600) + 20 * s, 24 * s
 
 
 def _draw_boxes(

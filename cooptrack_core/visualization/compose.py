@@ -11,7 +11,7 @@ import numpy as np
 from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import Orientation, bounds_of, draw_bev, draw_marker
 from cooptrack_core.visualization.camera import draw_camera
-from cooptrack_core.visualization.canvas import Canvas, Image
+from cooptrack_core.visualization.canvas import Canvas, Image, blank
 from cooptrack_core.visualization.ground import Ground, build_ground
 from cooptrack_core.visualization.scene import FrameView, Images, Scene, finite
 
@@ -20,17 +20,19 @@ SOURCES = (("both", "seen by both"), ("ego", "vehicle only"), ("remote", "roadsi
 SOURCE_COLORS = {
     "both": palette.BOTH, "ego": palette.EGO, "remote": palette.REMOTE, "predicted": palette.PREDICTED,
 }  # fmt: skip
-MODE_NAMES = {"late": "late fusion", "ego": "vehicle alone", "learned": "learned fusion", "distance": "distance matching"}
+MODE_NAMES = {
+    "late": "late fusion", "ego": "vehicle alone", "learned": "learned fusion", "distance": "distance matching",
+}  # fmt: skip
 
 
-def ground_of(scene: Scene, images: Images, px_per_m: float = 10.0) -> Ground | None:
+def ground_of(scene: Scene, images: Images, px_per_m: float = 8.0) -> Ground | None:
     """Road picture behind the bird's-eye view; None for a recording without frames or cameras."""
     if not scene.frames or not scene.cameras:
         return None
     x0, y0, x1, y1 = bounds_of(scene)
     side = max(x1 - x0, y1 - y0) + 40.0
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-    px_per_m = min(px_per_m, 1600 / side)
+    px_per_m = min(px_per_m, 1200 / side)
     return build_ground(scene, images, (cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2), px_per_m)
 
 
@@ -46,15 +48,14 @@ def draw_frame(
     """Picture (width, height) of one frame."""
     width, height = size
     s = height / DESIGN_HEIGHT
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = palette.mix(palette.BACKGROUND, (0, 0, 0), 0.3)
+    image = blank(width, height, palette.mix(palette.BACKGROUND, (0, 0, 0), 0.3))
     gap, top = round(14 * s), round(76 * s)
     column = round(min(0.418 * width, (height - top - gap) / 2 * 16 / 9))
     picture = round(min(column * 9 / 16, (height - top - 2 * gap) / 2))
     bev = (width - column - 3 * gap, height - top - gap)
-    image[top : top + bev[1], gap : gap + bev[0]] = draw_bev(scene, index, bev, s, orientation=orientation, ground=ground)
-    legend = Canvas(image[top : top + bev[1], gap : gap + bev[0]], s)
-    _draw_legend(legend)
+    plan = draw_bev(scene, index, bev, s, orientation=orientation, ground=ground)
+    _draw_legend(Canvas(plan, s))
+    image[top : top + bev[1], gap : gap + bev[0]] = plan
     x, y = 2 * gap + bev[0], top
     for agent in (scene.vehicle, *scene.roadside[:1]):
         if scene.frames and y + picture <= height:
@@ -84,7 +85,8 @@ def _draw_header(canvas: Canvas, scene: Scene, index: int) -> None:
     canvas.text((right, 36 * s), f"{scene.time_s(index):.1f} s", palette.TEXT, 26, 700, "right")
     note = f"frame {index + 1} of {len(scene.frames)}"
     warning = "no pose" if not frame.pose_known else "predicted only" if frame.predicted_only else ""
-    canvas.text((right, 60 * s), f"{note} · {warning}" if warning else note, palette.WARNING if warning else palette.MUTED, 13, anchor="right")
+    color = palette.WARNING if warning else palette.MUTED
+    canvas.text((right, 60 * s), f"{note} · {warning}" if warning else note, color, 13, anchor="right")
     counts, x = counts_of(frame), right - 150 * s
     for value, name, color in reversed(_statistics(frame, counts)):
         w = max(canvas.text_width(value, 26, 700), canvas.text_width(name, 13)) + 34 * s
@@ -100,7 +102,8 @@ def _statistics(frame: FrameView, counts: Mapping[str, int]) -> list[tuple[str, 
     if frame.messages:
         age = max(finite(message.get("age_ms")) for message in frame.messages)
         size = sum(finite(message.get("bytes")) for message in frame.messages)
-        values += [(f"{age:.0f} ms", "message age", palette.TEXT), (f"{size / 1000:.1f} kB", "message", palette.TEXT)]
+        words = f"{age:.0f} ms".replace("-", "\N{MINUS SIGN}")
+        values += [(words, "message age", palette.TEXT), (f"{size / 1000:.1f} kB", "message", palette.TEXT)]
     else:
         values += [("none", "message", palette.WARNING), ("", "", palette.TEXT)]
     return values
@@ -137,10 +140,11 @@ def legend_items() -> Sequence[tuple[str, str]]:
         ("track", "track, colour by id"),
         ("hidden", "known only through the roadside"),
         ("dashed", "not measured by the vehicle now"),
-        ("pair", "associated ego – roadside pair"),
+        ("pair", "associated pair, vehicle and roadside"),
         ("ego", "unmatched, vehicle"),
         ("remote", "unmatched, roadside"),
         ("truth", "ground truth"),
+        ("(7)", "in an image: not measured by its camera"),
     )
 
 
@@ -154,7 +158,7 @@ def _draw_legend(canvas: Canvas) -> None:
     for row, (kind, words) in enumerate(items):
         middle = np.array([x + 24 * s, y + (row * 21 + 17) * s])
         _draw_sign(canvas, middle, kind)
-        canvas.text(middle + [20 * s, 4.5 * s], words, palette.TEXT, 12.5)
+        canvas.text((middle[0] + 20 * s, middle[1] + 4.5 * s), words, palette.TEXT, 12.5)
 
 
 def _draw_sign(canvas: Canvas, at: Any, kind: str) -> None:
@@ -163,6 +167,8 @@ def _draw_sign(canvas: Canvas, at: Any, kind: str) -> None:
     color = palette.TRACKS[0]
     if kind in ("ego", "remote"):
         draw_marker(canvas, at, "ego" if kind == "ego" else "remote")
+    elif kind == "(7)":
+        canvas.text((at[0], at[1] + 4.5 * s), kind, color, 12, 600, "center")
     elif kind == "truth":
         canvas.line(at + box, palette.TRUTH, 1, 0.75, closed=True)
     elif kind == "pair":

@@ -50,7 +50,7 @@ _PAGE = """<!doctype html>
 
 
 def write_player(
-    recording: dict[str, Any], images: Images, path: Path, *, title: str = "cooptrack – cooperative 3D tracking"
+    recording: dict[str, Any], images: Images, path: Path, *, title: str = "cooptrack: cooperative 3D tracking"
 ) -> None:
     """Writes the player of a recording.
 
@@ -61,10 +61,8 @@ def write_player(
     payload = _payload(scene, rows, title)
     ground = ground_of(scene, images, GROUND_PX_PER_M)
     if ground is not None:
-        alpha = ground.alpha[..., None]
-        flat = np.asarray(ground.rgb * alpha + np.array(palette.BACKGROUND) * (1 - alpha), np.uint8)
-        payload["ground"] = {"bounds": _numbers(ground.bounds_m), "image": _base64(_jpeg(flat, 82))}
-    script = files("cooptrack_core.visualization").joinpath("assets", "player.js").read_text(encoding="utf-8")
+        payload["ground"] = {"bounds": _numbers(ground.bounds_m), "image": _base64(_jpeg(ground.rgb, 82))}
+    script = (files("cooptrack_core.visualization") / "assets" / "player.js").read_text(encoding="utf-8")
     page = _PAGE.format(
         title=html.escape(title), background=palette.BACKGROUND_HEX, text=palette.TEXT_HEX,
         recording=script_json(payload), images=script_json(pictures), script=script,
@@ -99,7 +97,8 @@ def _embed_images(scene: Scene, images: Images) -> tuple[list[str], dict[tuple[s
     rows: dict[tuple[str, int], int] = {}
     quality = JPEG_QUALITY
     for agent, stamp in tqdm(wanted, desc="player images", unit="image", disable=None):
-        picture = decode(images(agent, stamp))
+        camera = scene.cameras.get(agent)
+        picture = decode(images(agent, stamp), camera.width if camera else 0, IMAGE_WIDTH_PX)
         if picture is None:
             continue
         width = min(IMAGE_WIDTH_PX, picture.shape[1])

@@ -42,7 +42,7 @@ class Box:
 
     def moved(self, seconds: float) -> Float:
         """[3] centre after moving on for a while."""
-        return self.center_m + np.array([*(self.velocity_mps * seconds), 0.0])
+        return np.asarray(self.center_m + np.array([*(self.velocity_mps * seconds), 0.0]))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _build(recording: Mapping[str, Any]) -> Scene:
 
 def _poses(rows: list[Mapping[str, Any]]) -> list[Float]:
     """Pose of every frame; a frame without one is drawn where the vehicle was last (or first) known to be."""
-    known = [None if row.get("T_map_from_lidar") is None else np.asarray(row["T_map_from_lidar"], float) for row in rows]
+    known = [None if (T := row.get("T_map_from_lidar")) is None else np.asarray(T, np.float64) for row in rows]
     last = next((T for T in known if T is not None), np.eye(4))
     poses = []
     for T in known:
@@ -172,14 +172,14 @@ def _origin(recording: Mapping[str, Any], rows: list[Mapping[str, Any]], poses: 
     for agent in recording.get("roadside", ()):
         camera = recording.get("cameras", {}).get(agent)
         if camera and camera.get("T_map_from_lidar") is not None:
-            T = np.asarray(camera["T_map_from_lidar"], float) @ inverse(np.asarray(camera["T_camera_from_lidar"], float))
-            origin = T[:3, 3].copy()
+            T_lidar_from_camera = inverse(np.asarray(camera["T_camera_from_lidar"], np.float64))
+            origin = apply(np.asarray(camera["T_map_from_lidar"], np.float64), T_lidar_from_camera[:3, 3])
             break
-    return np.array([origin[0], origin[1], ground])
+    return np.array([float(origin[0]), float(origin[1]), ground])
 
 
 def _shifted(T_map: Float, origin: Float) -> Float:
-    T = T_map.copy()
+    T: Float = T_map.copy()
     T[:3, 3] -= origin
     return T
 

@@ -47,7 +47,8 @@ def telling_frame(scene: Scene) -> int:
         if camera is not None and stamp is not None:
             T = scene.T_camera_from_world(scene.vehicle, stamp)
             outlines = [outline for box in frame.tracks if (outline := project_box(camera, T, box)) is not None]
-            value += 6.0 + sum(6.0 if outline.box.only_remote else 1.0 for outline in outlines if outline.distance_m < 45)
+            near = [outline.box for outline in outlines if outline.distance_m < 45]
+            value += 6.0 + sum(6.0 if box.only_remote else 1.0 for box in near)
         return value
 
     return max(range(len(scene.frames)), key=score)

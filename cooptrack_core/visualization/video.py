@@ -75,7 +75,8 @@ def _frames(scene: Scene, images: Images, size: tuple[int, int], orientation: Or
 
 def _write_pictures(frames: Iterator[Image], path: Path) -> Path:
     directory = path.with_suffix("")
-    print(f"imageio-ffmpeg is not installed: writing numbered PNG files into {directory}/ instead of {path.name}", file=sys.stderr)
+    note = f"imageio-ffmpeg is not installed: writing numbered PNG files into {directory}/ instead of {path.name}"
+    print(note, file=sys.stderr)
     for index, frame in enumerate(frames):
         save_image(directory / f"{index:05d}.png", frame)
     return directory

@@ -1,6 +1,6 @@
 // Camera images with the tracked boxes projected into them.
 import { images, palette, recording, trackColor } from "./data.js";
-import { FONT, drawPill, h, icon, prepare } from "./dom.js";
+import { FONT, drawPill, h, icon, prepare, signed } from "./dom.js";
 import { FRONT, placeLabels, projectBox } from "./geometry.js";
 import { state, update } from "./state.js";
 
@@ -25,8 +25,8 @@ export class CameraPanel {
     this.note = h("span", { class: "note" });
     this.button = h("button", { class: "icon", title: "Enlarge or restore", "aria-label": `Enlarge the ${agent} camera` }, icon("enlarge"));
     this.button.addEventListener("click", () => update({ expanded: state.expanded === agent ? null : agent }));
-    const title = h("figcaption", {}, h("b", {}, `${agent} camera`), this.note);
-    this.element = h("figure", { class: "camera", style: `--agent:${agent === recording.vehicle ? palette.ego : palette.remote}` }, this.canvas, title, this.button);
+    this.caption = h("figcaption", {}, h("b", {}, `${agent} camera`), this.note);
+    this.element = h("figure", { class: "camera", style: `--agent:${agent === recording.vehicle ? palette.ego : palette.remote}` }, this.canvas, this.caption, this.button);
     const camera = recording.cameras[agent];
     this.element.style.setProperty("--ratio", camera ? camera.width / camera.height : 16 / 9);
     this.canvas.addEventListener("mousemove", (event) => update({ hovered: this.pick(event) }));
@@ -41,7 +41,7 @@ export class CameraPanel {
     const row = frame?.cameras[this.agent];
     const picture = row && row.image !== null ? load(row.image, this.redraw) : null;
     for (const next of prefetch) if (next?.cameras[this.agent]?.image != null) load(next.cameras[this.agent].image, () => {});
-    this.note.textContent = row && picture ? `${row.dt >= 0 ? "+" : "−"}${Math.abs(row.dt * 1000).toFixed(0)} ms` : "";
+    this.note.textContent = row && picture ? signed(row.dt * 1000, "+") : "";
     this.outlines = [];
     if (!picture) {
       context.fillStyle = palette.muted;
@@ -130,10 +130,15 @@ export class CameraPanel {
       const border = active ? "#ffffff" : hidden ? palette.remote : null;
       return { x: x - w / 2, y: y - size - 7, w, h: size + 4, size, text, color: trackColor(box.id), border, fill: hidden ? "rgba(13,48,31,.88)" : null };
     });
-    for (const label of placeLabels(labels, width, height)) {
+    for (const label of placeLabels(labels, width, height, this.reserved())) {
       context.font = `600 ${label.size}px ${FONT}`;
       drawPill(context, label);
     }
+  }
+
+  /** Where caption and button lie over the image. */
+  reserved() {
+    return [this.caption, this.button].map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: height }) => ({ x, y, w, h: height }));
   }
 
   /** Id of the nearest track whose outline contains the pointer, or null. */

@@ -44,6 +44,9 @@ export function drawPill(context, { x, y, w, h: height, text, color, border, fil
   context.fillText(text, x + w / 2, y + height / 2 + 0.5);
 }
 
+/** Milliseconds with a true minus sign; plus: sign of a positive number. */
+export const signed = (ms, plus = "") => `${ms < -0.5 ? "\u2212" : plus}${Math.abs(ms).toFixed(0)} ms`;
+
 export const FONT = 'Inter, "Segoe UI", system-ui, -apple-system, "Helvetica Neue", "DejaVu Sans", sans-serif';
 
 const PATHS = {

@@ -125,8 +125,8 @@ export function groundView(camera, T, range) {
   });
 }
 
-/** Puts rectangles {x, y, w, h} near their anchors without overlap; tries upwards first. Returns them placed. */
-export function placeLabels(labels, width, height) {
+/** Puts rectangles {x, y, w, h} near their anchors, clear of each other and of others; upwards first. Returns them. */
+export function placeLabels(labels, width, height, others = []) {
   const placed = [];
   for (const label of labels) {
     let best = null;
@@ -134,10 +134,10 @@ export function placeLabels(labels, width, height) {
       const x = Math.min(Math.max(label.x + dx * label.w, 2), width - label.w - 2);
       const y = Math.min(Math.max(label.y + dy * label.h, 2), height - label.h - 2);
       let cost = 0.02 * (Math.abs(dx) + Math.abs(dy)) * label.w * label.h;
-      for (const o of placed) {
+      for (const o of [...others, ...placed]) {
         const ox = Math.min(x + label.w, o.x + o.w) - Math.max(x, o.x);
         const oy = Math.min(y + label.h, o.y + o.h) - Math.max(y, o.y);
-        if (ox > 0 && oy > 0) cost += ox * oy;
+        if (ox > 0 && oy > 0) cost += 3 * ox * oy;
       }
       if (!best || cost < best.cost) best = { ...label, x, y, cost };
       if (cost <= 0.1 * label.w * label.h) break;

@@ -2,7 +2,7 @@
 import style from "./style.css";
 import { CameraPanel } from "./cameras.js";
 import { SOURCES, counts, empty, frameAt, frames, palette, recording, sourceColor } from "./data.js";
-import { h, icon } from "./dom.js";
+import { h, icon, signed } from "./dom.js";
 import { drawLabels } from "./labels.js";
 import { fromHash, state, subscribe, update } from "./state.js";
 import { Details, Table } from "./table.js";
@@ -43,7 +43,7 @@ const statistic = (name, color) => {
 const stats = {
   tracks: statistic("tracks"),
   ...Object.fromEntries(SOURCES.map(([key, name]) => [key, statistic(name, sourceColor(key))])),
-  hidden: statistic("hidden, via roadside", palette.remote),
+  hidden: statistic("never seen by vehicle", palette.remote),
   pairs: statistic("pairs", palette.pair),
   age: statistic("message age"),
   size: statistic("message size"),
@@ -61,7 +61,7 @@ const layers = h("details", { class: "layers" }, h("summary", {}, "Layers"), ...
 
 const sign = (kind) => h("i", { class: `sign ${kind}` });
 const legend = h(
-  "details", { class: "legend", open: "" }, h("summary", {}, "Legend"),
+  "details", { class: "legend" }, h("summary", {}, "Legend"),
   h("div", {}, sign("track"), "track, colour by id"),
   h("div", {}, sign("hidden"), "known only through the roadside"),
   h("div", {}, sign("dashed"), "not measured by the vehicle now"),
@@ -69,6 +69,7 @@ const legend = h(
   h("div", {}, sign("ego"), "unmatched, vehicle"),
   h("div", {}, sign("remote"), "unmatched, roadside"),
   h("div", {}, sign("truth"), "ground truth (G)"),
+  h("div", {}, h("i", { class: "sign word" }, "(7)"), "in an image: not measured by its camera"),
 );
 
 const slider = h("input", { type: "range", min: 0, max: last, step: 1, value: 0, "aria-label": "frame", oninput: () => update({ time: Number(slider.value), playing: false }) });
@@ -97,6 +98,8 @@ document.body.append(
   ),
 );
 
+legend.open = window.innerWidth > 1100 && window.innerHeight > 640;
+
 // ---- behaviour ----
 function play(on) {
   update({ playing: on && !empty, time: on && state.time >= last ? 0 : state.time });
@@ -121,7 +124,7 @@ function showFrame(frame) {
   stats.hidden.value.textContent = counts[index].hidden;
   stats.pairs.value.textContent = frame.pairs.length;
   const used = frame.messages;
-  stats.age.value.textContent = used.length ? `${Math.round(Math.max(...used.map((m) => m.age_ms ?? 0)))} ms` : "–";
+  stats.age.value.textContent = used.length ? signed(Math.max(...used.map((m) => m.age_ms ?? 0))) : "–";
   stats.size.value.textContent = used.length ? `${(used.reduce((sum, m) => sum + (m.bytes ?? 0), 0) / 1000).toFixed(1)} kB` : "–";
   clock.textContent = `${frame.t.toFixed(1)} s`;
   frameNote.textContent = `frame ${index + 1} of ${frames.length}`;

@@ -29,6 +29,15 @@ const sedan = [
 ];
 const van = [[-0.48, -0.38], [0.48, -0.38], [0.48, -0.1], [0.36, 0.06], [0.28, 0.44], [0.22, 0.48], [-0.48, 0.48]];
 
+/** Windows of the sedan: dark, a little proud of the body. */
+function windows() {
+  const side = new THREE.Shape([[0.2, 0.12], [0.05, 0.42], [-0.25, 0.44], [-0.39, 0.15]].map(([x, z]) => new THREE.Vector2(x, z)));
+  const geometry = new THREE.ExtrudeGeometry(side, { depth: 1.004, bevelEnabled: false });
+  geometry.translate(0, 0, -0.502).rotateX(Math.PI / 2);
+  const pane = (x, z, tilt, length) => new THREE.BoxGeometry(length, 0.84, 0.012).rotateY(tilt).translate(x, 0, z);
+  return merge([geometry, pane(0.157, 0.29, 1.145, 0.33), pane(-0.352, 0.32, -1.13, 0.3)]);
+}
+
 function wheels(radius) {
   return [[0.31, 0.42], [0.31, -0.42], [-0.31, 0.42], [-0.31, -0.42]].map(([x, y]) => {
     const wheel = new THREE.CylinderGeometry(radius, radius, 0.12, 14);
@@ -72,12 +81,14 @@ export function makeVehicle(color) {
   const paint = new THREE.MeshStandardMaterial({ color, roughness: 0.35, metalness: 0.3, emissive: color, emissiveIntensity: 0.18 });
   const body = new THREE.Mesh(geometries.car, paint);
   body.scale.set(4.6, 1.9, 1.55);
+  const glass = new THREE.Mesh(windows(), new THREE.MeshStandardMaterial({ color: "#0d1722", roughness: 0.15, metalness: 0.4 }));
+  glass.scale.copy(body.scale);
   const sensor = new THREE.Mesh(
     new THREE.CylinderGeometry(0.16, 0.18, 0.2, 18).rotateX(Math.PI / 2),
     new THREE.MeshStandardMaterial({ color: "#d8dee6", roughness: 0.4 }),
   );
   sensor.position.set(-0.25, 0, 0.86);
-  group.add(body, sensor);
+  group.add(body, glass, sensor);
   return group;
 }
 

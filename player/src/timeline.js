@@ -1,6 +1,6 @@
 // Strip charts over all frames: tracks by source, age and size of the message used. Click or drag to seek.
 import { SOURCES, counts, frames, palette, sourceColor } from "./data.js";
-import { FONT, h, prepare } from "./dom.js";
+import { FONT, h, prepare, signed } from "./dom.js";
 import { state, update } from "./state.js";
 
 const LEFT = 112;
@@ -10,8 +10,9 @@ const messageSum = (frame, key) => (frame.messages.length ? frame.messages.reduc
 const ages = frames.map((frame) => (frame.messages.length ? Math.max(...frame.messages.map((m) => m.age_ms ?? 0)) : null));
 const bytes = frames.map((frame) => messageSum(frame, "bytes"));
 const most = Math.max(1, ...counts.map((c) => c.both + c.ego + c.remote + c.predicted));
-const oldest = Math.max(1, ...ages.map((v) => v ?? 0));
-const largest = Math.max(1, ...bytes.map((v) => v ?? 0));
+const extent = (values) => [Math.min(0, ...values.map((v) => v ?? 0)), Math.max(0, ...values.map((v) => v ?? 0))];
+const ageExtent = extent(ages); // a message may be younger than the vehicle's frame: its age is negative
+const byteExtent = extent(bytes);
 
 export class Timeline {
   constructor() {
@@ -39,8 +40,8 @@ export class Timeline {
     this.axis(context, width, height, axis);
     this.stacked(context, 2, first - 6);
     const index = Math.round(state.time);
-    if (lanes > 1) this.bars(context, first, rest - 5, ages, oldest, "#c9b8ff", "message age", ages[index] == null ? "none" : `${Math.round(ages[index])} ms`);
-    if (lanes > 2) this.bars(context, first + rest, rest - 5, bytes, largest, "#7fd1c7", "message size", bytes[index] == null ? "none" : `${(bytes[index] / 1000).toFixed(1)} kB`);
+    if (lanes > 1) this.bars(context, first, rest - 5, ages, ageExtent, "#c9b8ff", "message age", ages[index] == null ? "none" : signed(ages[index]));
+    if (lanes > 2) this.bars(context, first + rest, rest - 5, bytes, byteExtent, "#7fd1c7", "message size", bytes[index] == null ? "none" : `${(bytes[index] / 1000).toFixed(1)} kB`);
     this.refusals(context, height - axis);
     this.playhead(context, height - axis);
   }
@@ -88,17 +89,18 @@ export class Timeline {
     this.title(context, y, "tracks by source", `${now} · most ${most}`);
   }
 
-  bars(context, y, room, values, top, color, name, value) {
+  bars(context, y, room, values, [low, high], color, name, value) {
     const w = Math.max(1, (this.x(1) - this.x(0)) * 0.66);
-    const baseline = y + room;
+    const scale = (room - 3) / Math.max(high - low, 1);
+    const zero = y + 3 + high * scale;
     context.fillStyle = palette.line;
-    context.fillRect(LEFT, baseline, this.x(Math.max(frames.length - 1, 1)) - LEFT, 1);
+    context.fillRect(LEFT, zero, this.x(Math.max(frames.length - 1, 1)) - LEFT, 1);
+    context.fillStyle = color;
     values.forEach((v, k) => {
       if (v === null) return;
-      context.fillStyle = color;
       context.globalAlpha = k === Math.round(state.time) ? 1 : 0.55;
-      const bar = Math.max(1, (v / top) * (room - 3));
-      context.fillRect(this.x(k) - w / 2, baseline - bar, w, bar);
+      const bar = Math.sign(v || 1) * Math.max(1, Math.abs(v) * scale);
+      context.fillRect(this.x(k) - w / 2, zero - bar, w, bar);
     });
     context.globalAlpha = 1;
     this.title(context, y + (room - 28) / 2, name, value);

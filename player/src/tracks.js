@@ -51,13 +51,20 @@ export class Tracks {
 
   placeMarkers(mesh, points) {
     const M = new THREE.Matrix4();
+    const at = new THREE.Vector3();
     mesh.count = Math.min(points.length, 512);
-    for (let k = 0; k < mesh.count; k++) mesh.setMatrixAt(k, M.makeTranslation(...points[k]));
+    for (let k = 0; k < mesh.count; k++) {
+      // Nearly the same size on the screen at every distance.
+      const size = Math.min(Math.max(at.set(...points[k]).distanceTo(this.eye) / 90, 0.18), 1.6);
+      mesh.setMatrixAt(k, M.makeScale(size, size, size).setPosition(at));
+    }
     mesh.instanceMatrix.needsUpdate = true;
   }
 
-  draw(frame) {
+  /** Fills all batches from a frame; eye: position of the view's camera. */
+  draw(frame, eye) {
     const { layers } = state;
+    this.eye = eye;
     for (const batch of [this.thin, this.thick, this.bold, this.top]) batch.begin();
     const live = new Set();
     for (const track of frame.tracks) {

@@ -1,7 +1,7 @@
 // The 3D view: renderer, ground, agents, cameras of the view, picking.
 import * as THREE from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
-import { palette, recording } from "./data.js";
+import { frames, palette, recording } from "./data.js";
 import { inverse } from "./geometry.js";
 import { makeMast, makeVehicle } from "./models.js";
 import { state } from "./state.js";
@@ -46,6 +46,8 @@ export class World {
     const [x0, y0, x1, y1] = recording.bounds;
     this.center = [(x0 + x1) / 2, (y0 + y1) / 2];
     this.span = Math.max(x1 - x0, y1 - y0);
+    const middle = frames[Math.floor(frames.length / 2)];
+    this.heading = middle ? Math.atan2(middle.ego[4], middle.ego[0]) : Math.PI / 2;
     const step = 10;
     const reach = Math.ceil((this.span * 1.6) / step) * step;
     const grid = new THREE.GridHelper(reach * 2, (reach * 2) / step, palette.line, palette.line);
@@ -88,8 +90,8 @@ export class World {
   draw(frame, now) {
     if (frame) {
       this.placeVehicle(frame);
-      this.tracks.draw(frame);
       this.follow(frame);
+      this.tracks.draw(frame, this.camera.position);
     }
     if (this.road) this.road.visible = state.layers.road;
     const flying = this.fly(now);
@@ -113,7 +115,7 @@ export class World {
       target: [p[0] + Math.cos(heading) * ahead, p[1] + Math.sin(heading) * ahead, 0.5],
     });
     const agent = Object.keys(recording.positions)[0];
-    if (name === "top") return { position: [x, y - 0.01, room * 1.2], target: [x, y, 0] };
+    if (name === "top") return { position: [x, y - 0.01, room * 1.28], target: [x, y, 0] };
     if (name === "follow" && frame) return behind([frame.ego[3], frame.ego[7]], yaw, 17, 9.5, 13);
     if (name === "track" && frame) {
       const track = frame.tracks.find((item) => item.id === state.selected);
@@ -126,8 +128,12 @@ export class World {
       const d = [T[2] / flat, T[6] / flat];
       return { position: [p[0] - d[0] * 4, p[1] - d[1] * 4, p[2] + 2.5], target: [p[0] + d[0] * 22, p[1] + d[1] * 22, 0] };
     }
-    const d = room * 0.98;
-    return { position: [x - d * 0.4, y - d * 0.74, d * 0.66], target: [x, y - this.span * 0.05, 0] };
+    // From behind the vehicle's way and somewhat beside it, so that it drives into the picture.
+    const azimuth = this.heading + 0.45;
+    const [dx, dy] = [Math.cos(azimuth), Math.sin(azimuth)];
+    const d = room * 0.84;
+    const shift = this.span * 0.04;
+    return { position: [x - d * dx, y - d * dy, room * 0.62], target: [x - shift * dx, y - shift * dy, 0] };
   }
 
   /** Goes to a view, in a short flight or at once. */

@@ -132,18 +132,19 @@ class FakeWorld:
             elif ego:
                 only_ego.append({"index": number, "track_id": number, "center_m": ego_at})
             else:
-                only_remote.append({"agent": "rsu", "instance_index": number, "track_id": number, "center_m": remote_at})
+                alone = {"agent": "rsu", "instance_index": number, "track_id": number, "center_m": remote_at}
+                only_remote.append(alone)
         T_map = T.copy()
         T_map[:3, 3] += ORIGIN_MAP_M
         stamp = START_NS + index * 100_000_000
         heard = index % 9 != 5
+        age_ms = 35.0 + index % 5 * 6
+        message = {"agent": "rsu", "session": 1, "sequence": index, "age_ms": age_ms, "bytes": 5200 + index}
         return {
             "stamp_ns": stamp, "frame_index": index, "sequence_id": "0000", "frame_id": f"{index:06d}",
             "predicted_only": False, "pose_known": True, "T_map_from_lidar": T_map.tolist(), "tracks": tracks,
             "associations": {"pairs": pairs, "unmatched_ego": only_ego, "unmatched_remote": only_remote},
-            "messages": [
-                {"agent": "rsu", "session": 1, "sequence": index, "age_ms": 35.0 + index % 5 * 6, "bytes": 5200 + 37 * index}
-            ] if heard else [],
+            "messages": [message] if heard else [],
             "refused": [] if heard else [{"agent": "rsu", "sequence": index, "reason": "stale"}],
             "ground_truth": truth,
             "images": {
@@ -165,7 +166,8 @@ class FakeWorld:
         roads += [((-7 + 2 * k, -13, -6 + 2 * k, -9), (230, 230, 230)) for k in range(7)]
         for (x0, y0, x1, y1), color in roads:
             xs, ys = np.linspace(x0, x1, 40), np.linspace(y0, y1, 40)
-            ring = [(x, y0) for x in xs] + [(x1, y) for y in ys] + [(x, y1) for x in xs[::-1]] + [(x0, y) for y in ys[::-1]]
+            ring = [(x, y0) for x in xs] + [(x1, y) for y in ys]
+            ring += [(x, y1) for x in xs[::-1]] + [(x0, y) for y in ys[::-1]]
             _paint(picture, K, T, np.array([[x, y, 0.0] for x, y in ring]), color)
         horizon = K @ T[:3, :3] @ (np.linalg.inv(T)[:3, :3] @ [0, 0, 1] * [1, 1, 0])
         if horizon[2] > 0:
@@ -175,12 +177,14 @@ class FakeWorld:
         for (number, _, size, *_), center, heading, _ in boxes:
             c, s = math.cos(heading), math.sin(heading)
             local = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]) * size
-            points = np.stack([c * local[:, 0] - s * local[:, 1], s * local[:, 0] + c * local[:, 1], local[:, 2]], -1) + center
+            turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+            points = local @ turn.T + center
             p = points @ T[:3, :3].T + T[:3, 3]
             if np.all(p[:, 2] > 0.5):
                 pixels = (p @ K.T)[:, :2] / p[:, 2:]
                 tone = 60 + number * 37 % 150
-                cv2.fillConvexPoly(picture, cv2.convexHull(pixels.astype(np.float32)).astype(np.int32), (tone, 70, 200 - tone))
+                hull = cv2.convexHull(pixels.astype(np.float32)).astype(np.int32)
+                cv2.fillConvexPoly(picture, hull, (tone, 70, 200 - tone))
         return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 

@@ -1,0 +1,160 @@
+"""Guarantees of the recording in the world frame and of the projection into the cameras."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from visualization_recording import HEIGHT, ORIGIN_MAP_M, WIDTH, FakeWorld
+
+from cooptrack_core.types import CooptrackError
+from cooptrack_core.visualization import palette
+from cooptrack_core.visualization.camera import draw_camera, project_box
+from cooptrack_core.visualization.scene import Box, Camera, Scene, build_scene
+
+LOOKING_ALONG_X = np.array([[0, -1, 0, 0], [0, 0, -1, 2.0], [1, 0, 0, 0], [0, 0, 0, 1]])
+CAMERA = Camera(np.array([[1000.0, 0, 480], [0, 1000, 270], [0, 0, 1]]), 960, 540, np.eye(4), None)
+
+
+@pytest.fixture(scope="module")
+def world() -> FakeWorld:
+    return FakeWorld(frames=4, road_users=12)
+
+
+@pytest.fixture(scope="module")
+def scene(world: FakeWorld) -> Scene:
+    return build_scene(world.recording())
+
+
+def box(center: list[float], size: list[float], velocity: tuple[float, float] = (0, 0), seen: str = "both") -> Box:
+    return Box(7, "car", np.array(center), np.array(size), 0.0, np.array(velocity), seen, seen == "remote", {})
+
+
+def test_box_ahead_is_projected_where_the_pinhole_model_says() -> None:
+    outline = project_box(CAMERA, LOOKING_ALONG_X, box([21, 0, 2], [2, 2, 2]))
+    assert outline is not None and outline.corners_px is not None and len(outline.segments) == 12
+    np.testing.assert_allclose(outline.corners_px[2], [530, 320])  # rear right bottom, 20 m ahead
+    np.testing.assert_allclose(outline.corners_px[7], [430, 220])  # rear left top
+
+
+@pytest.mark.parametrize("center", [[-21, 0, 2], [10, 40, 2], [30, 0, 90]])
+def test_box_behind_or_beside_the_camera_is_not_drawn(center: list[float]) -> None:
+    assert project_box(CAMERA, LOOKING_ALONG_X, box(center, [2, 2, 2])) is None
+
+
+def test_box_through_the_near_plane_is_clipped_to_the_image() -> None:
+    outline = project_box(CAMERA, LOOKING_ALONG_X, box([1, 0, 1.5], [6, 2, 1.5]))
+    assert outline is not None and outline.corners_px is None
+    assert np.all(outline.segments >= -1e-6) and np.all(outline.segments <= np.array([960, 540]) + 1e-6)
+
+
+def test_box_is_drawn_where_it_is_when_the_image_is_taken() -> None:
+    outline = project_box(CAMERA, LOOKING_ALONG_X, box([21, 0, 2], [2, 2, 2], velocity=(10, 5)), 0.2)
+    assert outline is not None and outline.corners_px is not None
+    expected = project_box(CAMERA, LOOKING_ALONG_X, box([23, 1, 2], [2, 2, 2]))
+    assert expected is not None and expected.corners_px is not None
+    np.testing.assert_allclose(outline.corners_px, expected.corners_px)
+
+
+def test_world_is_level_with_the_ground_and_near_zero(world: FakeWorld, scene: Scene) -> None:
+    bottoms = [item.center_m[2] - item.size_m[2] / 2 for item in scene.frames[0].truth]
+    np.testing.assert_allclose(bottoms, 0, atol=1e-6)
+    np.testing.assert_allclose(scene.roadside_position("rsu"), [0, 0, 6.2], atol=1e-6)
+    np.testing.assert_allclose(scene.origin_map_m[:2], ORIGIN_MAP_M[:2] + 13)
+
+
+def test_every_object_lands_in_the_image_where_the_painter_put_it(world: FakeWorld, scene: Scene) -> None:
+    frame = scene.frames[1]
+    for agent in ("vehicle", "rsu"):
+        stamp = frame.image_stamps_ns[agent]
+        seconds = (stamp - scene.frames[0].stamp_ns) * 1e-9
+        T = scene.T_camera_from_world(agent, stamp)
+        for row, item in zip(world.users, frame.truth, strict=True):
+            painted = world.camera_of(agent, seconds) @ [*world.user(row, seconds)[0], 1]
+            drawn = T @ [*item.moved((stamp - frame.stamp_ns) * 1e-9), 1]
+            np.testing.assert_allclose(drawn, painted, atol=1e-6)
+
+
+def test_frame_without_pose_is_drawn_where_the_vehicle_was_last(world: FakeWorld) -> None:
+    recording = world.recording()
+    recording["frames"][2]["T_map_from_lidar"] = None
+    recording["frames"][2]["pose_known"] = False
+    scene = build_scene(recording)
+    np.testing.assert_array_equal(scene.frames[2].T_world_from_lidar, scene.frames[1].T_world_from_lidar)
+
+
+def test_recording_without_any_pose_still_makes_a_scene(world: FakeWorld) -> None:
+    recording = world.recording()
+    for frame in recording["frames"]:
+        frame["T_map_from_lidar"] = None
+    del recording["cameras"]["rsu"]
+    assert len(build_scene(recording).frames[0].tracks) == len(recording["frames"][0]["tracks"])
+
+
+def test_null_velocity_means_standing(world: FakeWorld) -> None:
+    recording = world.recording()
+    recording["frames"][0]["tracks"][0]["velocity_mps"] = [None, float("nan")]
+    np.testing.assert_array_equal(build_scene(recording).frames[0].tracks[0].velocity_mps, [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("sources", "ever", "seen", "hidden"),
+    [
+        (1, 1, "ego", False), (2, 2, "remote", True), (3, 3, "both", False), (0, 2, "predicted", True),
+        (2, 3, "remote", False),
+    ],
+)  # fmt: skip
+def test_who_saw_a_track_is_told_from_its_sources(
+    world: FakeWorld, sources: int, ever: int, seen: str, hidden: bool
+) -> None:
+    recording = world.recording()
+    recording["frames"][0]["tracks"][0].update(sources=sources, sources_ever=ever)
+    track = build_scene(recording).frames[0].tracks[0]
+    assert (track.seen, track.only_remote) == (seen, hidden)
+
+
+def test_other_schema_is_refused_with_a_remedy() -> None:
+    with pytest.raises(CooptrackError, match=r"recording: schema: .*from-bag"):
+        build_scene({"schema": "other/1"})
+
+
+def test_missing_field_is_named(world: FakeWorld) -> None:
+    recording = copy.deepcopy(world.recording())
+    del recording["frames"][1]["tracks"]
+    with pytest.raises(CooptrackError, match="tracks: field missing"):
+        build_scene(recording)
+
+
+def test_camera_panel_shows_the_box_of_a_track_in_its_colour(world: FakeWorld, scene: Scene) -> None:
+    frame = scene.frames[0]
+    visible = [b for b in frame.tracks if b.seen == "both"]
+    assert visible
+    panel = draw_camera(scene, frame, "rsu", world.image, (WIDTH, HEIGHT), 1.0)
+    stamp = frame.image_stamps_ns["rsu"]
+    T = scene.T_camera_from_world("rsu", stamp)
+    seconds = (stamp - frame.stamp_ns) * 1e-9
+    outlines = [project_box(scene.cameras["rsu"], T, item, seconds) for item in visible]
+    shown = [outline for outline in outlines if outline is not None]
+    nearest = min(shown, key=lambda outline: outline.distance_m)
+    middle = nearest.segments.mean(axis=1)
+    colors = np.array([panel[int(np.clip(y, 0, HEIGHT - 1)), int(np.clip(x, 0, WIDTH - 1))] for x, y in middle], float)
+    distance = np.abs(colors - palette.track_color(nearest.box.id)).max(axis=1)
+    assert np.sum(distance < 60) >= 3  # some edges may lie under labels
+
+
+def test_missing_and_broken_images_leave_a_neutral_panel(world: FakeWorld, scene: Scene) -> None:
+    for data in (None, b"", b"\xff\xd8 not a picture"):
+        panel = draw_camera(scene, scene.frames[0], "vehicle", lambda agent, stamp, data=data: data, (320, 180), 0.4)
+        assert panel.shape == (180, 320, 3)
+        np.testing.assert_array_equal(panel[170, 10], palette.PANEL)
+    nothing = SimpleNamespace(**{**vars(scene.frames[0]), "image_stamps_ns": {}})
+    assert draw_camera(scene, nothing, "vehicle", world.image, (320, 180), 0.4).shape == (180, 320, 3)  # type: ignore[arg-type]
+
+
+def test_colour_of_a_track_is_stable_and_differs_from_its_neighbours() -> None:
+    for track_id in range(1, 200):
+        assert palette.track_color(track_id) == palette.track_color(track_id + len(palette.TRACKS))
+        difference = np.subtract(palette.track_color(track_id), palette.track_color(track_id + 1))
+        assert np.abs(difference).max() > 40
