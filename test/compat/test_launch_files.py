@@ -96,10 +96,9 @@ def test_live_takes_wall_time_and_ends_on_interrupt(prefix: Path) -> None:
     assert parameter(launched.text, "vehicle_node", "use_sim_time")[-1] == "false"
 
 
-@pytest.mark.parametrize(
-    ("file", "node"), [("roadside.launch.py", "roadside_node"), ("vehicle.launch.py", "vehicle_node")]
-)
-def test_an_agent_can_be_started_alone(prefix: Path, file: str, node: str) -> None:
+@pytest.mark.parametrize("agent", ["roadside", "vehicle"])
+def test_an_agent_can_be_started_alone(prefix: Path, agent: str) -> None:
+    file, node = f"{agent}.launch.py", f"{agent}_node"
     launched = Launched(prefix / "log", "cooptrack_ros", file, "namespace:=here", env=environment(prefix))
     launched.wait_for(f"{node} profile")
     launched.interrupt()

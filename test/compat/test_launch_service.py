@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import PYTHON_STAND_INS
 from launch_helpers import ROOT, Launched
 
 HEAD = """
@@ -147,16 +148,13 @@ def actions():
 def test_process_that_dies_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     launched = launch(tmp_path, "def actions(): return [process('exit 4')]")
     launched.end()
-    assert re.search(
-        r"\[ERROR\] \[sh-1\]: process has died \[pid \d+, exit code 4, cmd 'sh -c exit 4'\]", launched.text
-    )
+    died = r"\[ERROR\] \[sh-1\]: process has died \[pid \d+, exit code 4, cmd 'sh -c exit 4'\]"
+    assert re.search(died, launched.text)
 
 
 def stand_in(*command: str) -> subprocess.CompletedProcess[str]:
     """A python with our stand-ins in front, wherever the real packages are."""
-    folders = [
-        str(ROOT / "compat" / name) for name in ("launch", "launch_ros", "tf2_ros", "cv_bridge", "message_filters")
-    ]
+    folders = [str(ROOT / "compat" / name) for name in PYTHON_STAND_INS]
     path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *command], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False

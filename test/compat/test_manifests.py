@@ -44,9 +44,7 @@ SLIPS: dict[str, tuple[Callable[[Path], object], str]] = {
         "console_scripts differ from the nodes: ['extra_node']",
     ),
     "executable of another module": (
-        lambda root: replace(
-            root / "cooptrack_ros/setup.cfg", "cooptrack_ros.replay_node:main", "cooptrack_ros.x:main"
-        ),
+        lambda root: replace(root / "cooptrack_ros/setup.cfg", "_ros.replay_node:main", "_ros.x:main"),
         "replay_node is cooptrack_ros.x:main",
     ),
     "node without parameters": (lambda root: (root / "config/marker_node.yaml").unlink(), "config/marker_node.yaml"),

@@ -54,8 +54,11 @@ def test_stand_in_is_not_taken_for_the_real_package(monkeypatch: pytest.MonkeyPa
 
 
 def test_sourcing_twice_adds_nothing(tmp_path: Path) -> None:
-    script = ". scripts/env.sh; first=$PATH:$PYTHONPATH:$LD_LIBRARY_PATH; . scripts/env.sh; " \
-        '[ "$first" = "$PATH:$PYTHONPATH:$LD_LIBRARY_PATH" ] && python -c "import cooptrack_msgs.msg, tf2_ros"'  # fmt: skip
+    script = """
+        . scripts/env.sh; first=$PATH:$PYTHONPATH:$LD_LIBRARY_PATH
+        . scripts/env.sh; [ "$first" = "$PATH:$PYTHONPATH:$LD_LIBRARY_PATH" ] || exit 3
+        python -c "import cooptrack_msgs.msg, tf2_ros"
+    """
     bare = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     for shell in ("bash", "sh"):
         done = subprocess.run([shell, "-c", script], cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
