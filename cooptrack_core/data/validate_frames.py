@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cooptrack_core.data.calibration import parse_camera, parse_transform
 from cooptrack_core.data.files import DataProblem, problem, read_json
@@ -187,7 +188,7 @@ class FrameChecker:
                         report.add(path, f"objects.{track_id}.{side}", what, "write the scene again")
 
 
-def _check_rotation(R: np.ndarray[Any, np.dtype[np.float64]], path: Path, tolerance: float | None) -> None:
+def _check_rotation(R: NDArray[np.float64], path: Path, tolerance: float | None) -> None:
     if tolerance is None:
         return
     off = R @ R.T - np.eye(3)
