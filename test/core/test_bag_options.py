@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +175,6 @@ def test_times_that_stand_still_are_refused(tmp_path: Path) -> None:
     dump(root / "vehicle-side/data_info.json", rows)
     with pytest.raises(CooptrackError, match="pointcloud_timestamp: of frame 000002 is not later"):
         sequence_to_bag(Dataset(root), "0010", tmp_path / "bag")
-
-
-def test_bag_is_moved_as_a_whole(bag_path: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(bag_path, moved)
-    assert len(everything(moved)) == len(everything(bag_path))
 
 
 def test_unreadable_image_is_one_line(tmp_path: Path) -> None:
