@@ -99,8 +99,9 @@ def number(context: LaunchContext, name: str) -> float:
 
 
 def namespaces(context: LaunchContext, name: str) -> list[str]:
-    """Value of an argument that lists namespaces, separated by commas."""
-    found = [part.strip().strip("/") for part in text(context, name).split(",") if part.strip()]
+    """Value of an argument that lists namespaces, separated by commas; `none` is none (an empty value is no value)."""
+    given = text(context, name)
+    found = [part.strip().strip("/") for part in ("" if given == "none" else given).split(",") if part.strip()]
     for namespace in found:
         if not NAMESPACE.fullmatch(namespace):
             raise RuntimeError(f"{name}:={text(context, name)}: {namespace!r} is not a namespace")

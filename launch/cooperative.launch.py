@@ -127,7 +127,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             argument("vehicle", "vehicle", "namespaces of the vehicles, separated by commas"),
-            argument("roadside", "rsu", "namespaces of the roadside units, separated by commas; may be empty"),
+            argument("roadside", "rsu", "namespaces of the roadside units, separated by commas, or none"),
             *parts.agent_arguments(use_sim_time="auto"),
             parts.mode_argument(),
             argument("bag", "", "rosbag2 directory to play; empty: live"),

@@ -19,7 +19,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("namespace", default_value="vehicle", description="name of the vehicle"),
             DeclareLaunchArgument(
-                "roadside", default_value="rsu", description="roadside units to listen to, separated by commas"
+                "roadside", default_value="rsu", description="roadside units to listen to, separated by commas, or none"
             ),
             *parts.agent_arguments(),
             parts.mode_argument(),

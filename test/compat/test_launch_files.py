@@ -80,7 +80,7 @@ def test_another_roadside_unit_or_vehicle_is_another_namespace(prefix: Path, bag
 
 
 def test_no_roadside_unit_is_possible(prefix: Path, bag: Path) -> None:
-    text = played(prefix, bag, "roadside:=")
+    text = played(prefix, bag, "roadside:=none")
     assert "roadside_node" not in started(text)
     assert "vehicle_node parameters:     - ''" in text
 
