@@ -79,29 +79,38 @@ def _from_camera(
         T = scene.T_camera_from_world(agent, stamp)
         if sharpness is None or camera.T_world_from_lidar is None:
             sharpness = _sharpness(camera, T, bounds_m, size)
-        picture, mask = _project(image, frame, camera, T, bounds_m, size, (stamp - frame.stamp_ns) * 1e-9)
-        part = mask * sharpness
-        total += picture * part
-        weight += part
-        np.maximum(best, np.where(mask > 0, sharpness, 0), out=best)
+        picture, inside, free = _project(image, frame, camera, T, bounds_m, size, (stamp - frame.stamp_ns) * 1e-9)
+        inside *= sharpness
+        total += picture * inside * free
+        weight += inside * free
+        np.maximum(best, inside, out=best)
     mean: Float32 = (total / np.maximum(weight, 1e-6)).astype(np.float32)
     return mean, np.minimum(best * 2, 1).astype(np.float32)
 
 
 def _project(
     image: Image, frame: FrameView, camera: Camera, T: Float, bounds_m: Bounds, size: tuple[int, int], seconds: float
-) -> tuple[Float32, Float32]:
-    """One image on the ground [H, W, 3] and the weight of every pixel [H, W, 1]: 0 outside the image."""
+) -> tuple[Float32, Float32, Float32]:
+    """One image on the ground [H, W, 3]; weights [H, W, 1] of being inside the image and of being free of objects."""
     K = camera.K.copy()
     K[:2] *= [[image.shape[1] / camera.width], [image.shape[0] / camera.height]]
     H = K @ T[:3, [0, 1, 3]] @ _world_from_pixel(bounds_m, size)
-    valid = np.full(image.shape[:2], 255, np.uint8)
-    _mark_objects(valid, frame, K, T, seconds)
+    masks = np.empty((*image.shape[:2], 2), np.uint8)
+    masks[..., 0] = _rim(image.shape[1], image.shape[0])
+    free = np.full(image.shape[:2], 255, np.uint8)
+    _mark_objects(free, frame, K, T, seconds)
+    masks[..., 1] = free
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     picture: Float32 = cv2.warpPerspective(image, H, size, flags=flags).astype(np.float32)
-    mask = cv2.warpPerspective(valid, H, size, flags=flags)[..., None]
-    weight: Float32 = np.where(mask > 250, 1, np.where(mask > 0, OBJECT_WEIGHT, 0)).astype(np.float32)
-    return picture, weight
+    warped: Float32 = (cv2.warpPerspective(masks, H, size, flags=flags) / 255).astype(np.float32)
+    return picture, warped[..., :1], np.maximum(warped[..., 1:], OBJECT_WEIGHT)
+
+
+def _rim(width: int, height: int) -> Image:
+    """[height, width] 0..255, rising from the rim of an image inwards: successive images blend without steps."""
+    across = np.minimum(np.arange(1, width + 1), np.arange(width, 0, -1)) / (0.12 * width)
+    up = np.arange(height, 0, -1) / (0.06 * height)
+    return np.asarray(255 * np.minimum(np.minimum(across, 1)[None], np.minimum(up, 1)[:, None]), np.uint8)
 
 
 def _world_from_pixel(bounds_m: Bounds, size: tuple[int, int]) -> Float:
@@ -123,12 +132,12 @@ def _sharpness(camera: Camera, T: Float, bounds_m: Bounds, size: tuple[int, int]
     return np.asarray(np.where(depth > 0.5, near, 0), np.float32)[..., None]
 
 
-def _mark_objects(valid: Image, frame: FrameView, K: Float, T: Float, seconds: float) -> None:
-    """Marks the pixels of every known object, so that as far as possible only the road remains."""
+def _mark_objects(free: Image, frame: FrameView, K: Float, T: Float, seconds: float) -> None:
+    """Marks (0) the pixels of every known object, so that as far as possible only the road remains."""
     for box in (*frame.truth, *frame.tracks):
         points = corners(box.moved(seconds), box.size_m * 1.15 + 0.15, box.heading_rad)[0] @ T[:3, :3].T + T[:3, 3]
         if np.any(points[:, 2] < 0.3):
             continue
         pixels = points @ K.T
         hull = cv2.convexHull(np.clip(pixels[:, :2] / pixels[:, 2:], -5000, 5000).astype(np.float32))
-        cv2.fillConvexPoly(valid, hull.astype(np.int32), 60)
+        cv2.fillConvexPoly(free, hull.astype(np.int32), 0)

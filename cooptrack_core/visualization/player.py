@@ -25,7 +25,7 @@ from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.compose import MODE_NAMES, ground_of
 from cooptrack_core.visualization.scene import Box, FrameView, Images, Scene, build_scene, finite
 
-IMAGE_WIDTH_PX = 640
+IMAGE_WIDTH_PX = 800
 JPEG_QUALITY = 70
 IMAGE_BUDGET_BYTES = 9_000_000  # of all JPEGs together; more frames get smaller images
 GROUND_PX_PER_M = 8.0

@@ -55,7 +55,7 @@ export class CameraPanel {
     const scale = Math.min(width / camera.width, height / camera.height);
     this.view = { scale, x: (width - camera.width * scale) / 2, y: (height - camera.height * scale) / 2 };
     context.drawImage(picture, this.view.x, this.view.y, camera.width * scale, camera.height * scale);
-    if (state.layers.overlay) this.drawBoxes(context, frame, row, width, height);
+    if (state.layers.overlay && recording.cameras[this.agent]) this.drawBoxes(context, frame, row, height);
   }
 
   place([x, y]) {
@@ -66,7 +66,7 @@ export class CameraPanel {
     return track.seen === "both" || track.seen === (this.agent === recording.vehicle ? "ego" : "remote");
   }
 
-  drawBoxes(context, frame, row, width, height) {
+  drawBoxes(context, frame, row, height) {
     const camera = recording.cameras[this.agent];
     const project = (box) => projectBox(camera, row.T, box, row.dt);
     context.save();
@@ -79,7 +79,7 @@ export class CameraPanel {
     this.outlines = frame.tracks.map(project).filter(Boolean).sort((a, b) => b.distance - a.distance);
     for (const outline of this.outlines) this.drawBox(context, outline);
     context.restore();
-    if (state.layers.labels) this.drawLabels(context, width, height);
+    if (state.layers.labels) this.drawLabels(context, camera.width * this.view.scale, height);
   }
 
   drawBox(context, outline) {
@@ -130,7 +130,7 @@ export class CameraPanel {
       const border = active ? "#ffffff" : hidden ? palette.remote : null;
       return { x: x - w / 2, y: y - size - 7, w, h: size + 4, size, text, color: trackColor(box.id), border, fill: hidden ? "rgba(13,48,31,.88)" : null };
     });
-    for (const label of placeLabels(labels, width, height, this.reserved())) {
+    for (const label of placeLabels(labels, width, height, this.reserved(), this.view.x)) {
       context.font = `600 ${label.size}px ${FONT}`;
       drawPill(context, label);
     }

@@ -125,13 +125,14 @@ export function groundView(camera, T, range) {
   });
 }
 
-/** Puts rectangles {x, y, w, h} near their anchors, clear of each other and of others; upwards first. Returns them. */
-export function placeLabels(labels, width, height, others = []) {
+/** Puts rectangles {x, y, w, h} near their anchors, clear of each other and of `others`, upwards first, all within
+ * left..left+width and 0..height. Returns them. */
+export function placeLabels(labels, width, height, others = [], left = 0) {
   const placed = [];
   for (const label of labels) {
     let best = null;
     for (const [dx, dy] of [[0, 0], [0, -1.1], [0.7, -0.6], [-0.7, -0.6], [0, -2.2], [0.9, 0.4], [-0.9, 0.4], [0, -3.3]]) {
-      const x = Math.min(Math.max(label.x + dx * label.w, 2), width - label.w - 2);
+      const x = Math.min(Math.max(label.x + dx * label.w, left + 2), left + width - label.w - 2);
       const y = Math.min(Math.max(label.y + dy * label.h, 2), height - label.h - 2);
       let cost = 0.02 * (Math.abs(dx) + Math.abs(dy)) * label.w * label.h;
       for (const o of [...others, ...placed]) {

@@ -6,7 +6,8 @@ import { state } from "./state.js";
 
 const FAR_M = 180;
 
-export function drawLabels(canvas, world, frame) {
+/** Draws the labels of a frame; panels: elements over the view that labels keep clear of. */
+export function drawLabels(canvas, world, frame, panels) {
   const { context, width, height } = prepare(canvas);
   if (!frame) return;
   const labels = [];
@@ -36,7 +37,9 @@ export function drawLabels(canvas, world, frame) {
       });
     }
   }
-  for (const label of placeLabels(labels, width, height)) {
+  const covered = panels.filter((panel) => !panel.hidden)
+    .map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: tall }) => ({ x, y, w, h: tall }));
+  for (const label of placeLabels(labels, width, height, covered)) {
     if (Math.abs(label.y + label.h - label.ay) > 16) {
       context.strokeStyle = "rgba(180,195,210,.35)";
       context.lineWidth = 1;

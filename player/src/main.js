@@ -83,6 +83,7 @@ const transport = h(
   h("span", { class: "keys" }, "space play · ← → step · 1–5 views · G truth · L ids"),
 );
 
+const panels = [h("nav", { class: "views" }, ...viewButtons), layers, legend, details.element, alarm];
 document.body.append(
   h(
     "div", { class: "app" },
@@ -92,7 +93,7 @@ document.body.append(
       h("div", { class: "stats" }, ...Object.values(stats).map((item) => item.element)),
       h("div", { class: "stat clock" }, clock, frameNote),
     ),
-    h("section", { class: "stage" }, stage, overlay, h("nav", { class: "views" }, ...viewButtons), layers, legend, details.element, alarm),
+    h("section", { class: "stage" }, stage, overlay, ...panels),
     h("aside", {}, h("div", { class: "cameras" }, ...cameras.map((panel) => panel.element)), table.element),
     h("footer", {}, transport, timeline.canvas),
   ),
@@ -154,7 +155,7 @@ function draw(now) {
   }
   const still = frame && frames[frame.index];
   const moving = world ? world.draw(frame, now) : false;
-  if (world) drawLabels(overlay, world, frame);
+  if (world) drawLabels(overlay, world, frame, panels);
   for (const panel of cameras) panel.draw(still && { ...still, index: frame.index }, [1, 2, 3].map((k) => frames[(frame?.index ?? 0) + k]));
   timeline.draw();
   table.draw(still);
@@ -188,8 +189,18 @@ subscribe((changed) => {
   if (changed.has("expanded")) resize();
 });
 
+/** An enlarged camera lies exactly over the 3D view. */
+function placeEnlarged() {
+  const rect = stage.parentElement.getBoundingClientRect();
+  for (const { agent, element } of cameras) {
+    const place = agent === state.expanded ? { left: rect.left, top: rect.top, width: rect.width, height: rect.height } : {};
+    for (const side of ["left", "top", "width", "height"]) element.style[side] = side in place ? `${place[side]}px` : "";
+  }
+}
+
 function resize() {
   world?.resize();
+  placeEnlarged();
   dirty = true;
 }
 new ResizeObserver(resize).observe(stage.parentElement);

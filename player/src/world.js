@@ -71,6 +71,8 @@ export class World {
     this.vehicle = makeVehicle(palette.ego);
     this.vehicle.matrixAutoUpdate = false;
     this.scene.add(this.vehicle);
+    this.vehicle.visible = frames.length > 0;
+    if (!frames.length) return;
     for (const position of Object.values(recording.positions)) {
       const mast = makeMast(palette.remote, Math.max(position[2], 1));
       mast.position.set(position[0], position[1], 0);

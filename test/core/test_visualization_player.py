@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -154,3 +155,17 @@ def test_not_a_recording_is_refused(tmp_path: Path) -> None:
 def test_built_script_keeps_the_licence_of_three_js() -> None:
     script = files("cooptrack_core.visualization").joinpath("assets", "player.js").read_text(encoding="utf-8")
     assert "The MIT License" in script[:3000] and "three.js authors" in script[:3000]
+
+
+def test_built_script_is_of_the_sources_beside_it() -> None:
+    source = Path(__file__).resolve().parents[2] / "player" / "src"
+    digest = hashlib.sha256()
+    for path in sorted(source.iterdir(), key=lambda path: path.name):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    script = files("cooptrack_core.visualization").joinpath("assets", "player.js").read_text(encoding="utf-8")
+    assert digest.hexdigest() in script[:300], "run `npm run build` in player/"
+
+
+def test_lock_file_names_no_host() -> None:
+    lock = (Path(__file__).resolve().parents[2] / "player" / "package-lock.json").read_text(encoding="utf-8")
+    assert '"resolved"' not in lock or set(re.findall(r'"resolved": "https://([^/"]+)', lock)) == {"registry.npmjs.org"}
