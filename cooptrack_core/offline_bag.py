@@ -17,7 +17,7 @@ from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.data.bag import Bag, stamp_of
 from cooptrack_core.data.bag_events import BagContext, BagEvent, bag_context, bag_events
 from cooptrack_core.data.message_definitions import new_typestore
-from cooptrack_core.data.recording import SCHEMA
+from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
 from cooptrack_core.data.recording_frames import truth_row, without_nan
 from cooptrack_core.offline import OfflineFrame, association_records, make_agents, run, track_records
 from cooptrack_core.types import CooptrackError, Message
@@ -145,7 +145,7 @@ def _recording(
         "source_bag": str(path),
         "frames_in": len(frames),
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
-        "frames": [_frame_record(item, context, vehicle) for item in frames],
+        "frames": [_frame_record(item, context, vehicle, roadside) for item in frames],
         "sent": [
             {
                 "agent": message.agent_id,
@@ -157,16 +157,17 @@ def _recording(
             }
             for message in sent
         ],
-        "cameras": {},
+        "cameras": cameras_of(context, vehicle, roadside),
     }
     result: dict[str, Any] = without_nan(recording)
     return result
 
 
-def _frame_record(item: OfflineFrame, context: BagContext, vehicle: str) -> dict[str, Any]:
+def _frame_record(item: OfflineFrame, context: BagContext, vehicle: str, roadside: Sequence[str]) -> dict[str, Any]:
     output, stamp_ns = item.output, item.frame.stamp_ns
     info = context.frame_infos.get(vehicle, {}).get(stamp_ns)
     truth = context.ground_truth.get(stamp_ns)
+    associated = association_records(output)
     return {
         "stamp_ns": stamp_ns,
         "frame_index": output.frame_index,
@@ -176,9 +177,9 @@ def _frame_record(item: OfflineFrame, context: BagContext, vehicle: str) -> dict
         "pose_known": output.pose_known,
         "T_map_from_lidar": output.T_map_from_sensor.tolist() if output.pose_known else None,
         "tracks": track_records(output.tracks),
-        **association_records(output),
+        **associated,
         "has_ground_truth": truth is not None,
         "ground_truth": [] if truth is None else [truth_row(item) for item in truth.objects],
-        "images": {},
+        "images": images_of(stamp_ns, info, associated["messages"], context, vehicle, roadside),
         "timings_ms": {**output.timings_ms, "total": sum(output.timings_ms.values())},
     }

@@ -105,7 +105,7 @@ def reader_rows(frames: int) -> list[tuple[str, np.ndarray]]:
         root = Path(folder) / "scene"
         cli.main(["synthesize", str(root), "--renderer", "none", "--duration-s", str(frames / 10)])
         dataset = Dataset(root)
-        pairs = [pair for sequence in dataset.sequences for pair in dataset.pairs(sequence)]
+        pairs = list(dataset.pairs.values())
 
         def read(i: int) -> None:
             pair = pairs[i]

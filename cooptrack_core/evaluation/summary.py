@@ -29,13 +29,15 @@ def tracking_quality(recording: Record) -> dict[str, Any]:
     """Recall by how the vehicle's camera sees the objects, false tracks and identity switches.
 
     Objects count inside the evaluation radius of their class around the novatel origin; a match is within 2 m.
+    Frames without annotation are left out.
     """
     matcher = ClearMatcher()
     seen = dict.fromkeys(("visible", "outside", "occluded", "unknown"), 0)
     found = dict.fromkeys(seen, 0)
     false_boxes = 0
     T_novatel_from_lidar = np.asarray(recording.get("T_novatel_from_lidar") or np.eye(4))
-    for frame in recording["frames"]:
+    scored = [frame for frame in recording["frames"] if frame.get("has_ground_truth", True)]
+    for frame in scored:
         objects, tracks = frame["ground_truth"], frame["tracks"]
         object_class, object_center = _classes(objects), _centers(objects)
         in_range = inside_class_range(apply(T_novatel_from_lidar, object_center), object_class)
@@ -55,7 +57,7 @@ def tracking_quality(recording: Record) -> dict[str, Any]:
     return {
         "id_switches": matcher.switches,
         "recall": _ratio(sum(found.values()), total),
-        "false_tracks_per_frame": round(false_boxes / max(len(recording["frames"]), 1), 3),
+        "false_tracks_per_frame": round(false_boxes / max(len(scored), 1), 3),
         "hidden_recall": {name: _ratio(found[view], seen[view]) for view, name in HIDDEN_VIEWS.items()},
         "hidden_objects": {name: seen[view] for view, name in HIDDEN_VIEWS.items()},
         "visible_recall": _ratio(found["visible"], seen["visible"]),

@@ -55,6 +55,12 @@ def test_matching_respects_class_and_distance():
         assert quality["recall"] == 0.0 and quality["false_tracks_per_frame"] == 1.0
 
 
+def test_frames_without_annotation_are_not_scored():
+    run = recording([([thing("a", 10)], [thing(1, 10)]), ([], [thing(1, 10)])])
+    run["frames"][1]["has_ground_truth"] = False
+    assert tracking_quality(run)["false_tracks_per_frame"] == 0.0
+
+
 def test_summary_counts_bytes_tracks_and_ages():
     frames = [([thing("a", 10)], [thing(1, 10), thing(2, 30, sources=2)])] * 11
     sent = [{"agent": "rsu", "bytes": 1000} for _ in range(11)]
