@@ -38,7 +38,8 @@ def test_only_classes_of_a_plain_rviz_are_used(config):
 def test_everything_is_drawn_in_the_map(config):
     manager = config["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "map"
-    assert {view["Class"].split("/")[1] for view in manager["Views"]["Saved"]} == {"ThirdPersonFollower", "TopDownOrtho"}
+    views = {view["Class"].split("/")[1] for view in manager["Views"]["Saved"]}
+    assert views == {"ThirdPersonFollower", "TopDownOrtho"}
 
 
 def test_every_display_has_a_name_of_its_own_and_a_topic_of_ours(config):
