@@ -26,8 +26,8 @@ def last_lines(path: Path, count: int) -> list[str]:
 def _report(started: float, log: Path, done: threading.Event) -> None:
     """Say now and then that the step is still running."""
     while not done.wait(TICK_S):
-        latest = last_lines(log, 1)
-        print(f"      {time.monotonic() - started:3.0f} s  {latest[0][:90] if latest else ''}", flush=True)
+        telling = [line.strip() for line in last_lines(log, 20) if not line.startswith("WARNING")]
+        print(f"      {time.monotonic() - started:3.0f} s  {telling[-1][:90] if telling else ''}", flush=True)
 
 
 def run(title: str, command: Sequence[str], log: Path, *, remedy: str, environment: Mapping[str, str]) -> None:
