@@ -21,7 +21,7 @@ Bounds = tuple[float, float, float, float]  # x0, y0, x1, y1 in the world, m
 MAX_DISTANCE_M = 85.0
 COARSEST_PIXEL_M = 1.1  # length on the ground of one image pixel beyond which the picture is only streaks
 SAMPLES = 10
-ROAD_TONE = 34.0  # brightness of the typical road in the backdrop
+ROAD_TONE = 46.0  # brightness of the typical road in the backdrop
 OBJECT_WEIGHT = 0.02  # of pixels that show an object: used only where nothing else was ever seen
 
 

@@ -29,13 +29,12 @@ const sedan = [
 ];
 const van = [[-0.48, -0.38], [0.48, -0.38], [0.48, -0.1], [0.36, 0.06], [0.28, 0.44], [0.22, 0.48], [-0.48, 0.48]];
 
-/** Windows of the sedan: dark, a little proud of the body. */
-function windows() {
-  const side = new THREE.Shape([[0.2, 0.12], [0.05, 0.42], [-0.25, 0.44], [-0.39, 0.15]].map(([x, z]) => new THREE.Vector2(x, z)));
-  const geometry = new THREE.ExtrudeGeometry(side, { depth: 1.004, bevelEnabled: false });
-  geometry.translate(0, 0, -0.502).rotateX(Math.PI / 2);
-  const pane = (x, z, tilt, length) => new THREE.BoxGeometry(length, 0.84, 0.012).rotateY(tilt).translate(x, 0, z);
-  return merge([geometry, pane(0.157, 0.29, 1.145, 0.33), pane(-0.352, 0.32, -1.13, 0.3)]);
+/** Windows: a side profile a little wider than the body, and panes [x, z, tilt, length] in front and behind. */
+function windows(side, panes) {
+  const shape = new THREE.Shape(side.map(([x, z]) => new THREE.Vector2(x, z)));
+  const geometry = new THREE.ExtrudeGeometry(shape, { depth: 1.006, bevelEnabled: false });
+  geometry.translate(0, 0, -0.503).rotateX(Math.PI / 2);
+  return merge([geometry, ...panes.map(([x, z, tilt, length]) => new THREE.BoxGeometry(length, 0.82, 0.014).rotateY(tilt).translate(x, 0, z))]);
 }
 
 function wheels(radius) {
@@ -75,13 +74,25 @@ export function bodyOf(box) {
   return geometries[box.cls] || geometries.car;
 }
 
+const glasses = new Map([
+  [geometries.car, windows([[0.2, 0.12], [0.05, 0.42], [-0.25, 0.44], [-0.39, 0.15]], [[0.157, 0.29, 1.145, 0.3], [-0.352, 0.32, -1.13, 0.26]])],
+  [geometries.van, windows([[0.33, 0.08], [0.25, 0.4], [0.08, 0.4], [0.08, 0.08]], [[0.336, 0.25, 1.36, 0.3]])],
+]);
+const dark = new THREE.MeshStandardMaterial({ color: "#111b26", roughness: 0.2, metalness: 0.4, transparent: true });
+
+/** Dark windows that go with a body, or null. */
+export function glassOf(box) {
+  const geometry = glasses.get(bodyOf(box));
+  return geometry ? new THREE.Mesh(geometry, dark.clone()) : null;
+}
+
 /** The vehicle that runs the tracker. */
 export function makeVehicle(color) {
   const group = new THREE.Group();
   const paint = new THREE.MeshStandardMaterial({ color, roughness: 0.35, metalness: 0.3, emissive: color, emissiveIntensity: 0.18 });
   const body = new THREE.Mesh(geometries.car, paint);
   body.scale.set(4.6, 1.9, 1.55);
-  const glass = new THREE.Mesh(windows(), new THREE.MeshStandardMaterial({ color: "#0d1722", roughness: 0.15, metalness: 0.4 }));
+  const glass = new THREE.Mesh(glasses.get(geometries.car), dark);
   glass.scale.copy(body.scale);
   const sensor = new THREE.Mesh(
     new THREE.CylinderGeometry(0.16, 0.18, 0.2, 18).rotateX(Math.PI / 2),

@@ -2,7 +2,7 @@
 import * as THREE from "three";
 import { nearestTruth, palette, recording, speedOf, trackColor, trail } from "./data.js";
 import { EDGES, corners, groundView } from "./geometry.js";
-import { bodyOf } from "./models.js";
+import { bodyOf, glassOf } from "./models.js";
 import { Segments } from "./segments.js";
 import { state } from "./state.js";
 
@@ -14,7 +14,7 @@ const mixed = (a, b, f) => `#${new THREE.Color(a).lerp(new THREE.Color(b), f).ge
 export class Tracks {
   constructor(scene) {
     this.scene = scene;
-    this.bodies = new Map(); // track id -> {group, fill, body}
+    this.bodies = new Map(); // track id -> {group, fill, solid}
     this.thin = new Segments(1.4);
     this.thick = new Segments(2.4);
     this.bold = new Segments(3.6);
@@ -101,9 +101,11 @@ export class Tracks {
     parts.group.scale.set(...track.s);
     parts.group.userData.track = track.id;
     parts.fill.material.opacity = (predicted ? 0.05 : 0.13) + (active ? 0.14 : 0);
-    parts.body.visible = layers.models;
-    parts.body.material.opacity = predicted ? 0.25 : track.hidden ? 0.5 : 0.95;
-    parts.body.material.depthWrite = !predicted && !track.hidden;
+    for (const mesh of parts.solid) {
+      mesh.visible = layers.models;
+      mesh.material.opacity = predicted ? 0.25 : track.hidden ? 0.5 : 0.95;
+      mesh.material.depthWrite = !predicted && !track.hidden;
+    }
     if (track.hidden) this.ring(track, palette.remote);
     if (layers.trails) this.drawTrail(frame, track, color);
     if (layers.arrows && speedOf(track) > 0.4) this.arrow(track, mixed(color, "#ffffff", 0.3));
@@ -115,9 +117,10 @@ export class Tracks {
     const fill = new THREE.Mesh(this.box, new THREE.MeshBasicMaterial({ color, transparent: true, depthWrite: false }));
     const paint = new THREE.MeshStandardMaterial({ color: mixed(color, "#39434f", 0.35), roughness: 0.55, metalness: 0.1, transparent: true });
     const body = new THREE.Mesh(bodyOf(track), paint);
-    group.add(fill, body);
+    const solid = [body, glassOf(track)].filter(Boolean);
+    group.add(fill, ...solid);
     this.scene.add(group);
-    const parts = { group, fill, body };
+    const parts = { group, fill, solid };
     this.bodies.set(track.id, parts);
     return parts;
   }
