@@ -165,7 +165,7 @@ function draw(now) {
 
 let before = performance.now();
 function loop(now) {
-  const passed = Math.min((now - before) / 1000, 0.25);
+  const passed = Math.min(Math.max((now - before) / 1000, 0), 0.25); // a first frame may be stamped before the page
   before = now;
   if (state.playing) {
     const time = state.time + passed * rate * state.speed;
