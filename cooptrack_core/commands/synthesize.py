@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--renderer", default="auto", choices=("auto", "egl", "rays", "none"),
         help="egl: OpenGL; rays: plain ray caster; none: everything but images; auto: egl where it starts, else rays",
     )  # fmt: skip
-    parser.add_argument("--supersample", type=int, default=1, choices=(1, 2), help="samples per pixel and axis; 1 is 4x multisampled on egl")
+    parser.add_argument("--supersample", type=float, default=1.5, choices=(1.0, 1.5, 2.0), help="drawn pixels per image pixel and axis, against jagged edges; egl only")
     parser.add_argument("--jpeg-quality", type=int, default=90, help="30 to 100")
     parser.add_argument("--split", default="auto", choices=("auto", "train", "val"), help="split list of the sequences; auto: every third is val")
     parser.add_argument("--skewed-extrinsics", action="store_true", help="infrastructure camera extrinsics that are not orthonormal, as in real data")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cooptrack_core.data.synthetic import car_shapes, heavy_shapes, people_shapes
 from cooptrack_core.data.synthetic.catalog import KINDS, WALKERS
 from cooptrack_core.data.synthetic.mesh import Mesh
+
+Float = NDArray[np.float64]
 
 PHASES = 8  # of one stride or pedal cycle
 _PEDALLED = ("bicycle", "city_bike", "cargo_trike")
@@ -16,8 +21,21 @@ _WALK_STRIDE_M = 1.42
 
 @cache
 def body(kind: str, phase: int = 0) -> Mesh:
-    """Mesh of a kind in its own axes: x forward, standing on z = 0, of exactly the kind's size."""
-    return _shape(kind, phase / PHASES).fitted(KINDS[kind].size_m)
+    """Mesh of a kind in its own axes: x forward, standing on z = 0. All phases together have exactly the kind's size."""
+    low, high = _bounds(kind)
+    factors = np.asarray(KINDS[kind].size_m) / (high - low)
+    middle = (low + high) / 2
+    shape = _shape(kind, phase / PHASES).placed(-float(middle[0]), -float(middle[1]), -float(low[2]))
+    return shape.placed(scale=factors)
+
+
+@cache
+def _bounds(kind: str) -> tuple[Float, Float]:
+    """Lowest and highest corner [3] over all phases, so that a walker does not change in size."""
+    phases = range(PHASES) if kind in WALKERS or kind in _PEDALLED else range(1)
+    points = [_shape(kind, phase / PHASES).vertices[:, :3] for phase in phases]
+    low = np.min([p.min(axis=0) for p in points], axis=0)
+    return low.astype(np.float64), np.max([p.max(axis=0) for p in points], axis=0).astype(np.float64)
 
 
 def phase_at(kind: str, distance_m: float, *, moving: bool) -> int:

@@ -127,7 +127,7 @@ def _awnings(rng: np.random.Generator, x: list[float], y: list[float], signs: tu
     for p, along, outward, length in _street_faces(x, y, signs):
         for a in np.arange(1.0, length - 4.5, 5.0):
             if rng.random() < 0.45:
-                colour = np.clip(0.45 + 0.35 * np.cos(6.283 * (rng.random() + np.array([0, 0.33, 0.67]))), 0, 1)
+                colour = np.clip(0.42 + 0.22 * np.cos(6.283 * (rng.random() + np.array([0, 0.33, 0.67]))), 0, 1)
                 p0, p1 = p + a * along, p + (a + 4.2) * along
                 q0, q1 = p0 + 1.3 * outward, p1 + 1.3 * outward
                 face = [[(*p0, 2.95), (*p1, 2.95), (*q1, 2.5), (*q0, 2.5)], [(*q0, 2.5), (*q1, 2.5), (*q1, 2.28), (*q0, 2.28)]]

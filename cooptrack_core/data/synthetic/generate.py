@@ -150,7 +150,7 @@ def take(root_name: str, options: SceneOptions, number: int, looks: list[tuple[s
     for side, frame in looks:
         time_s = scene.image_time_s(side, frame)
         view = scene.view(side, frame)
-        placements = scene.placements(time_s, without_ego=side == "vehicle")
+        placements = scene.placements(time_s, without_ego=side == "vehicle") + scene.fixtures(time_s)
         picture = renderer.look(view, placements, time_s)
         if picture.rgb is not None:
             parameters = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]

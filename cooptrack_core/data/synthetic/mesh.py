@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,16 @@ class Mesh:
     def triangles_m(self) -> NDArray[np.float32]:
         """[T, 3, 3] corners."""
         return self.vertices[:, :3].reshape(-1, 3, 3)
+
+    @cached_property
+    def points_m(self) -> Float:
+        """[N, 3] its different corners."""
+        return np.unique(self.vertices[:, :3], axis=0).astype(np.float64)
+
+    @cached_property
+    def bounds_m(self) -> tuple[Float, Float]:
+        """Lowest and highest corner [3]."""
+        return self.points_m.min(axis=0), self.points_m.max(axis=0)
 
     def placed(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale: ArrayLike = 1.0) -> Mesh:
         """The mesh scaled, turned about z and moved."""

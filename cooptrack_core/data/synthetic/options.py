@@ -22,7 +22,7 @@ class SceneOptions:
     width_px: int = 1920
     height_px: int = 1080
     renderer: str = "egl"
-    supersample: int = 1
+    supersample: float = 1.5
     jpeg_quality: int = 90
     split: str = "auto"
     skewed_extrinsics: bool = False
@@ -36,7 +36,7 @@ class SceneOptions:
             ("--duration-s", self.frames >= 2, self.duration_s, "a sequence needs 2 frames or more"),
             ("--image-size", self.width_px >= 64 and self.height_px >= 36, self.size_text, "give 64x36 or more"),
             ("--image-size", self.width_px <= 3840 and self.height_px <= 2160, self.size_text, "give 3840x2160 or less"),
-            ("--supersample", self.supersample in (1, 2), self.supersample, "give 1 or 2"),
+            ("--supersample", self.supersample in (1.0, 1.5, 2.0), self.supersample, "give 1, 1.5 or 2"),
             ("--jpeg-quality", 30 <= self.jpeg_quality <= 100, self.jpeg_quality, "give 30 to 100"),
             ("--renderer", self.renderer in RENDERERS, self.renderer, f"choose from {', '.join(RENDERERS)}"),
             ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),

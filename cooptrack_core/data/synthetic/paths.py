@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,14 +27,29 @@ class Path:
         direction = np.gradient(self.xy_m, axis=0)
         self.heading_rad: Float = np.unwrap(np.arctan2(direction[:, 1], direction[:, 0]))
         self.length_m = float(self.s_m[-1])
+        self._step_m = float(self.s_m[1])
+        self._table: list[tuple[float, float, float]] = np.column_stack([self.xy_m, self.heading_rad]).tolist()
+
+    def point(self, s_m: float) -> tuple[float, float, float]:
+        """x, y and heading after one distance; `at` for a single float, many times faster."""
+        i = min(max(int(s_m / self._step_m), 0), len(self._table) - 2)
+        (xa, ya, ha), (xb, yb, hb) = self._table[i], self._table[i + 1]
+        u = s_m / self._step_m - i
+        if 0.0 <= u <= 1.0:
+            return xa + u * (xb - xa), ya + u * (yb - ya), ha + u * (hb - ha)
+        x, y, h, beyond = (xa, ya, ha, s_m) if u < 0.0 else (xb, yb, hb, s_m - self.length_m)
+        return x + beyond * math.cos(h), y + beyond * math.sin(h), h
 
     def at(self, s_m: ArrayLike) -> tuple[Float, Float]:
         """Position [..., 2] and heading [...] after the distances s_m."""
         s = np.asarray(s_m, np.float64)
-        heading = np.interp(s, self.s_m, self.heading_rad)
-        x, y = np.interp(s, self.s_m, self.xy_m[:, 0]), np.interp(s, self.s_m, self.xy_m[:, 1])
-        beyond = s - np.clip(s, 0.0, self.length_m)
-        return np.stack([x + beyond * np.cos(heading), y + beyond * np.sin(heading)], axis=-1), heading
+        inside = np.clip(s, 0.0, self.length_m)
+        i = np.minimum((inside / self._step_m).astype(np.int64), len(self.s_m) - 2)
+        u = inside / self._step_m - i
+        heading = (1 - u) * self.heading_rad[i] + u * self.heading_rad[i + 1]
+        xy = (1 - u)[..., None] * self.xy_m[i] + u[..., None] * self.xy_m[i + 1]
+        beyond = s - inside
+        return np.asarray(xy + beyond[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)), heading
 
     def nearest(self, point_m: ArrayLike) -> float:
         """Distance along the path of the sample nearest to a point."""

@@ -31,10 +31,10 @@ def pedestrian(kind: str, phase: float) -> Mesh:
         y = 0.095 * side
         knee = (0.20 * s + 0.06, y, 0.48)
         bend = max(0.0, -s) * 0.16
-        foot = (0.34 * s - bend, y, 0.06 + 0.7 * bend)
+        foot = (0.30 * s - 0.7 * bend, y, 0.06 + 0.6 * bend)
         parts.append(_limb((0.0, y, hip), knee, 0.090, 0.065, trousers))
-        parts.append(_limb(knee, (foot[0] - 0.02, y, foot[2] + 0.04), 0.062, 0.045, trousers))
-        parts.append(box((foot[0] - 0.09, y - 0.045, foot[2] - 0.06), (foot[0] + 0.16, y + 0.045, foot[2] + 0.03), _SHOE))
+        parts.append(_limb(knee, (foot[0], y, foot[2] + 0.02), 0.062, 0.045, trousers))
+        parts.append(ellipsoid((foot[0] + 0.05, y, foot[2] - 0.015), (0.13, 0.045, 0.05), _SHOE, sides=7, rows=4))
         arm = -0.85 * s
         elbow = (0.12 * arm, 0.235 * side, 1.14)
         hand = (0.30 * arm + 0.06, 0.25 * side, 0.90)

@@ -15,7 +15,9 @@ _GREENS = ((0.30, 0.44, 0.16), (0.26, 0.40, 0.15), (0.36, 0.46, 0.18), (0.24, 0.
 
 def build(rng: np.random.Generator, clear_of_m: list[tuple[float, float, float]]) -> Mesh:
     """Planting of a location; nothing grows within the discs (x, y, radius) of clear_of_m."""
-    shapes = [_tree(rng, i) for i in range(5)]
+    seeds = [int(rng.integers(1 << 30)) for _ in range(5)]
+    fine = [_tree(np.random.default_rng(s), i, 115, 0.36) for i, s in enumerate(seeds)]
+    coarse = [_tree(np.random.default_rng(s), i, 30, 0.72) for i, s in enumerate(seeds)]
     parts = []
     for arm in layout.ARMS:
         for side in (-1.0, 1.0):
@@ -23,7 +25,7 @@ def build(rng: np.random.Generator, clear_of_m: list[tuple[float, float, float]]
             while u < 190.0:
                 x, y = layout.from_arm(arm, u, side * 13.9)
                 if not _near(x, y, clear_of_m):
-                    parts.append(_grown(shapes, rng, x, y, float(rng.uniform(0.62, 0.95))))
+                    parts.append(_grown(fine if u < 62 else coarse, rng, x, y, float(rng.uniform(0.62, 0.95))))
                 u += float(rng.uniform(8.5, 13.5)) * (1.0 if u < 90 else 1.6)
             for _ in range(6):
                 x, y = layout.from_arm(arm, float(rng.uniform(24, 150)), side * float(rng.uniform(18.6, 21.0)))
@@ -31,7 +33,7 @@ def build(rng: np.random.Generator, clear_of_m: list[tuple[float, float, float]]
                     parts.append(_shrub(rng, x, y))
         for _ in range(10):  # a park closes the street
             x, y = layout.from_arm(arm, layout.ROAD_END_M + float(rng.uniform(2, 18)), float(rng.uniform(-40, 40)))
-            parts.append(_grown(shapes, rng, x, y, float(rng.uniform(0.9, 1.4))))
+            parts.append(_grown(coarse, rng, x, y, float(rng.uniform(0.9, 1.4))))
     return merge(parts)
 
 
@@ -45,8 +47,8 @@ def _grown(shapes: list[Mesh], rng: np.random.Generator, x: float, y: float, sca
     return shape.placed(x, y, layout.SIDEWALK_Z_M, float(rng.uniform(0, 6.28)), stretch)
 
 
-def _tree(rng: np.random.Generator, kind: int) -> Mesh:
-    """A tree about 9 m high: trunk, boughs, and leaf cards on clumps."""
+def _tree(rng: np.random.Generator, kind: int, leaves: int, leaf_m: float) -> Mesh:
+    """A tree about 9 m high: trunk, boughs, and so many leaf cards of this size on each clump."""
     bark = (0.36, 0.29, 0.23)
     fork = float(rng.uniform(2.5, 3.1))
     parts = [cylinder((0, 0, 0), (rng.normal(0, 0.06), rng.normal(0, 0.06), fork), 0.19, bark, BARK, end_radius_m=0.13, sides=7, caps=False)]
@@ -62,7 +64,7 @@ def _tree(rng: np.random.Generator, kind: int) -> Mesh:
         parts.append(cylinder((0, 0, fork - 0.2), tuple(c), 0.085, bark, BARK, end_radius_m=0.03, sides=5, caps=False))
     green = np.array(_GREENS[kind])
     parts += [ellipsoid(tuple(c), tuple(0.72 * r), 0.60 * green, FOLIAGE, sides=7, rows=4) for c, r in clumps]
-    parts.append(_leaves(rng, clumps, green, 62, 0.55))
+    parts.append(_leaves(rng, clumps, green, leaves, leaf_m))
     return merge(parts)
 
 

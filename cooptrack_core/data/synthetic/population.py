@@ -14,7 +14,7 @@ from cooptrack_core.data.synthetic.paths import Path
 from cooptrack_core.data.synthetic.signals import Signals
 from cooptrack_core.data.synthetic.traffic import Plan
 
-WARM_UP_S = 24.0
+WARM_UP_S = 20.0
 EGO_BIRTH_S = -5.0
 _EGO_START_U_M = 92.0
 
@@ -51,7 +51,8 @@ class _Casting:
         """Vehicles of one lane at (birth time, u)."""
         for birth_s, u_m in births:
             route = layout.vehicle_route(arm, lane, movement)
-            kind = self.kind(names)
+            # A long vehicle would swing into the next lane on the tight right turn.
+            kind = self.kind(CARS if movement == "right" else names)
             speed = kind.speed_mps * (0.8 if u_m > 60 else 0.5)
             self.add(kind, route, birth_s, layout.ARM_LENGTH_M - u_m, speed)
 
@@ -61,7 +62,7 @@ def draw(rng: np.random.Generator, duration_s: float) -> Cast:
     cast = _Casting(rng)
     manoeuvre = ("through", "through", "left", "right")[int(rng.integers(4))]
     group = "NS-left" if manoeuvre == "left" else "NS-through"
-    signals = Signals(group, float(rng.uniform(-0.5, 1.5)))
+    signals = Signals(group, float(rng.uniform(-5.5, -3.0) if manoeuvre != "left" else rng.uniform(-2.0, -0.5)))
     ego_lane = {"through": 1, "left": 0, "right": 2}[manoeuvre]
     route = layout.vehicle_route("south", ego_lane, manoeuvre)
     ego_start = layout.ARM_LENGTH_M - _EGO_START_U_M
@@ -81,30 +82,29 @@ def _motor_traffic(cast: _Casting, arm: str, duration_s: float, ego_lane: int, m
     for lane in range(3):
         movement = ("left", "through", "through" if rng.random() < 0.6 else "right")[lane]
         if lane == ego_lane:
-            leaders = [(-WARM_UP_S, 62.0 + float(rng.uniform(0, 6)))]
-            if rng.random() < 0.7:
-                leaders.append((-WARM_UP_S, 84.0 + float(rng.uniform(0, 6))))
+            leaders = [(-WARM_UP_S, 50.0 + float(rng.uniform(0, 6)))]
+            if rng.random() < 0.6:
+                leaders.append((-WARM_UP_S, 72.0 + float(rng.uniform(0, 6))))
             cast.traffic(arm, lane, manoeuvre, ("sedan", "hatchback"), leaders)
             followers = [(t, 130.0) for t in (-6.0 + float(rng.uniform(0, 2)), float(rng.uniform(2, 4)))]
             cast.traffic(arm, lane, movement, CARS, followers)
             continue
-        if lane == tall_lane:
-            cast.traffic(arm, lane, movement, TALL, [(-WARM_UP_S, 48.0 + float(rng.uniform(0, 8)))])
-        else:
-            cast.traffic(arm, lane, movement, CARS, [(-WARM_UP_S, 48.0 + float(rng.uniform(0, 8)))])
-        if rng.random() < 0.75:
-            cast.traffic(arm, lane, movement, MOTOR, [(-WARM_UP_S, 76.0 + float(rng.uniform(0, 8)))])
-        t = -WARM_UP_S + float(rng.uniform(6, 16))
+        names = TALL if lane == tall_lane else CARS
+        if lane == tall_lane or rng.random() < 0.75:
+            cast.traffic(arm, lane, movement, names, [(-WARM_UP_S, 46.0 + float(rng.uniform(0, 8)))])
+        if rng.random() < 0.60:
+            cast.traffic(arm, lane, movement, CARS, [(-WARM_UP_S, 74.0 + float(rng.uniform(0, 8)))])
+        t = -WARM_UP_S + float(rng.uniform(6, 18))
         while t < duration_s:
             cast.traffic(arm, lane, movement, MOTOR, [(t, 128.0)])
-            t += float(rng.uniform(7, 16))
+            t += float(rng.uniform(9, 20))
 
 
 def _leaving_traffic(cast: _Casting, arm: str) -> None:
     """Vehicles already past the intersection as the sequence begins, on their way out of the arm."""
     rng = cast.rng
     for lane in (1, 2):
-        if rng.random() < 0.7:
+        if rng.random() < 0.5:
             route = layout.vehicle_route(layout.OPPOSITE[arm], lane, "through")
             u = float(rng.uniform(24, 60))
             start = route.path.nearest(layout.from_arm(arm, u, layout.OUTBOUND_V_M[lane - 1]))
@@ -113,13 +113,13 @@ def _leaving_traffic(cast: _Casting, arm: str) -> None:
 
 def _riders(cast: _Casting, arm: str, duration_s: float) -> None:
     rng = cast.rng
-    for birth in (-WARM_UP_S, -WARM_UP_S + 5.0, -9.0, 1.0):
-        if rng.random() < 0.6:
+    for birth in (-WARM_UP_S, -9.0, 1.0):
+        if rng.random() < 0.62:
             route = layout.bike_route(arm, "through" if rng.random() < 0.75 else "right")
             kind = cast.kind(RIDERS)
             u = float(rng.uniform(55, 110)) if birth < -10 else float(rng.uniform(45, 70))
             cast.add(kind, route, birth, layout.ARM_LENGTH_M - u, 0.8 * kind.speed_mps)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         route = layout.bike_route(layout.OPPOSITE[arm], "through")
         kind = cast.kind(RIDERS)
         start = route.path.nearest(layout.from_arm(arm, float(rng.uniform(22, 70)), -layout.BIKE_V_M))
@@ -134,7 +134,7 @@ def _walkers(cast: _Casting, arm: str) -> None:
             u = float(rng.uniform(30, 85))
             route = layout.walk_route(arm, side, False, inward, u, float(rng.uniform(-1.2, 1.2)))
             cast.add(cast.kind(WALKERS), route, -8.0, 0.0, 1.2)
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 3))):
             u = 18.6 + float(rng.uniform(8, 32))
             offset = side * float(rng.uniform(0.2, 1.3))
             route = layout.walk_route(arm, side, True, True, u, offset)
@@ -145,7 +145,7 @@ def _parked(cast: _Casting, arm: str) -> None:
     rng = cast.rng
     u = layout.PARKING_FROM_U_M + float(rng.uniform(0, 8))
     tall = int(rng.integers(0, 3))
-    for place in range(int(rng.integers(2, 5))):
+    for place in range(int(rng.integers(1, 4))):
         kind = cast.kind(("delivery_van", "box_truck", "minivan") if place == tall else CARS)
         u += kind.size_m[0] / 2
         v = layout.PARKING_V_M - 0.15 * float(rng.uniform(-1, 1))

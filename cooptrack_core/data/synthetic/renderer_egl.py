@@ -1,7 +1,7 @@
 """OpenGL renderer without a screen (EGL; Mesa's llvmpipe on machines without a GPU).
 
-Per look: the sun's shadow map (static part kept, road users added), a depth pass, one shading pass with
-multisampling, then instance ids at pixel centres and, by occlusion queries, each road user's pixels
+Per look: the sun's shadow map (static part kept, road users added), a depth pass, one shading pass at
+more pixels than the image has, then instance ids at pixel centres and, by occlusion queries, each road user's pixels
 as if it were alone. Row 0 of every framebuffer is the top row of the image.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import cv2
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from cooptrack_core.data.synthetic.renderers import Picture, count_ids
 from cooptrack_core.data.synthetic.scene import Placement, Scene
 from cooptrack_core.data.synthetic.sensors import View
 from cooptrack_core.data.synthetic.surface_shaders import GROUP_COUNT, PLAIN_GROUP, fragment, group_of_material
-from cooptrack_core.data.synthetic.visibility import silhouette_box
+from cooptrack_core.data.synthetic.visibility import may_appear, silhouette_box
 
 Float = NDArray[np.float64]
 
@@ -125,16 +126,13 @@ class EglRenderer:
         self._make_light(scene.options.seed * 1000 + scene.number)
 
     def _make_targets(self) -> None:
-        """Framebuffers: multisampled picture, resolved picture, ids."""
+        """Framebuffers: the supersampled picture, and ids at pixel centres."""
         gl, factor = self.context, self.options.supersample
-        self._size = (self.options.width_px * factor, self.options.height_px * factor)
-        samples = min(4, gl.max_samples) if factor == 1 else 0
-        self._drawn = gl.framebuffer(
-            [gl.renderbuffer(self._size, 4, samples=samples)], gl.depth_renderbuffer(self._size, samples=samples)
-        )
-        self._resolved = gl.framebuffer([gl.renderbuffer(self._size, 4)])
+        # More pixels, then averaged: in the software renderer that is far cheaper than multisampling.
+        self._size = (round(self.options.width_px * factor), round(self.options.height_px * factor))
+        self._drawn = gl.framebuffer([gl.renderbuffer(self._size, 4)], gl.depth_renderbuffer(self._size))
         plain = (self.options.width_px, self.options.height_px)
-        self._ids = gl.framebuffer([gl.renderbuffer(plain, 1, dtype="i4")], gl.depth_renderbuffer(plain))
+        self._ids = gl.framebuffer([gl.renderbuffer(plain, 1, dtype="f4")], gl.depth_renderbuffer(plain))
 
     def _make_light(self, seed: int) -> None:
         """Uniforms that stay, the noise texture, and the static shadow maps."""
@@ -179,9 +177,10 @@ class EglRenderer:
     def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         """See Renderer."""
         clip = clip_matrix(view)
-        self._cast_shadows(placements)
-        rgb = self._shade(view, clip, placements)
-        ids, alone = self._identify(view, clip, placements)
+        self._cast_shadows([p for p in placements if not p.is_fixture])
+        present = [p for p in placements if may_appear(view, p)]
+        rgb = self._shade(view, clip, present)
+        ids, alone = self._identify(view, clip, [p for p in present if not p.is_fixture])
         return Picture(rgb, ids, count_ids(ids), alone)
 
     def _mesh(self, placement: Placement) -> _Drawable:
@@ -238,13 +237,10 @@ class EglRenderer:
         self._sky_quad.render(moderngl.TRIANGLE_STRIP)
         self._draw_contact(clip, placements)
         gl.depth_func = "<"
-        gl.copy_framebuffer(self._resolved, self._drawn)
         width, height = self._size
-        data = np.frombuffer(self._resolved.read(components=3, alignment=1), np.uint8).reshape(height, width, 3)
-        f = self.options.supersample
-        if f > 1:
-            data = data.reshape(height // f, f, width // f, f, 3).mean(axis=(1, 3)).round().astype(np.uint8)
-        return data
+        data = np.frombuffer(self._drawn.read(components=3, alignment=1), np.uint8).reshape(height, width, 3)
+        wanted = (self.options.width_px, self.options.height_px)
+        return data if wanted == self._size else np.asarray(cv2.resize(data, wanted, interpolation=cv2.INTER_AREA))
 
     def _draw_contact(self, clip: Float, placements: list[Placement]) -> None:
         gl = self.context
@@ -252,9 +248,9 @@ class EglRenderer:
         gl.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
         self._drawn.depth_mask = False
         _matrix(self.contact, "u_clip_from_scene", clip)
-        for placement in placements:
-            low, high = placement.mesh.vertices[:, :2].min(axis=0), placement.mesh.vertices[:, :2].max(axis=0)
-            half = (high - low) / 2
+        for placement in (p for p in placements if not p.is_fixture):
+            low, high = placement.mesh.bounds_m
+            half = (high - low)[:2] / 2
             large = half[0] > 1.2
             _matrix(self.contact, "u_scene_from_mesh", placement.T_scene_from_mesh)
             _set(self.contact, "u_half", tuple(float(h) * (1.12 if large else 1.3) + 0.12 for h in half))
@@ -270,13 +266,13 @@ class EglRenderer:
         self._ids.clear(depth=1.0)
         _matrix(self.identity, "u_clip_from_scene", clip)
         _matrix(self.identity, "u_scene_from_mesh", np.eye(4))
-        self.identity["u_id"] = 0
+        self.identity["u_id"] = 0.0
         self._static.render_visible("identity", clip)
         for placement in placements:
-            self.identity["u_id"] = placement.index + 1
+            self.identity["u_id"] = float(placement.index + 1)
             self._draw_users(self.identity, "identity", [placement])
-        raw = self._ids.read(components=1, dtype="i4", alignment=1)
-        ids = np.frombuffer(raw, np.int32).reshape(view.height_px, view.width_px)
+        raw = self._ids.read(components=1, dtype="f4", alignment=1)
+        ids = np.frombuffer(raw, np.float32).astype(np.int32).reshape(view.height_px, view.width_px)
         return ids, self._count_alone(view, clip, placements)
 
     def _count_alone(self, view: View, clip: Float, placements: list[Placement]) -> dict[int, int]:
@@ -284,14 +280,7 @@ class EglRenderer:
         query = gl.query(samples=True)
         _matrix(self.depth, "u_clip_from_scene", clip)
         for placement in placements:
-            corners = placement.mesh.vertices[:, :3].astype(np.float64)
-            T = view.T_camera_from_scene @ placement.T_scene_from_mesh
-            if not (corners @ T[2, :3] + T[2, 3] > 0.3).all():
-                if not (corners @ T[2, :3] + T[2, 3] > 0.3).any():
-                    continue
-                box = (0.0, 0.0, view.width_px - 1.0, view.height_px - 1.0)
-            else:
-                box, _ = silhouette_box(view, placement)
+            box, _ = silhouette_box(view, placement)
             x0, y0 = max(0, int(box[0]) - 1), max(0, int(box[1]) - 1)
             x1, y1 = min(view.width_px, int(box[2]) + 3), min(view.height_px, int(box[3]) + 3)
             if x1 - x0 < 3 or y1 - y0 < 3:

@@ -18,7 +18,7 @@ from cooptrack_core.data.synthetic.ray_shading import shade
 from cooptrack_core.data.synthetic.renderers import Picture, count_ids
 from cooptrack_core.data.synthetic.scene import Placement, Scene
 from cooptrack_core.data.synthetic.sensors import View
-from cooptrack_core.data.synthetic.visibility import silhouette_box
+from cooptrack_core.data.synthetic.visibility import may_appear, silhouette_box
 
 Float = NDArray[np.float64]
 Rays = NDArray[np.float32]
@@ -59,7 +59,7 @@ class RayRenderer:
             flat = shade(vertices, triangle, origin, directions, distance, lit, self._light)
             rgb = flat.reshape(sampled.height_px, sampled.width_px, 3)
         image = ids.reshape(sampled.height_px, sampled.width_px)
-        alone = {p.index: n for p in placements if (n := self._count_alone(sampled, p, weight))}
+        alone = {p.index: n for p in placements if not p.is_fixture and (n := self._count_alone(sampled, p, weight))}
         return Picture(rgb, image, count_ids(image, weight), alone)
 
     def _sunlit(self, users: _Traced, origin: Float, directions: Rays, distance: Rays, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -72,10 +72,9 @@ class RayRenderer:
 
     def _count_alone(self, view: View, placement: Placement, weight: float) -> int:
         """Pixels of a road user if it were alone: rays through its box, in its own axes."""
-        T = view.T_camera_from_scene @ placement.T_scene_from_mesh
-        depth = placement.mesh.vertices[:, :3].astype(np.float64) @ T[2, :3] + T[2, 3]
-        if not (depth > 0.3).any():
+        if not may_appear(view, placement):
             return 0
+        T = view.T_camera_from_scene @ placement.T_scene_from_mesh
         box, _ = silhouette_box(view, placement)
         columns, rows = np.arange(int(box[0]), int(np.ceil(box[2])) + 1), np.arange(int(box[1]), int(np.ceil(box[3])) + 1)
         if len(columns) == 0 or len(rows) == 0 or box[2] <= box[0] or box[3] <= box[1]:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from cooptrack_core.data.synthetic import bodies, population, surroundings
+from cooptrack_core.data.synthetic import bodies, furniture, population, surroundings
 from cooptrack_core.data.synthetic.catalog import KINDS
-from cooptrack_core.data.synthetic.layout import ground_z_m
+from cooptrack_core.data.synthetic.layout import ARMS, axis_of, ground_z_m
 from cooptrack_core.data.synthetic.mesh import Mesh
 from cooptrack_core.data.synthetic.options import SceneOptions
+from cooptrack_core.data.synthetic.selection import MAX_ATTEMPTS, judge
 from cooptrack_core.data.synthetic.sensors import Rig, View, make_rig, site_of
 from cooptrack_core.data.synthetic.signals import Signals
-from cooptrack_core.data.synthetic.traffic import Plan, RoadUser, simulate
+from cooptrack_core.data.synthetic.traffic import RoadUser, simulate
+from cooptrack_core.geometry.transforms import make_transform
 
 Float = NDArray[np.float64]
 
@@ -38,7 +41,14 @@ class Placement:
     @property
     def mesh(self) -> Mesh:
         """Its mesh in its own axes."""
+        if self.kind in furniture.LAMP_COLOURS:
+            return furniture.lamp(self.kind)
         return bodies.body(self.kind, self.phase)
+
+    @property
+    def is_fixture(self) -> bool:
+        """Whether it belongs to the surroundings and only changes with time: a lit signal lamp."""
+        return self.index < 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Scene:
     signals: Signals
     manoeuvre: str
     rig: Rig
+    attempt: int = 0  # which draw of the traffic was taken
 
     @property
     def ego(self) -> RoadUser:
@@ -82,6 +93,16 @@ class Scene:
                 out.append(place(user, time_s))
         return out
 
+    def fixtures(self, time_s: float) -> list[Placement]:
+        """The lit lamps of all signals."""
+        out = []
+        for arm in ARMS:
+            for suffix, at, heading in furniture.lamp_places(arm):
+                state = self.signals.state(f"{axis_of(arm)}-{suffix}", time_s)
+                T = make_transform(Rotation.from_euler("z", heading).as_matrix(), at)
+                out.append(Placement(-1, state, 0, T, (1.0, 1.0, 1.0), False))
+        return out
+
 
 def place(user: RoadUser, time_s: float) -> Placement:
     """The placement of a road user at a time."""
@@ -100,14 +121,29 @@ def place(user: RoadUser, time_s: float) -> Placement:
 
 
 def make_scene(options: SceneOptions, number: int, motion_file: Path | None = None) -> Scene:
-    """Sequence `number` of the dataset that the options describe; its motion is read from the file if it is there."""
-    cast = population.draw(np.random.default_rng([options.seed, number]), options.duration_s)
+    """Sequence `number` of the dataset that the options describe; its motion is read from the file if it is there.
+
+    Traffic is drawn anew, up to MAX_ATTEMPTS times, until it is a good scene; else the best one is taken.
+    """
+    rig = make_rig(options, number)
     if motion_file is not None and motion_file.is_file():
-        users = load_motion(motion_file, cast.plans)
-    else:
+        return _load_motion(motion_file, options, number, rig)
+    best: tuple[int, Scene] | None = None
+    for attempt in range(MAX_ATTEMPTS):
+        cast = _cast(options, number, attempt)
         users = simulate(cast.plans, cast.signals, -population.WARM_UP_S, options.duration_s + 0.6)
         users = [u for u in users if u.end_s > -0.5]
-    return Scene(options, number, users, cast.signals, cast.manoeuvre, make_rig(options, number))
+        faults = judge(users, rig, options).faults
+        if best is None or faults < best[0]:
+            best = faults, Scene(options, number, users, cast.signals, cast.manoeuvre, rig, attempt)
+        if faults == 0:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _cast(options: SceneOptions, number: int, attempt: int) -> population.Cast:
+    return population.draw(np.random.default_rng([options.seed, number, attempt]), options.duration_s)
 
 
 def save_motion(scene: Scene) -> bytes:
@@ -115,23 +151,26 @@ def save_motion(scene: Scene) -> bytes:
     users, buffer = scene.users, io.BytesIO()
     np.savez(
         buffer,
-        index=np.array([u.index for u in users]), birth_s=np.array([u.plan.birth_s for u in users]),
-        count=np.array([len(u.s_m) for u in users]), s_m=np.concatenate([u.s_m for u in users]),
-        v_mps=np.concatenate([u.v_mps for u in users]),
+        attempt=np.array(scene.attempt), index=np.array([u.index for u in users]),
+        birth_s=np.array([u.plan.birth_s for u in users]), count=np.array([len(u.s_m) for u in users]),
+        s_m=np.concatenate([u.s_m for u in users]), v_mps=np.concatenate([u.v_mps for u in users]),
     )  # fmt: skip
     return buffer.getvalue()
 
 
-def load_motion(path: Path, plans: list[Plan]) -> list[RoadUser]:
-    """Road users of a cast with the motion of a file written from save_motion."""
+def _load_motion(path: Path, options: SceneOptions, number: int, rig: Rig) -> Scene:
+    """The scene whose motion save_motion wrote."""
     with np.load(path, allow_pickle=False) as data:
+        attempt = int(data["attempt"])
+        cast = _cast(options, number, attempt)
         ends = np.cumsum(data["count"])
         columns = (data["index"], data["birth_s"], ends - data["count"], ends)
         s, v = data["s_m"], data["v_mps"]
-        return [
-            RoadUser(replace(plans[int(i)], birth_s=float(birth)), int(i), s[a:b].tolist(), v[a:b].tolist())
+        users = [
+            RoadUser(replace(cast.plans[int(i)], birth_s=float(birth)), int(i), s[a:b].tolist(), v[a:b].tolist())
             for i, birth, a, b in zip(*columns, strict=True)
         ]
+    return Scene(options, number, users, cast.signals, cast.manoeuvre, rig, attempt)
 
 
 __all__ = ["SIDES", "Placement", "Scene", "make_scene", "place", "save_motion"]

@@ -166,7 +166,7 @@ def _pole(rng: np.random.Generator) -> tuple[tuple[float, float, float], float, 
     """Camera position on the signal mast at the far side of the intersection, yaw, and pitch downward."""
     x, y = 11.5 + float(rng.uniform(-0.7, 0.7)), 16.9
     height = float(rng.uniform(6.6, 7.0))
-    look_x, look_y = -5.0, -8.5
+    look_x, look_y = -2.0, -10.0
     yaw = float(np.arctan2(look_y - y, look_x - x))
     return (x, y, height), yaw, float(np.deg2rad(rng.uniform(9.4, 10.2)))
 

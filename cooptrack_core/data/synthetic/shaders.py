@@ -36,8 +36,8 @@ void main() {}
 
 ID_FRAGMENT = """
 #version 330
-uniform int u_id;
-out int f_id;
+uniform float u_id;
+out float f_id;
 void main() { f_id = u_id; }
 """
 

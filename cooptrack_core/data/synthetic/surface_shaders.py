@@ -97,7 +97,7 @@ _ASPHALT = """
 void surface(inout Surface s) {
     vec2 p = v_position.xy;
     vec4 fine = texture(u_noise, p * 0.9), broad = texture(u_noise, p * 0.023), mid = texture(u_noise, p * 0.131 + 0.3);
-    vec3 c = vec3(0.115, 0.115, 0.118) * (0.74 + 0.30 * fine.r + 0.30 * (broad.g - 0.5) + 0.18 * (mid.b - 0.5));
+    vec3 c = vec3(0.115, 0.115, 0.118) * (0.80 + 0.24 * fine.r + 0.16 * (broad.g - 0.5) + 0.07 * (mid.b - 0.5));
     vec2 a = abs(p);
     float v = a.x > a.y ? a.y : a.x;
     float lane = fract((v - 0.2) / 3.4);
@@ -105,7 +105,7 @@ void surface(inout Surface s) {
     float arm = float(max(a.x, a.y) > 15.0 && v < 10.4);
     c *= 1.0 - arm * (0.14 * max(1.0 - t * t, 0.0) + 0.10 * max(1.0 - abs(lane - 0.5) * 9.0, 0.0) * broad.b);
     float crack = abs(broad.r - 0.5) + 0.35 * abs(mid.g - 0.5);
-    c *= 1.0 - 0.30 * (1.0 - smoothstep(0.0, 0.014, crack));
+    c *= 1.0 - 0.24 * (1.0 - smoothstep(0.0, 0.012, crack));
     s.albedo = c * v_colour;
 }
 """
@@ -196,13 +196,13 @@ void surface(inout Surface s) {
     float mullion = covered(v_uv.x / (bay / 3.0) + 0.02, 0.04, f.x * 3.0);
     float sign = smoothstep(2.95, 2.95 + f.y, q.y) * (1.0 - smoothstep(3.85, 3.85 + f.y, q.y)) * covered(q.x - 0.03, 0.94, f.x);
     vec3 hue = 0.5 + 0.5 * cos(6.283 * (hash(vec2(id, 2.0)) + vec3(0.0, 0.33, 0.67)));
-    vec3 board = mix(vec3(0.20), hue * hue, 0.50) * 0.62;
+    vec3 board = mix(vec3(0.16), hue * hue, 0.38) * 0.55;
     vec2 letter = vec2(v_uv.x / 0.5, (q.y - 3.2) / 0.42);
     float text = covered(letter.x, 0.66, f.x * bay / 0.5) * smoothstep(0.0, 0.1, letter.y) * (1.0 - smoothstep(0.9, 1.0, letter.y))
         * float(abs(fract(q.x) - 0.5) < 0.30) * float(hash(floor(letter * vec2(2.0, 3.0)) + id) > 0.35);
     board = mix(board, vec3(0.80, 0.76, 0.66), text);
     vec4 things = texture(u_noise, v_uv * 0.19 + id * 0.37);
-    vec3 inside = mix(vec3(0.04), hue * hue * 0.30, 0.5) * (0.3 + 1.2 * things.r) + vec3(0.12, 0.10, 0.06) * smoothstep(1.2, 2.6, q.y);
+    vec3 inside = mix(vec3(0.055, 0.05, 0.045), hue * hue * 0.16, 0.4) * (0.3 + 1.6 * things.r * things.r) + vec3(0.12, 0.10, 0.06) * smoothstep(1.2, 2.6, q.y);
     s.albedo = mix(s.albedo * 0.7, mix(inside, vec3(0.05), mullion), glassy);
     s.albedo = mix(s.albedo, board, sign);
     s.glow = board * sign * 0.16 + inside * glassy * 0.20;

@@ -7,6 +7,7 @@ queues, merging, crossing pedestrians and turning vehicles with one rule.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.data.synthetic.catalog import KINDS, RIDERS, WALKERS, Kind
 from cooptrack_core.data.synthetic.layout import BOX_U_M, Route
+from cooptrack_core.data.synthetic.paths import STEP_M
 from cooptrack_core.data.synthetic.signals import Signals
 
 Float = NDArray[np.float64]
@@ -71,8 +73,7 @@ class RoadUser:
     def pose(self, time_s: float) -> tuple[float, float, float, float]:
         """x, y, heading, speed in the scene frame."""
         s, v = self.travelled(time_s)
-        xy, heading = self.plan.route.path.at(s)
-        return float(xy[0]), float(xy[1]), float(heading), v
+        return (*self.plan.route.path.point(s), v)
 
 
 class _Limits:
@@ -89,91 +90,100 @@ class _Limits:
             for i in range(len(limit) - 2, -1, -1):
                 limit[i] = min(limit[i], np.sqrt(limit[i + 1] ** 2 + 2 * 1.3 * step))
             self._of[id(route)] = (route, limit)
-        return float(np.interp(s_m, route.path.s_m, self._of[id(route)][1]))
+        limit = self._of[id(route)][1]
+        return float(limit[min(max(int(s_m / STEP_M), 0), len(limit) - 1)])
 
 
 class _Snapshot:
     """Bodies of all present road users as discs: now, and where crossing ones will be shortly."""
 
     def __init__(self, users: list[RoadUser], held: set[int]) -> None:
-        centre, radius, owner, velocity, walker = [], [], [], [], []
-        ahead: list[tuple[Float, float, int, float, bool]] = []
-        self.pose: dict[int, tuple[float, float, float, float]] = {}
+        discs: list[tuple[float, float, float, int, float, float, bool]] = []
+        ahead: list[tuple[float, float, float, int, float]] = []
+        self.pose: dict[int, tuple[float, float, float]] = {}
         for user in users:
-            s, v = user.s_m[-1], user.v_mps[-1]
-            xy, heading = user.plan.route.path.at(s)
-            h = float(heading)
-            forward = np.array([np.cos(h), np.sin(h)])
-            self.pose[user.index] = (float(xy[0]), float(xy[1]), h, v)
+            v = user.v_mps[-1]
+            x, y, h = user.plan.route.path.point(user.s_m[-1])
+            self.pose[user.index] = (x, y, h)
+            cx, sy = math.cos(h), math.sin(h)
             length, width, _ = user.plan.size_m
             count = max(1, round(length / width))
             reach = (length - width) / 2
-            is_walker = user.plan.kind.name in WALKERS
-            for offset in np.linspace(-reach, reach, count) if count > 1 else (0.0,):
-                centre.append(xy + offset * forward)
-                radius.append(width / 2)
-                owner.append(user.index)
-                velocity.append(v * forward)
-                walker.append(is_walker)
-            light = is_walker or user.plan.kind.name in RIDERS
-            in_box = max(abs(float(xy[0])), abs(float(xy[1]))) < BOX_U_M
-            if v > 0.5 and user.index not in held and (light or in_box):
-                for horizon in (0.8, 1.6):
-                    ahead.append((xy + horizon * v * forward, width / 2, user.index, h, is_walker))
-        self.centre, self.radius = np.array(centre).reshape(-1, 2), np.array(radius)
-        self.owner, self.velocity = np.array(owner, np.int64), np.array(velocity).reshape(-1, 2)
-        self.walker = np.array(walker, bool)
-        self.ahead_centre = np.array([a[0] for a in ahead]).reshape(-1, 2)
-        self.ahead_radius, self.ahead_owner = np.array([a[1] for a in ahead]), np.array([a[2] for a in ahead], np.int64)
-        self.ahead_heading = np.array([a[3] for a in ahead])
+            walks = user.plan.kind.name in WALKERS
+            for k in range(count):
+                offset = reach * (2 * k / (count - 1) - 1) if count > 1 else 0.0
+                discs.append((x + offset * cx, y + offset * sy, width / 2, user.index, v * cx, v * sy, walks))
+            light = walks or user.plan.kind.name in RIDERS
+            if v > 0.5 and user.index not in held and (light or max(abs(x), abs(y)) < BOX_U_M):
+                ahead += [(x + t * v * cx, y + t * v * sy, width / 2, user.index, h) for t in (0.6, 1.2, 1.8, 2.4)]
+        table = np.array([d[:6] for d in discs]).reshape(-1, 6)
+        self.centre, self.radius, self.velocity = table[:, :2], table[:, 2], table[:, 4:6]
+        self.owner, self.walker = table[:, 3].astype(np.int64), np.array([d[6] for d in discs], bool)
+        future = np.array(ahead).reshape(-1, 5)
+        self.ahead_centre, self.ahead_radius = future[:, :2], future[:, 2]
+        self.ahead_owner, self.ahead_heading = future[:, 3].astype(np.int64), future[:, 4]
 
     def obstacle(self, user: RoadUser) -> tuple[float, float]:
         """Gap in m to the first body in the user's corridor and that body's speed along it (inf, 0: free)."""
-        s, v = user.s_m[-1], user.v_mps[-1]
-        path, kind = user.plan.route.path, user.plan.kind
-        is_walker = kind.name in WALKERS
-        look = 2.5 if is_walker else 6.0 + 1.8 * v + v * v / 5.0
+        s, v, walks = user.s_m[-1], user.v_mps[-1], user.plan.kind.name in WALKERS
+        look = 2.5 if walks else 6.0 + 1.8 * v + v * v / 5.0
         front = user.plan.size_m[0] / 2
-        step = 0.5 if is_walker else 1.0
-        offsets = np.arange(max(front - 0.5, 0.0), front + look, step)
-        line, headings = path.at(s + offsets)
-        x, y, heading, _ = self.pose[user.index]
-        reach = user.plan.size_m[1] / 2 + (0.05 if is_walker else _MARGIN_M)
-        near = (np.abs(self.centre - (x, y)).max(axis=1) < look + front + 3.0) & (self.owner != user.index)
-        gap, speed = np.inf, 0.0
-        if is_walker:
+        x, y, heading = self.pose[user.index]
+        far = look + front + 3.0
+        near = (np.abs(self.centre[:, 0] - x) < far) & (np.abs(self.centre[:, 1] - y) < far) & (self.owner != user.index)
+        if walks:
             # Pedestrians pass each other sideways; they mind wheels, and people walking the same way.
-            same_way = (self.velocity @ np.array([np.cos(heading), np.sin(heading)])) > 0.3
-            near &= ~self.walker | same_way
-        if near.any():
-            index = np.flatnonzero(near)
-            d = np.linalg.norm(line[:, None] - self.centre[None, index], axis=2)
-            hit = d < reach + self.radius[index]
-            rows = np.flatnonzero(hit.any(axis=1))
-            if len(rows):
-                k = rows[0]
-                j = index[np.flatnonzero(hit[k])[0]]
-                gap = float(offsets[k]) - front
-                speed = float(self.velocity[j] @ np.array([np.cos(headings[k]), np.sin(headings[k])]))
-        if not is_walker and len(self.ahead_owner):
-            crossing = np.abs(np.sin(self.ahead_heading - heading)) > 0.42
-            index = np.flatnonzero(crossing & (self.ahead_owner != user.index))
-            if len(index):
-                d = np.linalg.norm(line[:, None] - self.ahead_centre[None, index], axis=2)
-                rows = np.flatnonzero((d < reach + self.ahead_radius[index]).any(axis=1))
-                if len(rows) and float(offsets[rows[0]]) - front < gap:
-                    gap, speed = float(offsets[rows[0]]) - front, 0.0
+            along = self.velocity[:, 0] * math.cos(heading) + self.velocity[:, 1] * math.sin(heading)
+            near &= ~self.walker | (along > 0.3)
+        now = np.flatnonzero(near)
+        crossing = np.zeros(0, np.int64)
+        if not walks and len(self.ahead_owner):
+            close = (np.abs(self.ahead_centre[:, 0] - x) < far) & (np.abs(self.ahead_centre[:, 1] - y) < far)
+            crossing = np.flatnonzero(close & (self.ahead_owner != user.index))
+        if not len(now) and not len(crossing):
+            return math.inf, 0.0
+        offsets = np.arange(max(front - 0.5, 0.0), front + look, 0.5 if walks else 1.0)
+        line, headings = user.plan.route.path.at(s + offsets)
+        reach = user.plan.size_m[1] / 2 + (0.05 if walks else _MARGIN_M)
+        gap, speed = math.inf, 0.0
+        hit = _touching(line, self.centre[now], self.radius[now] + reach)
+        if hit is not None:
+            k, j = hit
+            gap, v_other = float(offsets[k]) - front, self.velocity[now[j]]
+            speed = float(v_other[0] * math.cos(headings[k]) + v_other[1] * math.sin(headings[k]))
+        # Only what crosses the path where it is met: a turning vehicle minds the cyclist beside it, a queue does not.
+        angle = np.abs(np.sin(self.ahead_heading[None, crossing] - headings[:, None])) > 0.42
+        hit = _touching(line, self.ahead_centre[crossing], self.ahead_radius[crossing] + reach, angle)
+        if hit is not None and float(offsets[hit[0]]) - front < gap:
+            gap, speed = float(offsets[hit[0]]) - front, 0.0
         return gap, max(speed, 0.0)
+
+
+def _touching(
+    line: Float, centre: Float, reach: Float, where: NDArray[np.bool_] | None = None
+) -> tuple[int, int] | None:
+    """First point of the line [K, 2] within reach [M] of a centre [M, 2], if `where` [K, M]: its index and that centre's."""
+    if not len(centre):
+        return None
+    dx, dy = line[:, None, 0] - centre[None, :, 0], line[:, None, 1] - centre[None, :, 1]
+    hit = dx * dx + dy * dy < reach * reach
+    if where is not None:
+        hit &= where
+    rows = hit.any(axis=1)
+    if not rows.any():
+        return None
+    k = int(rows.argmax())
+    return k, int(hit[k].argmax())
 
 
 def _idm(v: float, v0: float, gap: float, leader: float, kind: Kind) -> float:
     """Acceleration of the intelligent driver model in m/s2."""
     a, b = kind.acceleration_mps2, _COMFORT_MPS2
     free = 1.0 - (v / max(v0, 0.1)) ** 4
-    if not np.isfinite(gap):
-        return float(max(a * free, -b))
-    wanted = kind.standstill_m + max(0.0, v * kind.headway_s + v * (v - leader) / (2 * np.sqrt(a * b)))
-    return float(np.clip(a * (free - (wanted / max(gap, 0.05)) ** 2), -_HARDEST_MPS2, a))
+    if gap == math.inf:
+        return max(a * free, -b)
+    wanted = kind.standstill_m + max(0.0, v * kind.headway_s + v * (v - leader) / (2 * math.sqrt(a * b)))
+    return min(max(a * (free - (wanted / max(gap, 0.05)) ** 2), -_HARDEST_MPS2), a)
 
 
 def _light_gap(user: RoadUser, signals: Signals, time_s: float) -> float:
@@ -235,23 +245,16 @@ def simulate(plans: list[Plan], signals: Signals, start_s: float, end_s: float) 
 
 
 def _is_free(plan: Plan, present: list[RoadUser]) -> bool:
-    xy, _ = plan.route.path.at(plan.start_s_m)
+    x, y, heading = plan.route.path.point(plan.start_s_m)
     for user in present:
-        other, _ = user.plan.route.path.at(user.s_m[-1])
+        ox, oy, _ = user.plan.route.path.point(user.s_m[-1])
         walkers = plan.kind.name in WALKERS or user.plan.kind.name in WALKERS
         clear = 0.9 if walkers else (plan.size_m[0] + user.plan.size_m[0]) / 2 + 3.0
-        beside = abs(float(np.hypot(*(other - xy))))
-        if beside < clear and (walkers or _same_lane(plan, user, xy, other)):
+        across = abs(-math.sin(heading) * (ox - x) + math.cos(heading) * (oy - y))
+        same_lane = across < (plan.size_m[1] + user.plan.size_m[1]) / 2 + 0.3
+        if math.hypot(ox - x, oy - y) < clear and (walkers or same_lane):
             return False
     return True
-
-
-def _same_lane(plan: Plan, user: RoadUser, xy: Float, other: Float) -> bool:
-    """Whether two centres lie less than a lane apart sideways."""
-    _, heading = plan.route.path.at(plan.start_s_m)
-    d = other - xy
-    across = abs(float(-np.sin(heading) * d[0] + np.cos(heading) * d[1]))
-    return across < (plan.size_m[1] + user.plan.size_m[1]) / 2 + 0.3
 
 
 __all__ = ["TIME_STEP_S", "Plan", "RoadUser", "simulate"]

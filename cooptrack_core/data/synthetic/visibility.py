@@ -15,6 +15,7 @@ from cooptrack_core.data.synthetic.sensors import View
 Float = NDArray[np.float64]
 
 HIDDEN_BELOW = 0.10  # of the unoccluded pixels
+_NEAR_M = 0.4
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,26 @@ def sights(view: View, placements: list[Placement], picture: Picture) -> dict[in
     return out
 
 
-def silhouette_box(view: View, placement: Placement) -> tuple[tuple[float, float, float, float], int]:
-    """Bounds of the projected mesh in pixels, cut at the image border, and the truncated_state."""
-    corners = placement.mesh.triangles_m.reshape(-1, 3).astype(np.float64)
+def may_appear(view: View, placement: Placement) -> bool:
+    """Whether the bounding box of a road user is not wholly outside one side of the view."""
+    low, high = placement.mesh.bounds_m
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     T = view.T_camera_from_scene @ placement.T_scene_from_mesh
-    p = corners @ T[:3, :3].T + T[:3, 3]
-    in_front = p[:, 2] > 0.05
+    p = (corners @ T[:3, :3].T + T[:3, 3]) @ view.K.T
+    limits = np.array([view.width_px - 0.5, view.height_px - 0.5])
+    w = p[:, 2:3]
+    below, above = (p[:, :2] < -0.5 * w).all(axis=0), (p[:, :2] > limits * w).all(axis=0)
+    return bool((w > _NEAR_M).any() and not below.any() and not above.any())
+
+
+def silhouette_box(view: View, placement: Placement) -> tuple[tuple[float, float, float, float], int]:
+    """Bounds of the projected mesh in pixels, cut at the image border, and the truncated_state.
+
+    Part of it has to be in front of the camera.
+    """
+    T = view.T_camera_from_scene @ placement.T_scene_from_mesh
+    p = placement.mesh.points_m @ T[:3, :3].T + T[:3, 3]
+    in_front = p[:, 2] > _NEAR_M
     uv = (p[in_front] @ view.K.T)[:, :2] / p[in_front, 2:3]
     low, high = uv.min(axis=0), uv.max(axis=0)
     if not in_front.all():  # passes beside the camera: it fills the image on the side where it leaves
@@ -85,4 +100,4 @@ def silhouette_box(view: View, placement: Placement) -> tuple[tuple[float, float
     return (float(x0), float(y0), float(x1), float(y1)), truncated
 
 
-__all__ = ["HIDDEN_BELOW", "OUTSIDE", "Sight", "sights", "silhouette_box"]
+__all__ = ["HIDDEN_BELOW", "OUTSIDE", "Sight", "may_appear", "sights", "silhouette_box"]
