@@ -55,7 +55,7 @@ class TrackerConfig:
     )
     gate_pedestrian_m: float = parameter(2.0, "the same for pedestrians, m", minimum=0.1, maximum=50.0)
     measurement_std_m: float = parameter(
-        0.5, "standard deviation of a measured position where the detector gives none, m", minimum=0.01, maximum=10.0
+        0.4, "standard deviation of a measured position where the detector gives none, m", minimum=0.01, maximum=10.0
     )
     heading_std_rad: float = parameter(
         0.15, "standard deviation of a measured heading, rad", minimum=0.001, maximum=3.2
@@ -65,7 +65,7 @@ class TrackerConfig:
         1.0, "standard deviation of a velocity reported with an instance, m/s", minimum=0.01, maximum=50.0
     )
     acceleration_std_mps2: float = parameter(
-        2.5, "process noise: acceleration of road users, m/s^2", minimum=0.01, maximum=50.0
+        5.0, "process noise: acceleration of road users, m/s^2", minimum=0.01, maximum=50.0
     )
     initial_speed_std_mps: float = parameter(
         8.0, "standard deviation of the unknown speed of a new track, m/s", minimum=0.1, maximum=50.0
