@@ -54,6 +54,8 @@ class ReplayNode(Node):
             self._play_once()
             if not self.settings.loop:
                 break
+            # All nodes must have seen time jump back before the first message of the next round.
+            self._publish_clock(self._start_ns())
             self._spin_until(time.monotonic() + self.settings.loop_pause_ms / 1e3)
         self._spin_until(time.monotonic() + _LINGER_S)
         counts = ", ".join(f"{topic} {count}" for topic, count in sorted(self.counts.items()))
@@ -149,13 +151,17 @@ class ReplayNode(Node):
 
     # Time.
 
-    def _play_once(self) -> None:
+    def _start_ns(self) -> int:
         start_ns = self._reader.start_time + round(self.settings.start_offset * NANOSECONDS)
         if start_ns > self._reader.end_time:
             raise CooptrackError(
                 f"{self.settings.bag}: start_offset {self.settings.start_offset} s is behind the end of the bag, "
                 f"which lasts {self._reader.duration / NANOSECONDS:.3f} s"
             )
+        return start_ns
+
+    def _play_once(self) -> None:
+        start_ns = self._start_ns()
         self._publish_clock(start_ns)
         if self.settings.start_offset:
             for connection, _, data in self._reader.messages(

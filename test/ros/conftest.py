@@ -44,7 +44,7 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="cooptrack_ros_log_
 
 import rclpy  # noqa: E402
 from rclpy.context import Context  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
@@ -63,14 +63,13 @@ class Graph:
         self.node = Node("test", context=self.context)
         self.executor.add_node(self.node)
         self._nodes: list[Node] = []
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except ExternalShutdownException:
-            return
+        while not self._ending.is_set():
+            self.executor.spin_once(timeout_sec=0.5)
 
     def add(self, node_class: Callable[..., Node], namespace: str, parameters: dict[str, Any] | None = None) -> Any:
         """Makes a node of ours and spins it. The graph closes it."""
@@ -132,8 +131,10 @@ class Graph:
 
     def close(self) -> None:
         """Ends everything."""
-        self.executor.shutdown()
+        self._ending.set()
+        self.executor.create_task(lambda: None)  # wakes it
         self._thread.join()
+        self.executor.shutdown()
         for node in self._nodes:
             node.close() if hasattr(node, "close") else node.destroy_node()
         self.node.destroy_node()
