@@ -17,6 +17,8 @@ VIDEO ?= true
 OUT ?= demo
 # Options of `make test`: arguments of pytest.
 TESTS ?= test
+# The interpreter that .venv is made with; empty: that of a sourced ROS 2, else the newest suitable one.
+PYTHON ?=
 
 demo_options = --out "$(OUT)" $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
   $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration-s $(DURATION)) $(if $(SIZE),--image-size $(SIZE)) \
@@ -30,7 +32,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT; of test: TESTS"
+	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT; of test: TESTS; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
@@ -47,7 +49,7 @@ lint: build ## style, types, import rules, manifests
 	@. scripts/env.sh && exec python scripts/lint.py
 
 build: ## install into .venv and build with colcon, as far as not done yet
-	@sh scripts/setup.sh
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh
 
 shell: build ## a shell with everything on its path
 	@. scripts/env.sh && exec $${SHELL:-bash} -i

@@ -5,7 +5,7 @@ set -e
 cd "$(dirname "$0")/.."
 
 python=.venv/bin/python
-"$python" -c '' 2>/dev/null || python=$(sh scripts/find_python.sh)
+"$python" -c '' 2>/dev/null || python=${PYTHON:-$(sh scripts/find_python.sh)}
 if [ -z "$python" ]; then
   cat >&2 <<'TEXT'
 cooptrack: no Python 3.10, 3.11, 3.12 or 3.13 was found. On Debian or Ubuntu:
