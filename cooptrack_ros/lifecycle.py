@@ -148,24 +148,27 @@ def run_node(
     Returns the exit code: 0 done, or stopped by SIGINT or SIGTERM; 1 the node could not come up; 2 bad input.
     """
     try:
-        with rclpy.init(args=arguments):
-            node = make()
-            try:
-                if isinstance(node, ManagedNode) and not node.start():
-                    return EXIT_NOT_STARTED
-                work(node)
-            except ExternalShutdownException:
-                return 0
-            except Exception:
-                if node.context.ok():
-                    raise
-                return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
-            finally:
-                close = getattr(node, "close", node.destroy_node)
-                close()
+        rclpy.init(args=arguments)
+    except Exception as error:  # rclpy's own type, e.g. for a parameter file that cannot be read
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    try:
+        node = make()
+        try:
+            if isinstance(node, ManagedNode) and not node.start():
+                return EXIT_NOT_STARTED
+            work(node)
+        except Exception:
+            if node.context.ok():
+                raise
+            return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
+        finally:
+            getattr(node, "close", node.destroy_node)()
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except CooptrackError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    finally:
+        rclpy.try_shutdown()
     return 0

@@ -175,7 +175,7 @@ class NodeParameters:
                 node.declare_parameter(spec.name, spec_value(spec.default), descriptor(spec))
             except InvalidParameterTypeException as error:
                 raise CooptrackError(
-                    f"{node.get_fully_qualified_name()}: parameter {spec.name}: wrong type ({error}); "
+                    f"{node.get_fully_qualified_name()}: parameter {spec.name}: is of another type; "
                     f"give it like the default {spec_value(spec.default)!r}"
                 ) from error
             except InvalidParameterValueException as error:

@@ -97,6 +97,14 @@ def test_a_file_sets_the_parameters_of_a_node(tmp_path):
     assert "cannot configure: /vehicle/vehicle_node: parameter mode: 'telepathy'" in node.lines[0]
 
 
+def test_a_file_that_is_not_there_is_one_line():
+    from processes import Process
+
+    node = Process("vehicle_node", "--params-file", "/nonexistent.yaml")
+    assert node.wait() == 2
+    assert "/nonexistent.yaml" in node.lines[-1] and not any("Traceback" in line for line in node.lines)
+
+
 def test_qos_can_be_overridden(graph):
     from drives import PARAMETERS
     from rclpy.qos import QoSReliabilityPolicy
