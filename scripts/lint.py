@@ -14,11 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 
 
-def pinned(package: str) -> bool:
-    """Whether the installed version is one of those in constraints.txt."""
+def pinned(package: str) -> str:
+    """The version in constraints.txt; the last of several, which is that of newer Pythons."""
     lines = (ROOT / "scripts" / "constraints.txt").read_text().splitlines()
-    versions = {line.split(";")[0].partition("==")[2].strip() for line in lines if line.startswith(f"{package}==")}
-    return importlib.metadata.version(package) in versions
+    return [line.split(";")[0].partition("==")[2].strip() for line in lines if line.startswith(f"{package}==")][-1]
 
 
 def run(name: str, *command: str) -> bool:
@@ -33,9 +32,10 @@ def run(name: str, *command: str) -> bool:
 
 
 def check_types() -> bool:
-    """mypy, whose findings depend on numpy's own annotations."""
-    if not pinned("numpy"):
-        print(f"  --   types: numpy is {importlib.metadata.version('numpy')}, checked with the pinned version only")
+    """mypy, whose findings depend on the annotations of the installed numpy."""
+    installed, wanted = importlib.metadata.version("numpy"), pinned("numpy")
+    if installed != wanted:
+        print(f"  --   types (mypy): checked with numpy {wanted} only, here is {installed}")
         return True
     return run("types of cooptrack_core (mypy --strict)", PYTHON, "-m", "mypy")
 
