@@ -12,6 +12,7 @@ import manifests
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
+IMPORT_LINTER = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
 def pinned(package: str) -> str:
@@ -56,7 +57,7 @@ def main() -> int:
         run("style (ruff check)", PYTHON, "-m", "ruff", "check", "--output-format", "concise", "."),
         run("format (ruff format)", PYTHON, "-m", "ruff", "format", "--check", "--output-format", "concise", "."),
         check_types(),
-        run("import rules (import-linter)", str(Path(PYTHON).with_name("lint-imports")), "--no-cache"),
+        run("import rules (import-linter)", PYTHON, "-c", IMPORT_LINTER, "--no-cache"),
         check_manifests(),
     ]
     return 0 if all(results) else 1

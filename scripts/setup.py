@@ -166,14 +166,18 @@ def build(distribution: str | None, *, afresh: bool) -> None:
     environment = base_environment(distribution)
     query = [str(PYTHON), "scripts/environment.py", "--interface-stand-ins"]
     stand_ins = subprocess.run(query, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    found = shutil.which("colcon", path=environment["PATH"])
+    # A colcon among the modules of ROS has not left its script in .venv.
+    colcon = (
+        [found] if found else [str(PYTHON), "-c", "import sys; from colcon_core.command import main; sys.exit(main())"]
+    )
     command = [
-        "colcon", "--log-base", "log", "build", "--symlink-install",
+        *colcon, "--log-base", "log", "build", "--symlink-install",
         "--base-paths", ".", *(f"compat/{name}" for name in stand_ins.stdout.split()),
         "--event-handlers", "console_direct+",
         "--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release", "--no-warn-unused-cli",
         f"-DPython3_EXECUTABLE={PYTHON}", "-DPython3_FIND_VIRTUALENV=FIRST",
     ]  # fmt: skip
-    command[0] = shutil.which("colcon", path=environment["PATH"]) or "colcon"
     steps.run(
         "building with colcon",
         command,
