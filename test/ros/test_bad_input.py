@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from array import array
 
 import pytest
@@ -178,19 +179,20 @@ def test_silent_roadside_is_a_warning_with_a_name(graph):
 
 
 def test_frames_that_come_too_fast_are_predicted_and_flagged(graph):
-    import threading
-
     drive = VehicleDrive(graph)
     for index in range(4):
         drive.frame(index)
-    gate, step = threading.Event(), drive.node.agent.step
+    entered, gate, step = threading.Event(), threading.Event(), drive.node.agent.step
 
     def slow(frame):
+        entered.set()
         gate.wait()
         return step(frame)
 
     drive.node.agent.step = slow
-    for index in range(4, 8):
+    drive.send(4)
+    assert entered.wait(10)
+    for index in range(5, 8):
         drive.send(index)
     graph.wait_for(lambda: len(drive.node._worker._frames) == 3)
     gate.set()

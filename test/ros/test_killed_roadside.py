@@ -56,5 +56,5 @@ def test_tracks_go_on_after_the_roadside_was_killed_and_it_is_heard_again_when_i
     # DDS believes in the dead one for some seconds more: the new one must not wait for that here.
     second = roadside(allow_shared_topics=True)
     until_both_are_seen(last + 9)
-    assert drive.node.agent.counters == {}
+    assert set(drive.node.agent.counters) <= {"stale"}  # what came while the test did not wait for it any more
     assert second.stop() == 0 and second.problems == []
