@@ -27,6 +27,7 @@ demo_options = --out "$(OUT)" $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--de
 
 # A ROS graph of our own: nobody else's nodes take part, and we do not take part in theirs.
 own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST && \
+  export ROS_LOG_DIR=$${ROS_LOG_DIR:-$(CURDIR)/log/ros} && \
   export ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(python scripts/free_domain.py)}
 
 help: ## list the targets
