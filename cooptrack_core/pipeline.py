@@ -60,8 +60,16 @@ class VehicleOutput:
 class RoadsideAgent:
     """A roadside unit: tracks what it sees and sends it as instances."""
 
-    def __init__(self, agent_id: str, config: RoadsideConfig, session_id: int, sensor_frame: str = "rsu/lidar") -> None:
-        self.agent_id, self.config, self.sensor_frame = agent_id, config, sensor_frame
+    def __init__(
+        self,
+        agent_id: str,
+        config: RoadsideConfig,
+        session_id: int,
+        sensor_frame: str = "rsu/lidar",
+        map_frame: str = "map",
+    ) -> None:
+        self.agent_id, self.config = agent_id, config
+        self.sensor_frame, self.map_frame = sensor_frame, map_frame
         self._session_id, self._sequence = session_id, 0
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
@@ -108,17 +116,25 @@ class RoadsideAgent:
             features=None if seen.features is None else seen.features.select(_rows_of(tracks.track_id[chosen], fed)),
         )
         return Message(
-            self.agent_id, self._session_id, self._sequence, stamp_ns, self.sensor_frame, T_map, instances,
-            INFRASTRUCTURE_RANGE_M, len(measured) - len(chosen),
-        )  # fmt: skip
+            agent_id=self.agent_id,
+            session_id=self._session_id,
+            sequence=self._sequence,
+            stamp_ns=stamp_ns,
+            sensor_frame=self.sensor_frame,
+            T_map_from_sensor=T_map,
+            instances=instances,
+            point_range_m=INFRASTRUCTURE_RANGE_M,
+            instances_withheld=len(measured) - len(chosen),
+            map_frame=self.map_frame,
+        )
 
 
 class VehicleAgent:
     """A vehicle: tracks what it sees together with what others send it."""
 
-    def __init__(self, agent_id: str, config: VehicleConfig) -> None:
+    def __init__(self, agent_id: str, config: VehicleConfig, map_frame: str = "map") -> None:
         self.agent_id, self.config = agent_id, config
-        self.admission = Admission(config.admission)
+        self.admission = Admission(config.admission, map_frame)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
 

@@ -17,9 +17,10 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from vision_msgs.msg import Detection3DArray
 
+from cooptrack_core.data.detections import instances_from_detections
 from cooptrack_core.types import Frame, Instances, TrackedObjects
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
-from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, instances_from_detections, stamp_ns, timings_message
+from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, stamp_ns, timings_message
 from cooptrack_ros.diagnostics import ERROR, OK, WARN
 from cooptrack_ros.frame_order import FrameOrder
 from cooptrack_ros.images import ImageWatch
@@ -105,9 +106,7 @@ class AgentNode(ManagedNode):
 
     def activate(self) -> None:
         if not self.settings.allow_shared_topics:
-            self._guard.admit(
-                self._own_topics(), self.settings.discovery_wait_ms, self.settings.predecessor_wait_ms
-            )
+            self._guard.admit(self._own_topics(), self.settings.discovery_wait_ms, self.settings.predecessor_wait_ms)
         self._last_frame_s = time.monotonic()
         self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
         self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")
@@ -188,9 +187,7 @@ class AgentNode(ManagedNode):
 
     def _start_anew(self, behind_ms: float) -> None:
         assert self._worker is not None and self._poses is not None
-        self.get_logger().warning(
-            f"time jumped back by {behind_ms / 1e3:.3f} s: tracks, messages and poses start anew"
-        )
+        self.get_logger().warning(f"time jumped back by {behind_ms / 1e3:.3f} s: tracks, messages and poses start anew")
         self.health.event("time_jumps")
         self.health.restart()
         self._poses.clear()

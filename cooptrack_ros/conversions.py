@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 
 from cooptrack_core.cooperation.wire import encode
 from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
-from cooptrack_core.types import CLASS_ID, CLASS_NAMES, Associations, Instances, Message, Refusal, TrackedObjects
+from cooptrack_core.types import CLASS_NAMES, Associations, Message, Refusal, TrackedObjects
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures, StageTimings, TrackedObject, TrackedObjectArray
 
 Float = NDArray[np.float64]
@@ -58,47 +57,6 @@ def matrix_from_transform(transform: Any) -> Float | None:
     if not all(map(math.isfinite, values)) or abs(math.hypot(q.x, q.y, q.z, q.w) - 1.0) > 0.01:
         return None
     return from_quaternion(values[3:], values[:3])
-
-
-def instances_from_detections(message: Detection3DArray) -> tuple[Instances, Counter[str]]:
-    """Instances in the frame of the message, and how many detections were left out for which reason."""
-    rows, classes, dropped = [], [], Counter[str]()
-    for detection in message.detections:
-        if not detection.results:
-            dropped["detection_without_class"] += 1
-            continue
-        best = max(detection.results, key=_score) if len(detection.results) > 1 else detection.results[0]
-        class_id = CLASS_ID.get(best.hypothesis.class_id)
-        if class_id is None:
-            dropped["detection_of_unknown_class"] += 1
-            continue
-        p, q, s = detection.bbox.center.position, detection.bbox.center.orientation, detection.bbox.size
-        covariance = best.pose.covariance
-        rows.append(
-            (p.x, p.y, p.z, s.x, s.y, s.z, q.x, q.y, q.z, q.w, best.hypothesis.score, covariance[0], covariance[7])
-        )
-        classes.append(class_id)
-    table = np.array(rows, np.float64).reshape(-1, 13)
-    sound = np.isfinite(table[:, :11]).all(axis=1) & (table[:, 3:6] > 0).all(axis=1)
-    sound &= (table[:, 10] >= 0) & (table[:, 10] <= 1)
-    if not sound.all():
-        dropped["detection_not_finite"] += int((~sound).sum())
-        table = table[sound]
-    x, y, z, w = table[:, 6:10].T
-    variance = table[:, 11:13]
-    instances = Instances.create(
-        table[:, :3],
-        table[:, 3:6],
-        np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z),
-        np.array(classes, np.int64)[sound],
-        table[:, 10],
-        position_variance_m2=np.where(variance > 0, variance, np.nan),
-    )
-    return instances, dropped
-
-
-def _score(result: ObjectHypothesisWithPose) -> float:
-    return float(result.hypothesis.score)
 
 
 class TracksWriter:

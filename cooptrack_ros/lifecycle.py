@@ -140,9 +140,7 @@ def spin(node: Node) -> None:
     executor.spin()
 
 
-def run_node(
-    make: Callable[[], Node], arguments: list[str] | None = None, work: Callable[[Any], None] = spin
-) -> int:
+def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work: Callable[[Any], None] = spin) -> int:
     """Makes one node, brings it up, lets it work in this thread and closes it.
 
     Returns the exit code: 0 done, or stopped by SIGINT or SIGTERM; 1 the node could not come up; 2 bad input.

@@ -137,9 +137,7 @@ class RecorderParameters:
         "regular expression that the whole topic name has to match",
     )
     exclude: str = parameter("", "regular expression of topics to leave out; empty: none")
-    discovery_period_ms: float = parameter(
-        200.0, "how often to look for new topics, ms", minimum=10.0, maximum=60000.0
-    )
+    discovery_period_ms: float = parameter(200.0, "how often to look for new topics, ms", minimum=10.0, maximum=60000.0)
 
 
 def spec_value(default: Any) -> Any:

@@ -27,7 +27,7 @@ class RoadsideNode(AgentNode):
     def make_agent(self) -> RoadsideAgent:
         self._frame_index = 0
         session_id = self.settings.session_id or secrets.randbits(63) | 1
-        return RoadsideAgent(self.agent_id, self.config, session_id, self.sensor_frame)
+        return RoadsideAgent(self.agent_id, self.config, session_id, self.sensor_frame, self.settings.map_frame)
 
     def make_publishers(self) -> None:
         # No lifespan: it would drop late messages uncounted; the receiver decides and counts.

@@ -32,9 +32,7 @@ def other_publishers(node: Node, topics: Iterable[str], own: int = 1) -> list[tu
     return found
 
 
-def wait_for_other_publishers(
-    node: Node, topics: Iterable[str], wait_ms: float, own: int = 1
-) -> list[tuple[str, str]]:
+def wait_for_other_publishers(node: Node, topics: Iterable[str], wait_ms: float, own: int = 1) -> list[tuple[str, str]]:
     """The same, looking for up to wait_ms: discovery takes a moment. Returns at the first find."""
     topics = list(topics)
     deadline = time.monotonic() + wait_ms / 1e3

@@ -44,7 +44,7 @@ class VehicleNode(AgentNode):
         self._first_frame_ns = 0  # node clock
 
     def make_agent(self) -> VehicleAgent:
-        return VehicleAgent(self.agent_id, self.config)
+        return VehicleAgent(self.agent_id, self.config, self.settings.map_frame)
 
     def pose_frames(self) -> list[str]:
         return [self.settings.registered_frame or f"{self.sensor_frame}_registered", self.sensor_frame]

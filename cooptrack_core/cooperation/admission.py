@@ -11,13 +11,15 @@ from cooptrack_core.config import AdmissionConfig
 from cooptrack_core.types import Message, Refusal
 
 _WAITING = 8  # messages kept per agent until a frame can use them
+_REPORTED = 1000  # refusals kept for the next frame's report; the counters count all
+_RESYNC_AFTER = 5  # refusals in a row after which a sender's own count is believed again
 
 
 @dataclass
 class _Agent:
     session_id: int
     last_sequence: int = 0
-    last_heard_ns: int = 0
+    refused_in_a_row: int = 0
     waiting: deque[Message] = field(default_factory=lambda: deque(maxlen=_WAITING))
 
 
@@ -32,7 +34,7 @@ class Admission:
         self._config = config
         self._map_frame = map_frame
         self._agents: dict[str, _Agent] = {}
-        self._refusals: list[Refusal] = []
+        self._refusals: deque[Refusal] = deque(maxlen=_REPORTED)
         self.counters: Counter[str] = Counter()
 
     def reset(self) -> None:
@@ -49,7 +51,7 @@ class Admission:
         if agent is None or agent.session_id != message.session_id:
             agent = self._agents[message.agent_id] = _Agent(message.session_id)
         agent.last_sequence = message.sequence
-        agent.last_heard_ns = now_ns
+        agent.refused_in_a_row = 0
         agent.waiting.append(message)
         return None
 
@@ -77,13 +79,9 @@ class Admission:
             fresh = [message for message in ready if message.stamp_ns >= oldest_ns]
             if fresh:
                 taken.append(max(fresh, key=lambda message: message.stamp_ns))
-        refusals, self._refusals = self._refusals, []
+        refusals = list(self._refusals)
+        self._refusals.clear()
         return sorted(taken, key=lambda message: message.agent_id), refusals
-
-    def silent_agents(self, now_ns: int) -> dict[str, float]:
-        """Agents not heard for longer than silence_warning_ms, and for how long in ms."""
-        silence = {name: (now_ns - agent.last_heard_ns) / 1e6 for name, agent in self._agents.items()}
-        return {name: ms for name, ms in silence.items() if ms > self._config.silence_warning_ms}
 
     def _objection(self, message: Message, now_ns: int) -> str | None:
         config, instances = self._config, message.instances
@@ -92,8 +90,14 @@ class Admission:
             return "too_large"
         if message.stamp_ns > now_ns + config.clock_tolerance_ms * 1e6:
             return "from_future"
-        if agent is not None and agent.session_id == message.session_id and message.sequence <= agent.last_sequence:
-            return "duplicate" if message.sequence == agent.last_sequence else "out_of_order"
+        if agent is not None and agent.session_id == message.session_id:
+            if message.sequence == agent.last_sequence:
+                return "duplicate"
+            if message.sequence < agent.last_sequence:
+                agent.refused_in_a_row += 1
+                # One broken message with a huge number must not silence its sender for good.
+                if agent.refused_in_a_row <= _RESYNC_AFTER:
+                    return "out_of_order"
         if message.T_map_from_sensor is None or message.map_frame != self._map_frame:
             return "no_pose"
         if len(instances) and np.abs(instances.center_m).max() > config.max_range_m:

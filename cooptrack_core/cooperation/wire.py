@@ -95,6 +95,11 @@ def decode(fields: Any, size_bytes: int = 0) -> Message:
     Raises WireError('schema_version' | 'malformed' | 'not_finite', detail). A pose that is absent (all
     zero quaternion) or not finite gives T_map_from_sensor None: whether that is tolerable is for admission.
     """
+    with np.errstate(all="ignore"):  # absurd values are refused by name below, not announced by numpy
+        return _decode(fields, size_bytes)
+
+
+def _decode(fields: Any, size_bytes: int) -> Message:
     if fields.schema_version != SCHEMA_VERSION:
         raise WireError("schema_version", f"version {fields.schema_version}, this receiver reads {SCHEMA_VERSION}")
     if not fields.agent_id:

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from scenarios import STEP_NS, cars, message
 
@@ -64,11 +63,19 @@ def test_stale_messages_are_counted_not_used():
     assert admission.counters["stale"] == 1
 
 
-def test_silence_is_reported_by_agent():
-    admission = Admission(AdmissionConfig(silence_warning_ms=500.0))
-    admission.receive(message(5, cars()), NOW)
-    assert admission.silent_agents(NOW + 4 * STEP_NS) == {}
-    np.testing.assert_allclose(admission.silent_agents(NOW + 6 * STEP_NS)["rsu"], 600.0)
+def test_one_broken_sequence_number_does_not_silence_its_sender_for_good():
+    admission = Admission(AdmissionConfig())
+    admission.receive(message(0, cars(), sequence=2**63), NOW)
+    reasons = [reason(admission.receive(message(i, cars(), sequence=i), NOW)) for i in range(1, 9)]
+    assert reasons == ["out_of_order"] * 5 + [None] * 3
+
+
+def test_refusals_waiting_for_a_frame_are_bounded_but_all_are_counted():
+    admission = Admission(AdmissionConfig())
+    for sequence in range(3000):
+        admission.refuse("rsu", sequence, "malformed")
+    refused = admission.take(NOW)[1]
+    assert len(refused) == 1000 and refused[-1].sequence == 2999 and admission.counters["malformed"] == 3000
 
 
 def test_reset_accepts_sequences_from_the_beginning_again():
