@@ -20,16 +20,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequences", type=int, default=1, help="number of sequences, each with its own traffic")
     parser.add_argument("--duration-s", type=float, default=10.0, help="length of a sequence in s")
     parser.add_argument("--rate-hz", type=float, default=10.0, help="pairs per second in Hz")
-    parser.add_argument("--image-size", default="1920x1080", metavar="WxH", help="image size in px; intrinsics scale with it")
+    parser.add_argument(
+        "--image-size", default="1920x1080", metavar="WxH", help="image size in px; intrinsics scale with it"
+    )
     parser.add_argument(
         "--renderer", default="auto", choices=("auto", "egl", "rays", "none"),
         help="egl: OpenGL; rays: plain ray caster; none: everything but images; auto: egl where it starts, else rays",
     )  # fmt: skip
-    parser.add_argument("--supersample", type=float, default=1.5, choices=(1.0, 1.5, 2.0), help="drawn pixels per image pixel and axis, against jagged edges; egl only")
+    parser.add_argument(
+        "--supersample",
+        type=float,
+        default=1.5,
+        choices=(1.0, 1.5, 2.0),
+        help="drawn pixels per image pixel and axis, against jagged edges; egl only",
+    )
     parser.add_argument("--jpeg-quality", type=int, default=90, help="30 to 100")
-    parser.add_argument("--split", default="auto", choices=("auto", "train", "val"), help="split list of the sequences; auto: every third is val")
-    parser.add_argument("--skewed-extrinsics", action="store_true", help="infrastructure camera extrinsics that are not orthonormal, as in real data")
-    parser.add_argument("--jobs", type=int, default=0, help="processes; 0: one per core. The result does not depend on it")
+    parser.add_argument(
+        "--split",
+        default="auto",
+        choices=("auto", "train", "val"),
+        help="split list of the sequences; auto: every third is val",
+    )
+    parser.add_argument(
+        "--skewed-extrinsics",
+        action="store_true",
+        help="infrastructure camera extrinsics that are not orthonormal, as in real data",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="processes; 0: one per core. The result does not depend on it"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a synthetic dataset of other options in OUT")
 
 

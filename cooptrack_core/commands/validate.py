@@ -24,9 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the report; returns 1 if there are defects."""
     from cooptrack_core.data.validate import validate
 
-    report = validate(
-        args.dataset, deep=args.deep, metadata_only=args.metadata_only, split_file=args.split_file
-    )
+    report = validate(args.dataset, deep=args.deep, metadata_only=args.metadata_only, split_file=args.split_file)
     if args.json:
         print(json.dumps(report.as_json(), indent=1))
     else:

@@ -142,9 +142,7 @@ def ground_truth(
 
     velocity_mps: [N, 2] over ground, NaN where unknown; views: how the vehicle's camera sees each track id.
     """
-    objects = [
-        _annotated(labels, i, velocity_mps[i], views.get(labels.track_id[i])) for i in range(len(labels))
-    ]
+    objects = [_annotated(labels, i, velocity_mps[i], views.get(labels.track_id[i])) for i in range(len(labels))]
     at = pose(T_map_from_frame[:3, 3], to_quaternion(T_map_from_frame))
     return make(
         "cooptrack_msgs/msg/TrackedObjectArray", header(stamp_ns, frame_id), agent_id, "ground_truth", "", frame_index,

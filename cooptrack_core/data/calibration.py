@@ -186,7 +186,18 @@ def camera_center(T_camera_from_lidar: Float) -> Float:
 
 
 __all__ = [
-    "IMAGE_SIZE_PX", "CameraModel", "Convention", "InfrastructureCalibration", "T_lidar_from_virtuallidar",
-    "VehicleCalibration", "camera_center", "parse_camera", "parse_offset", "parse_pose", "parse_transform",
-    "registered_pose", "rigid_camera", "translation_xy",
+    "IMAGE_SIZE_PX",
+    "CameraModel",
+    "Convention",
+    "InfrastructureCalibration",
+    "T_lidar_from_virtuallidar",
+    "VehicleCalibration",
+    "camera_center",
+    "parse_camera",
+    "parse_offset",
+    "parse_pose",
+    "parse_transform",
+    "registered_pose",
+    "rigid_camera",
+    "translation_xy",
 ]

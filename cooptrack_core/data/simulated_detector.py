@@ -108,9 +108,7 @@ def _miss_probability(range_m: Float, occlusion: NDArray[np.int64], noise: Noise
     return np.asarray(np.minimum(probability, noise.miss_probability_max))
 
 
-def _displace(
-    center_m: Float, range_m: Float, noise: NoiseParameters, rng: np.random.Generator
-) -> tuple[Float, Float]:
+def _displace(center_m: Float, range_m: Float, noise: NoiseParameters, rng: np.random.Generator) -> tuple[Float, Float]:
     """Noisy centres [N, 3] and the size [N] of each ground-plane error in standard deviations."""
     normal = rng.standard_normal((len(center_m), 3))
     radial = normal[:, 0] * (noise.radial_sigma_m + noise.radial_sigma_per_m * range_m)

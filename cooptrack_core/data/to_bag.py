@@ -263,9 +263,7 @@ class _Conversion:
         return size, ("image", messages.raw_image(row.image_stamp_ns, camera, pixels))
 
 
-def _schedule(
-    poses_ns: Sequence[int], frames: Sequence[_FrameToWrite]
-) -> Iterator[tuple[int, list[_FrameToWrite]]]:
+def _schedule(poses_ns: Sequence[int], frames: Sequence[_FrameToWrite]) -> Iterator[tuple[int, list[_FrameToWrite]]]:
     """Every pose stamp with the frames that are released by it: known strictly before it."""
     released: dict[int, list[_FrameToWrite]] = {}
     for frame in frames:

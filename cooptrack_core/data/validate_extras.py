@@ -19,9 +19,7 @@ LANE_TYPES = ("CITY_DRIVING", "LEFT_TURN_WAITING_ZONE", "EMERGENCY_LANE", "ROUND
 _POINT = re.compile(r"\(-?[\d.e+-]+, -?[\d.e+-]+\)")
 
 
-def check_split(
-    report: Report, path: Path | None, rows: Mapping[Side, Sequence[Row]], pairs: Sequence[Row]
-) -> None:
+def check_split(report: Report, path: Path | None, rows: Mapping[Side, Sequence[Row]], pairs: Sequence[Row]) -> None:
     """The split file against the data; without one the published assignment of sequences is used."""
     source: Path | str = "official split" if path is None else path
     try:

@@ -198,5 +198,4 @@ def _check_rotation(R: NDArray[np.float64], path: Path, tolerance: float | None)
         raise problem(path, "rotation", what, "write rotations in full double precision")
 
 
-
 __all__ = ["FrameChecker"]

@@ -20,9 +20,7 @@ _RESTORE = "restore the file from the dataset archive"
 _KINDS = {"image_path": "images", "pointcloud_path": "point clouds"}
 
 
-def check_sensor_files(
-    report: Report, rows: Mapping[Side, Sequence[Row]], *, deep: bool, metadata_only: bool
-) -> None:
+def check_sensor_files(report: Report, rows: Mapping[Side, Sequence[Row]], *, deep: bool, metadata_only: bool) -> None:
     """Every image and point cloud that the sides list; kinds of which no file at all is there share one line.
 
     No camera model and no official converter opens a point cloud, so their absence as a whole is a note.

@@ -50,9 +50,7 @@ def parse_visibility(content: Any, source: Path | str) -> dict[str, Mapping[str,
     for track_id, sides in expect_object(top.get("objects"), source, "objects").items():
         field = f"objects.{track_id}"
         entries = expect_object(sides, source, field)
-        result[track_id] = {
-            side: _view(entries[side], source, f"{field}.{side}") for side in SIDES if side in entries
-        }
+        result[track_id] = {side: _view(entries[side], source, f"{field}.{side}") for side in SIDES if side in entries}
     return result
 
 

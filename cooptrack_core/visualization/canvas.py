@@ -28,9 +28,7 @@ class Canvas:
         self.scale = scale
         self.labels: list[Rect] = []
 
-    def line(
-        self, points: ArrayLike, color: RGB, width: float = 1.0, alpha: float = 1.0, closed: bool = False
-    ) -> None:
+    def line(self, points: ArrayLike, color: RGB, width: float = 1.0, alpha: float = 1.0, closed: bool = False) -> None:
         """Polyline through points [N, 2] in pixels."""
         p = _fixed(points)
         if len(p) < 2:
@@ -222,4 +220,3 @@ def _overlap(a: Rect, b: Rect) -> float:
 def _plain(text: str) -> str:
     """Hershey fonts (OpenCV 4) know ASCII only."""
     return text.replace("·", "|").encode("ascii", "replace").decode()
-

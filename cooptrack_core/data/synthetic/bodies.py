@@ -67,7 +67,11 @@ def _shape(kind: str, phase: float) -> Mesh:
         return people_shapes.scooter(motorcycle=kind == "motorcycle")
     if kind in ("city_bus", "coach"):
         return heavy_shapes.bus(coach=kind == "coach")
-    makers = {"box_truck": heavy_shapes.box_truck, "tipper": heavy_shapes.tipper, "delivery_van": heavy_shapes.delivery_van}
+    makers = {
+        "box_truck": heavy_shapes.box_truck,
+        "tipper": heavy_shapes.tipper,
+        "delivery_van": heavy_shapes.delivery_van,
+    }
     return makers[kind]()
 
 

@@ -49,10 +49,18 @@ def _row(rng: np.random.Generator, start: float, gap: float, signs: tuple[float,
     return out
 
 
-def _house(rng: np.random.Generator, at: tuple[float, float], size: tuple[float, float], signs: tuple[float, float], height: float) -> Mesh:
+def _house(
+    rng: np.random.Generator,
+    at: tuple[float, float],
+    size: tuple[float, float],
+    signs: tuple[float, float],
+    height: float,
+) -> Mesh:
     """A house whose near corner lies at `at` in the quadrant with these signs."""
-    style = int(rng.choice([PLASTER, BRICK, RIBBON, SLENDER], p=[0.36, 0.26, 0.18, 0.20])) if height < 24 else int(
-        rng.choice([TOWER, RIBBON, SLENDER, PLASTER], p=[0.45, 0.2, 0.2, 0.15])
+    style = (
+        int(rng.choice([PLASTER, BRICK, RIBBON, SLENDER], p=[0.36, 0.26, 0.18, 0.20]))
+        if height < 24
+        else int(rng.choice([TOWER, RIBBON, SLENDER, PLASTER], p=[0.45, 0.2, 0.2, 0.15]))
     )
     colours = _WALLS[style]
     colour = np.clip(np.array(colours[int(rng.integers(len(colours)))]) + rng.normal(0, 0.015, 3), 0, 1)
@@ -102,11 +110,15 @@ def _roof(rng: np.random.Generator, x: list[float], y: list[float], top: float) 
         out.append(box((cx - w / 2, cy - d / 2, top), (cx + w / 2, cy + d / 2, top + h), (grey, grey, grey * 0.98)))
     if rng.random() < 0.3:
         cx, cy = (x[0] + x[1]) / 2, (y[0] + y[1]) / 2
-        out.append(cylinder((cx, cy, top), (cx, cy, top + float(rng.uniform(4, 8))), 0.06, (0.6, 0.6, 0.6), METAL, sides=5))
+        out.append(
+            cylinder((cx, cy, top), (cx, cy, top + float(rng.uniform(4, 8))), 0.06, (0.6, 0.6, 0.6), METAL, sides=5)
+        )
     return out
 
 
-def _street_faces(x: list[float], y: list[float], signs: tuple[float, float]) -> list[tuple[Float, Float, Float, float]]:
+def _street_faces(
+    x: list[float], y: list[float], signs: tuple[float, float]
+) -> list[tuple[Float, Float, Float, float]]:
     """Both faces towards the streets: start, direction along, direction outward, length."""
     fx = x[0] if signs[0] > 0 else x[1]
     fy = y[0] if signs[1] > 0 else y[1]
@@ -116,7 +128,18 @@ def _street_faces(x: list[float], y: list[float], signs: tuple[float, float]) ->
     ]
 
 
-def _block(p: Float, along: Float, out: Float, a: float, b: float, c: float, z0: float, z1: float, colour: object, material: int = MATTE) -> Mesh:
+def _block(
+    p: Float,
+    along: Float,
+    out: Float,
+    a: float,
+    b: float,
+    c: float,
+    z0: float,
+    z1: float,
+    colour: object,
+    material: int = MATTE,
+) -> Mesh:
     """Box on a face from a to b along it, standing out by c."""
     q = np.stack([p + a * along, p + b * along + c * out])
     return box((*q.min(axis=0), z0), (*q.max(axis=0), z1), np.asarray(colour, np.float64), material)
@@ -130,7 +153,10 @@ def _awnings(rng: np.random.Generator, x: list[float], y: list[float], signs: tu
                 colour = np.clip(0.42 + 0.22 * np.cos(6.283 * (rng.random() + np.array([0, 0.33, 0.67]))), 0, 1)
                 p0, p1 = p + a * along, p + (a + 4.2) * along
                 q0, q1 = p0 + 1.3 * outward, p1 + 1.3 * outward
-                face = [[(*p0, 2.95), (*p1, 2.95), (*q1, 2.5), (*q0, 2.5)], [(*q0, 2.5), (*q1, 2.5), (*q1, 2.28), (*q0, 2.28)]]
+                face = [
+                    [(*p0, 2.95), (*p1, 2.95), (*q1, 2.5), (*q0, 2.5)],
+                    [(*q0, 2.5), (*q1, 2.5), (*q1, 2.28), (*q0, 2.28)],
+                ]
                 out.append(quads(face, colour, MATTE))
     return out
 
@@ -166,12 +192,26 @@ def _skyline(rng: np.random.Generator) -> list[Mesh]:
         style = int(rng.choice([TOWER, RIBBON, SLENDER]))
         colour = np.array(_WALLS[style][int(rng.integers(len(_WALLS[style])))])
         x, y = [cx - w / 2, cx + w / 2], [cy - d / 2, cy + d / 2]
-        out.append(merge([_walls(x, y, 0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))), box((x[0], y[0], h), (x[1], y[1], h + 1), (0.4, 0.4, 0.4))]))
+        out.append(
+            merge(
+                [
+                    _walls(x, y, 0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))),
+                    box((x[0], y[0], h), (x[1], y[1], h + 1), (0.4, 0.4, 0.4)),
+                ]
+            )
+        )
     for arm in layout.ARMS:
-        a, b = layout.from_arm(arm, layout.ROAD_END_M + 25, -42.0), layout.from_arm(arm, layout.ROAD_END_M + 45, 38.0)
-        lo, hi = np.minimum(a, b), np.maximum(a, b)
-        colour = np.array(_WALLS[RIBBON][int(rng.integers(3))])
-        out.append(_walls([lo[0], hi[0]], [lo[1], hi[1]], 0.0, float(rng.uniform(24, 50)), colour, FACADE, RIBBON + 0.4))
+        v = -58.0
+        while v < 58.0:
+            width, style = float(rng.uniform(16, 30)), int(rng.choice([TOWER, RIBBON, SLENDER, BRICK]))
+            start = layout.ROAD_END_M + 22 + float(rng.uniform(0, 10))
+            a, b = layout.from_arm(arm, start, v), layout.from_arm(arm, start + 18, v + width)
+            lo, hi = np.minimum(a, b), np.maximum(a, b)
+            colour = np.array(_WALLS[style][int(rng.integers(len(_WALLS[style])))])
+            x, y, h = [lo[0], hi[0]], [lo[1], hi[1]], float(rng.uniform(14, 58))
+            out.append(_walls(x, y, 0.0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))))
+            out.append(_ledge(x, y, h, h + 1.0, 0.3, colour))
+            v += width + (float(rng.uniform(3, 12)) if rng.random() < 0.5 else 0.3)
     return out
 
 

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cooptrack_core.data.synthetic.mesh import BODY, GLASS, LIGHT, MATTE, METAL, Mesh, box, cylinder, grid, merge, quads, triangles
+from cooptrack_core.data.synthetic.mesh import (
+    BODY,
+    GLASS,
+    LIGHT,
+    MATTE,
+    METAL,
+    Mesh,
+    box,
+    cylinder,
+    grid,
+    merge,
+    quads,
+    triangles,
+)
 
 Float = NDArray[np.float64]
 
@@ -67,7 +80,9 @@ def build(shape: CarShape, *, taxi: bool = False, bed: bool = False) -> Mesh:
     if shape.roof_rails:
         (x0, z0), (x1, z1) = shape.roof[1], shape.roof[2]
         for y in (-0.58, 0.58):
-            parts.append(cylinder((x0 + 0.15, y, z0 + 0.0), (x1 - 0.25, y, z1 - 0.0), 0.022, (0.25, 0.25, 0.26), METAL, sides=5))
+            parts.append(
+                cylinder((x0 + 0.15, y, z0 + 0.0), (x1 - 0.25, y, z1 - 0.0), 0.022, (0.25, 0.25, 0.26), METAL, sides=5)
+            )
     if taxi:
         z = shape.roof[2][1]
         parts.append(box((-0.30, -0.36, z - 0.01), (-0.12, 0.36, z + 0.13), (0.95, 0.93, 0.85), LIGHT, extra=0.35))
@@ -84,12 +99,25 @@ def _lower_body(shape: CarShape) -> Mesh:
     xs = np.unique(np.concatenate([x, np.linspace(x[0], x[-1], 25)]))
     z1 = np.interp(xs, x, top)
     t = (xs - xs[0]) / (xs[-1] - xs[0])
-    half = shape.width / 2 * (1 - 0.22 * np.clip((t - 0.86) / 0.14, 0, 1) ** 2.2 - 0.14 * np.clip((0.09 - t) / 0.09, 0, 1) ** 2)
+    half = (
+        shape.width
+        / 2
+        * (1 - 0.22 * np.clip((t - 0.86) / 0.14, 0, 1) ** 2.2 - 0.14 * np.clip((0.09 - t) / 0.09, 0, 1) ** 2)
+    )
     low = shape.sill + 0.10 * np.clip((t - 0.92) / 0.08, 0, 1) + 0.12 * np.clip((0.06 - t) / 0.06, 0, 1)
     rings = []
     for xi, w, a, b in zip(xs, half, low, z1, strict=True):
         m = a + 0.52 * (b - a)
-        right = [(0.0, a), (0.80 * w, a), (0.955 * w, a + 0.07), (w, m), (0.985 * w, b - 0.10), (0.93 * w, b - 0.02), (0.78 * w, b + 0.015), (0.0, b + 0.035)]
+        right = [
+            (0.0, a),
+            (0.80 * w, a),
+            (0.955 * w, a + 0.07),
+            (w, m),
+            (0.985 * w, b - 0.10),
+            (0.93 * w, b - 0.02),
+            (0.78 * w, b + 0.015),
+            (0.0, b + 0.035),
+        ]
         ring = [(xi, -y, z) for y, z in right] + [(xi, y, z) for y, z in reversed(right[:-1])]
         rings.append(ring)
     return loft(rings, (1, 1, 1), BODY)
@@ -140,15 +168,26 @@ def _greenhouse(shape: CarShape) -> list[Mesh]:
             solid = max(b[i][0], b[i + 1][0]) <= shape.solid_from + 1e-6
             panel = np.array([[b[i], b[i + 1]], [e[i], e[i + 1]]])
             parts.append(_patch(panel, (1, 1, 1) if solid else _GLASS_COLOUR, BODY if solid else GLASS, side))
-            top = np.array([[e[i], e[i + 1]], [0.45 * e[i] + 0.55 * c[i], 0.45 * e[i + 1] + 0.55 * c[i + 1]], [c[i], c[i + 1]]])
+            top = np.array(
+                [[e[i], e[i + 1]], [0.45 * e[i] + 0.55 * c[i], 0.45 * e[i + 1] + 0.55 * c[i + 1]], [c[i], c[i + 1]]]
+            )
             top[1, :, 2] += 0.022
             parts.append(_patch(top, _GLASS_COLOUR if glass else (1, 1, 1), GLASS if glass else BODY, side))
         for i in (0, 3):  # pillars along the slanted glass
             k = (i, i + 1)
-            parts.append(cylinder(b[k[0]] if i == 0 else b[k[1]], e[1] if i == 0 else e[3], 0.045 if i == 0 else 0.034, (1, 1, 1), BODY, sides=6))
+            parts.append(
+                cylinder(
+                    b[k[0]] if i == 0 else b[k[1]],
+                    e[1] if i == 0 else e[3],
+                    0.036 if i == 0 else 0.028,
+                    (1, 1, 1),
+                    BODY,
+                    sides=6,
+                )
+            )
         for x in (*shape.pillars,):
             parts.append(_pillar(x, b, e, side))
-        parts.append(cylinder(e[1], e[3], 0.035, (1, 1, 1), BODY, sides=6))
+        parts.append(cylinder(e[1], e[3], 0.024, (1, 1, 1), BODY, sides=6))
     return parts
 
 
@@ -183,11 +222,35 @@ def wheels(x: float, half_width: float, radius: float, tyre: float, *, arch: boo
         parts.append(_disc(x, y + side * 0.012, radius, 0.66 * radius, 0, 2 * np.pi, (0.58, 0.59, 0.61), METAL, side))
         for k in range(5):
             a = 2 * np.pi * k / 5 + 0.3
-            parts.append(_disc(x + 0.40 * radius * np.cos(a), y + side * 0.015, radius + 0.40 * radius * np.sin(a), 0.13 * radius, 0, 2 * np.pi, _BLACK, MATTE, side, 7))
+            parts.append(
+                _disc(
+                    x + 0.40 * radius * np.cos(a),
+                    y + side * 0.015,
+                    radius + 0.40 * radius * np.sin(a),
+                    0.13 * radius,
+                    0,
+                    2 * np.pi,
+                    _BLACK,
+                    MATTE,
+                    side,
+                    7,
+                )
+            )
     return parts
 
 
-def _disc(x: float, y: float, z: float, r: float, a0: float, a1: float, colour: Sequence[float], material: int, side: float, count: int = 20) -> Mesh:
+def _disc(
+    x: float,
+    y: float,
+    z: float,
+    r: float,
+    a0: float,
+    a1: float,
+    colour: Sequence[float],
+    material: int,
+    side: float,
+    count: int = 20,
+) -> Mesh:
     """Sector of a disc facing sideways."""
     t = np.linspace(a0, a1, count)
     rim = np.stack([x + r * np.cos(t), np.full(count, y), z + r * np.sin(t)], axis=1)
@@ -205,7 +268,20 @@ def _trim(shape: CarShape) -> list[Mesh]:
         y = side * (w + 0.003)
         for x in gaps:
             belt = float(np.interp(x, deck_x, deck_z)) - 0.12
-            parts.append(quads([[(x - 0.007, y, shape.sill + 0.12), (x + 0.007, y, shape.sill + 0.12), (x + 0.007, y, belt), (x - 0.007, y, belt)]], _BLACK, MATTE))
+            parts.append(
+                quads(
+                    [
+                        [
+                            (x - 0.007, y, shape.sill + 0.12),
+                            (x + 0.007, y, shape.sill + 0.12),
+                            (x + 0.007, y, belt),
+                            (x - 0.007, y, belt),
+                        ]
+                    ],
+                    _BLACK,
+                    MATTE,
+                )
+            )
         for x in gaps[:-1]:
             z = float(np.interp(x, deck_x, deck_z)) - 0.17
             parts.append(box((x + 0.08, y - 0.014, z), (x + 0.26, y + 0.014, z + 0.03), (0.32, 0.32, 0.33), METAL))
@@ -214,7 +290,13 @@ def _trim(shape: CarShape) -> list[Mesh]:
         ys = sorted((side * 0.86 * w, side * 1.0 * w))
         parts.append(box((mirror_x - 0.05, ys[0], z + 0.02), (mirror_x + 0.12, ys[1], z + 0.17), (1, 1, 1), BODY))
         sill = sorted((side * 0.80 * w, side * (0.97 * w)))
-        parts.append(box((shape.axles[0] + 0.4, sill[0], shape.sill - 0.02), (shape.axles[1] - 0.4, sill[1], shape.sill + 0.09), _BLACK))
+        parts.append(
+            box(
+                (shape.axles[0] + 0.4, sill[0], shape.sill - 0.02),
+                (shape.axles[1] - 0.4, sill[1], shape.sill + 0.09),
+                _BLACK,
+            )
+        )
     nose, tail = deck_x[-1], deck_x[0]
     parts += [
         box((nose - 0.10, -0.50 * w, 0.50 * deck_z[-1] + 0.12), (nose + 0.006, 0.50 * w, deck_z[-1] - 0.04), _BLACK),
@@ -233,9 +315,21 @@ def _lamps(shape: CarShape) -> list[Mesh]:
     parts = []
     for side in (1.0, -1.0):
         ys = sorted((side * 0.50 * w, side * 0.82 * w))
-        parts.append(box((nose - 0.30, ys[0], front_z - 0.17), (nose - 0.045, ys[1], front_z - 0.04), HEAD_LAMP, LIGHT, extra=0.30))
+        parts.append(
+            box(
+                (nose - 0.30, ys[0], front_z - 0.17),
+                (nose - 0.045, ys[1], front_z - 0.04),
+                HEAD_LAMP,
+                LIGHT,
+                extra=0.30,
+            )
+        )
         ys = sorted((side * 0.56 * w, side * 0.925 * w))
-        parts.append(box((tail - 0.008, ys[0], rear_z - 0.24), (tail + 0.16, ys[1], rear_z - 0.08), TAIL_LAMP, LIGHT, extra=BRAKE))
+        parts.append(
+            box(
+                (tail - 0.008, ys[0], rear_z - 0.24), (tail + 0.16, ys[1], rear_z - 0.08), TAIL_LAMP, LIGHT, extra=BRAKE
+            )
+        )
     return parts
 
 
@@ -253,4 +347,18 @@ def _load_bed(shape: CarShape) -> list[Mesh]:
     ], box((-2.62, -0.86 * w, z - 0.05), (-2.52, 0.86 * w, z + 0.06), (1, 1, 1), BODY)]  # fmt: skip
 
 
-__all__ = ["BRAKE", "HATCHBACK", "HEAD_LAMP", "MINIVAN", "PICKUP", "SEDAN", "SUV", "TAIL_LAMP", "WAGON", "CarShape", "build", "loft", "wheels"]
+__all__ = [
+    "BRAKE",
+    "HATCHBACK",
+    "HEAD_LAMP",
+    "MINIVAN",
+    "PICKUP",
+    "SEDAN",
+    "SUV",
+    "TAIL_LAMP",
+    "WAGON",
+    "CarShape",
+    "build",
+    "loft",
+    "wheels",
+]

@@ -103,7 +103,9 @@ def _lamps(arm: str, rng: np.random.Generator) -> list[Mesh]:
         foot, tip = layout.from_arm(arm, float(u), side * 13.3), layout.from_arm(arm, float(u), side * 10.6)
         out.append(cylinder((*foot, 0.1), (*foot, 8.6), 0.11, _STEEL, METAL, end_radius_m=0.06, sides=8))
         out.append(cylinder((*foot, 8.5), (*tip, 9.0), 0.05, _STEEL, METAL, sides=6))
-        out.append(box((tip[0] - 0.3, tip[1] - 0.3, 8.92), (tip[0] + 0.3, tip[1] + 0.3, 9.06), (0.62, 0.63, 0.64), METAL))
+        out.append(
+            box((tip[0] - 0.3, tip[1] - 0.3, 8.92), (tip[0] + 0.3, tip[1] + 0.3, 9.06), (0.62, 0.63, 0.64), METAL)
+        )
     return out
 
 
@@ -121,10 +123,18 @@ def _small_things(arm: str, rng: np.random.Generator) -> list[Mesh]:
         out.append(cylinder((*p, 0.13), (*p, 1.0), 0.28, colour, MATTE, sides=10))
         for k in range(3):
             q = layout.from_arm(arm, 19.5 + 1.5 * k, side * 13.4)
-            out.append(cylinder((*q, 0.1), (*q, 0.85), 0.07, (0.75, 0.70, 0.25) if k % 2 else (0.25, 0.25, 0.26), MATTE, sides=8))
+            out.append(
+                cylinder(
+                    (*q, 0.1), (*q, 0.85), 0.07, (0.75, 0.70, 0.25) if k % 2 else (0.25, 0.25, 0.26), MATTE, sides=8
+                )
+            )
         bench = layout.from_arm(arm, 36.0 + float(rng.uniform(0, 20)), side * 17.0)
-        out.append(box((bench[0] - 0.8, bench[1] - 0.8, 0.5), (bench[0] + 0.8, bench[1] + 0.8, 0.58), (0.45, 0.31, 0.20)))
-        out.append(box((bench[0] - 0.55, bench[1] - 0.55, 0.1), (bench[0] + 0.55, bench[1] + 0.55, 0.5), (0.5, 0.5, 0.5)))
+        out.append(
+            box((bench[0] - 0.8, bench[1] - 0.8, 0.5), (bench[0] + 0.8, bench[1] + 0.8, 0.58), (0.45, 0.31, 0.20))
+        )
+        out.append(
+            box((bench[0] - 0.55, bench[1] - 0.55, 0.1), (bench[0] + 0.55, bench[1] + 0.55, 0.5), (0.5, 0.5, 0.5))
+        )
     return out
 
 

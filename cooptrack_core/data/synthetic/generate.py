@@ -66,7 +66,9 @@ def _prepare(root: Path, options: SceneOptions, overwrite: bool) -> dict[str, An
             return None
         if not overwrite:
             state = "a complete scene" if name == MARKER else "an unfinished scene"
-            raise CooptrackError(f"{root}: OUT: holds {state} of other options; choose another folder or add --overwrite")
+            raise CooptrackError(
+                f"{root}: OUT: holds {state} of other options; choose another folder or add --overwrite"
+            )
         _clear(root)
         return None
     if root.is_dir() and any(p.name != WORK_FOLDER for p in root.iterdir()):
@@ -118,7 +120,9 @@ def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]
     return [(scene.number, looks[i : i + 4]) for i in range(0, len(looks), 4)]
 
 
-def _run(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int, total: int) -> None:
+def _run(
+    root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int, total: int
+) -> None:
     left = sum(len(looks) for _, looks in tasks)
     with tqdm(total=total, initial=total - left, desc="images", unit="image", disable=None) as bar:
         if jobs <= 1 or len(tasks) <= 1:
@@ -128,7 +132,9 @@ def _run(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[st
         os.environ.setdefault("LP_NUM_THREADS", "1")  # one thread of the software renderer in each process
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
-            futures: list[Future[int]] = [pool.submit(take, str(root), options, number, looks) for number, looks in tasks]
+            futures: list[Future[int]] = [
+                pool.submit(take, str(root), options, number, looks) for number, looks in tasks
+            ]
             try:
                 for future in as_completed(futures):
                     bar.update(future.result())

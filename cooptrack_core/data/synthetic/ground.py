@@ -50,7 +50,12 @@ def _carriageway(rng: np.random.Generator) -> Mesh:
         flat([(-far, -k), (far, -k), (far, k), (-far, k)], 0.0, (1, 1, 1), ASPHALT),
         flat([(-k, k), (k, k), (k, far), (-k, far)], 0.0, (1, 1, 1), ASPHALT),
         flat([(-k, -far), (k, -far), (k, -k), (-k, -k)], 0.0, (1, 1, 1), ASPHALT),
-        flat([(-_FAR_M, -_FAR_M), (_FAR_M, -_FAR_M), (_FAR_M, _FAR_M), (-_FAR_M, _FAR_M)], -0.06, (0.30, 0.38, 0.20), GRASS),
+        flat(
+            [(-_FAR_M, -_FAR_M), (_FAR_M, -_FAR_M), (_FAR_M, _FAR_M), (-_FAR_M, _FAR_M)],
+            -0.06,
+            (0.30, 0.38, 0.20),
+            GRASS,
+        ),
     ]
     for M in _quadrants():
         arc = _corner_arc()
@@ -67,7 +72,9 @@ def _carriageway(rng: np.random.Generator) -> Mesh:
         x, y = rng.uniform(-11, 11), rng.uniform(-60, 60)
         ring = np.linspace(0, 2 * np.pi, 17)[:-1]
         x, y = (x, y) if rng.random() < 0.5 else (y, x)
-        parts.append(flat(np.stack([x + 0.36 * np.cos(ring), y + 0.36 * np.sin(ring)], axis=1), 0.007, (0.20, 0.20, 0.21), MATTE))
+        parts.append(
+            flat(np.stack([x + 0.36 * np.cos(ring), y + 0.36 * np.sin(ring)], axis=1), 0.007, (0.20, 0.20, 0.21), MATTE)
+        )
     return merge(parts)
 
 
@@ -102,7 +109,9 @@ def _strip(arm: str, u0: float, u1: float, v0: float, v1: float, colour: Sequenc
     return flat(np.stack(corners), _LIFT_M, colour, MARKING)
 
 
-def _line(arm: str, v: float, width: float, spans: Sequence[tuple[float, float]], colour: Sequence[float] = WHITE) -> Mesh:
+def _line(
+    arm: str, v: float, width: float, spans: Sequence[tuple[float, float]], colour: Sequence[float] = WHITE
+) -> Mesh:
     return merge([_strip(arm, a, b, v - width / 2, v + width / 2, colour) for a, b in spans])
 
 
@@ -118,7 +127,14 @@ def _arm_markings(arm: str, rng: np.random.Generator) -> Mesh:
         parts.append(_line(arm, v, 0.14, [(stop, solid_to), *_dashes(solid_to + 4, far, 3.0, 5.0)]))
     parts.append(_line(arm, layout.LANE_EDGES_IN_M[3], 0.15, [(stop, far)]))
     parts.append(_line(arm, layout.LANE_EDGES_OUT_M[1], 0.14, _dashes(stop, far, 3.0, 5.0)))
-    parts.append(_line(arm, layout.LANE_EDGES_OUT_M[2], 0.15, [(stop, layout.PARKING_FROM_U_M - 4), *_dashes(layout.PARKING_FROM_U_M - 4, far, 1.0, 1.0)]))
+    parts.append(
+        _line(
+            arm,
+            layout.LANE_EDGES_OUT_M[2],
+            0.15,
+            [(stop, layout.PARKING_FROM_U_M - 4), *_dashes(layout.PARKING_FROM_U_M - 4, far, 1.0, 1.0)],
+        )
+    )
     parts.append(_line(arm, -10.3, 0.15, [(stop, far)]))
     parts.append(_strip(arm, stop, stop + 0.4, 0.2, layout.KERB_V_M - 0.1))
     a, b = layout.CROSSWALK_U_M

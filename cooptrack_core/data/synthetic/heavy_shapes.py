@@ -12,7 +12,18 @@ from cooptrack_core.data.synthetic.mesh import BODY, GLASS, LIGHT, MATTE, METAL,
 _GLASS, _BLACK, _WHITE = (0.08, 0.09, 0.10), (0.035, 0.035, 0.04), (0.88, 0.88, 0.87)
 
 
-def rounded_body(x0: float, x1: float, half: float, z0: float, z1: float, colour: Sequence[float], material: int, *, nose: float = 0.12, edge: float = 0.16) -> Mesh:
+def rounded_body(
+    x0: float,
+    x1: float,
+    half: float,
+    z0: float,
+    z1: float,
+    colour: Sequence[float],
+    material: int,
+    *,
+    nose: float = 0.12,
+    edge: float = 0.16,
+) -> Mesh:
     """Box with bevelled upright corners (nose) and bevelled roof edges (edge)."""
     c = nose
     outline = np.array([
@@ -30,13 +41,24 @@ def rounded_body(x0: float, x1: float, half: float, z0: float, z1: float, colour
     return merge([quads(parts, colour, material), triangles(fan, colour, material)])
 
 
-def _pane(x0: float, x1: float, y: float, z0: float, z1: float, colour: Sequence[float] = _GLASS, material: int = GLASS) -> Mesh:
+def _pane(
+    x0: float, x1: float, y: float, z0: float, z1: float, colour: Sequence[float] = _GLASS, material: int = GLASS
+) -> Mesh:
     """Flat panel on a side wall at y."""
     face = [(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)]
     return quads([face if y < 0 else face[::-1]], colour, material)
 
 
-def _front_pane(x: float, y0: float, y1: float, z0: float, z1: float, colour: Sequence[float] = _GLASS, material: int = GLASS, extra: float = 0.0) -> Mesh:
+def _front_pane(
+    x: float,
+    y0: float,
+    y1: float,
+    z0: float,
+    z1: float,
+    colour: Sequence[float] = _GLASS,
+    material: int = GLASS,
+    extra: float = 0.0,
+) -> Mesh:
     """Flat panel on a front (x > 0) or rear wall."""
     face = [(x, y0, z0), (x, y1, z0), (x, y1, z1), (x, y0, z1)]
     return quads([face if x > 0 else face[::-1]], colour, material, extra=extra)
@@ -68,7 +90,7 @@ def bus(*, coach: bool) -> Mesh:
         parts.append(_pane(a + 0.16, b - 0.16, y, 0.62, 0.80, _WHITE, MATTE))
         parts.append(_pane(a + 0.16, b - 0.16, y, w1 + 0.06, w1 + 0.12, _WHITE, MATTE))
     right = -half - 0.008
-    for x in ((b - 1.5,) if coach else (b - 1.5, 0.3)):
+    for x in (b - 1.5,) if coach else (b - 1.5, 0.3):
         parts.append(_pane(x, x + 1.15, right, 0.38, w1 - 0.02))
         for e in (x, x + 0.555, x + 1.11):
             parts.append(_pane(e, e + 0.04, right * 1.002, 0.38, w1, _BLACK, MATTE))
@@ -110,13 +132,26 @@ def _cab(x0: float, x1: float, half: float, z0: float, top: float) -> list[Mesh]
         return x1 - slope * (z - belt) + out
 
     lo, hi = belt + 0.04, top - 0.18
-    glass = [[(screen(lo, 0.006), -half + 0.10, lo), (screen(lo, 0.006), half - 0.10, lo), (screen(hi, 0.006), half - 0.12, hi), (screen(hi, 0.006), -half + 0.12, hi)]]
+    glass = [
+        [
+            (screen(lo, 0.006), -half + 0.10, lo),
+            (screen(lo, 0.006), half - 0.10, lo),
+            (screen(hi, 0.006), half - 0.12, hi),
+            (screen(hi, 0.006), -half + 0.12, hi),
+        ]
+    ]
     parts = [quads(walls, (1, 1, 1), BODY), triangles(sides, (1, 1, 1), BODY), quads(glass, _GLASS, GLASS)]
     for s in (1, -1):
         y = s * (half + 0.004)
         parts.append(_pane(x0 + 0.35, x1 - 0.22, y, belt + 0.02, top - 0.28))
         parts.append(_pane(x0 + 0.30, x0 + 0.315, y, z0 + 0.1, top - 0.25, _BLACK, MATTE))
-        parts.append(box((x1 - 0.05, s * half - 0.14 if s < 0 else half - 0.02, belt + 0.1), (x1 + 0.10, s * half + 0.02 if s < 0 else half + 0.14, belt + 0.65), _BLACK))
+        parts.append(
+            box(
+                (x1 - 0.05, s * half - 0.14 if s < 0 else half - 0.02, belt + 0.1),
+                (x1 + 0.10, s * half + 0.02 if s < 0 else half + 0.14, belt + 0.65),
+                _BLACK,
+            )
+        )
     parts.append(_front_pane(x1 + 0.006, -half + 0.3, half - 0.3, z0 + 0.35, belt - 0.18, _BLACK, MATTE))
     parts.append(box((x1 - 0.25, -half, z0 - 0.12), (x1 + 0.03, half, z0 + 0.22), (0.16, 0.16, 0.17)))
     return parts
@@ -154,7 +189,12 @@ def tipper() -> Mesh:
     x0, x1 = a + 0.05, b - 2.15
     for s in (1, -1):
         outer = [(x0, s * half, 1.25), (x1, s * half, 1.25), (x1, s * half, 2.75), (x0, s * half, 2.55)]
-        inner = [(x0, s * (half - 0.1), 1.35), (x1, s * (half - 0.1), 1.35), (x1, s * (half - 0.1), 2.75), (x0, s * (half - 0.1), 2.55)]
+        inner = [
+            (x0, s * (half - 0.1), 1.35),
+            (x1, s * (half - 0.1), 1.35),
+            (x1, s * (half - 0.1), 2.75),
+            (x0, s * (half - 0.1), 2.55),
+        ]
         rim = [outer[3], outer[2], inner[2], inner[3]]
         parts.append(quads([outer, inner, rim], (1, 1, 1), BODY))
         for x in np.arange(x0 + 0.3, x1, 0.95):
@@ -176,7 +216,17 @@ def tipper() -> Mesh:
 def delivery_van() -> Mesh:
     """High-roof van with a short bonnet."""
     half, a, b = 1.0, -2.95, 2.95
-    profile = [(a, 0.38), (b, 0.38), (b, 0.95), (b - 0.25, 1.12), (b - 0.85, 1.30), (b - 1.65, 2.38), (b - 2.1, 2.58), (a + 0.1, 2.60), (a, 2.45)]
+    profile = [
+        (a, 0.38),
+        (b, 0.38),
+        (b, 0.95),
+        (b - 0.25, 1.12),
+        (b - 0.85, 1.30),
+        (b - 1.65, 2.38),
+        (b - 2.1, 2.58),
+        (a + 0.1, 2.60),
+        (a, 2.45),
+    ]
     walls = []
     for (xa, za), (xb, zb) in zip(profile, [*profile[1:], profile[0]], strict=True):
         ya, yb = half * (0.93 if za > 1.9 else 1.0), half * (0.93 if zb > 1.9 else 1.0)
@@ -193,7 +243,13 @@ def delivery_van() -> Mesh:
         for x in (b - 1.0, b - 2.12, b - 3.45):
             parts.append(_pane(x, x + 0.015, y, 0.5, 1.32, _BLACK, MATTE))
         parts.append(_pane(a + 0.2, b - 0.3, y, 0.62, 0.74, (0.12, 0.12, 0.13), MATTE))
-        parts.append(box((b - 1.15, s * half - 0.10 if s < 0 else half - 0.02, 1.35), (b - 1.0, s * half + 0.02 if s < 0 else half + 0.10, 1.65), _BLACK))
+        parts.append(
+            box(
+                (b - 1.15, s * half - 0.10 if s < 0 else half - 0.02, 1.35),
+                (b - 1.0, s * half + 0.02 if s < 0 else half + 0.10, 1.65),
+                _BLACK,
+            )
+        )
     screen = [(b - 0.90, -0.82, 1.345), (b - 0.90, 0.82, 1.345), (b - 1.60, 0.80, 2.30), (b - 1.60, -0.80, 2.30)]
     lift = np.array([0.012, 0, 0.012])
     parts.append(quads([np.array(screen) + lift], _GLASS, GLASS))

@@ -48,7 +48,9 @@ def seen_by_side(scene: Scene, side: str, frame: int, sights: dict[int, Sight]) 
     width, height = scene.options.width_px, scene.options.height_px
     least = max(2.0, MIN_VISIBLE_PX_1080P * width * height / (1920 * 1080))
     time_s = lidar_time_s(scene, side, frame)
-    sensor = (scene.rig.T_scene_from_lidar(scene.ego, time_s) if side == "vehicle" else scene.rig.T_scene_from_virtuallidar)[:2, 3]
+    sensor = (
+        scene.rig.T_scene_from_lidar(scene.ego, time_s) if side == "vehicle" else scene.rig.T_scene_from_virtuallidar
+    )[:2, 3]
     out = []
     for user in scene.users:
         sight = sights.get(user.index, OUTSIDE)
@@ -68,9 +70,7 @@ def lidar_time_s(scene: Scene, side: str, frame: int) -> float:
     return stamps.scene_s(stamps.vehicle_us if side == "vehicle" else stamps.infrastructure_us)
 
 
-def row(
-    user: RoadUser, time_s: float, T_sensor_from_scene: Float, track_id: str, sight: Sight, name: str
-) -> Row:
+def row(user: RoadUser, time_s: float, T_sensor_from_scene: Float, track_id: str, sight: Sight, name: str) -> Row:
     """One label: the road user at a time, in a sensor frame. name makes the token unique."""
     x, y, heading, _ = user.pose(time_s)
     length, width, height = user.plan.size_m
@@ -120,7 +120,9 @@ def frame_labels(
     by_inf = seen_by_side(scene, "infrastructure", frame, sights["infrastructure"])
     stem = f"{scene.options.seed}/{scene.number}"
 
-    def rows(side: str, users: list[RoadUser], space: dict[int, str], variant: str, time_s: float, T: Float) -> list[Row]:
+    def rows(
+        side: str, users: list[RoadUser], space: dict[int, str], variant: str, time_s: float, T: Float
+    ) -> list[Row]:
         return [
             row(u, time_s, T, space[u.index], sights[side][u.index], f"{stem}/{side}/{variant}/{frame}/{u.index}")
             for u in users
@@ -135,7 +137,9 @@ def frame_labels(
         {u.index: r["token"] for u, r in zip(by_inf, inf, strict=True)},
     )
     # The vehicle is no road user to itself, although the roadside labels it.
-    union = [u for u in scene.users if (u.index in tokens[0] or u.index in tokens[1]) and u.exists(veh_s) and not u.plan.ego]
+    union = [
+        u for u in scene.users if (u.index in tokens[0] or u.index in tokens[1]) and u.exists(veh_s) and not u.plan.ego
+    ]
     coop, visibility = [], {}
     for user in union:
         base = _cooperative_row(scene, frame, user, ids, frame_ids, sights, tokens, (veh_s, T_L), stem)
@@ -145,7 +149,9 @@ def frame_labels(
             for side in ("vehicle", "infrastructure")
             for s in (sights[side].get(user.index, OUTSIDE),)
         }
-    return FrameLabels(veh, veh_camera, inf, inf_camera, coop, {"schema": "cooptrack/visibility/1", "objects": visibility})
+    return FrameLabels(
+        veh, veh_camera, inf, inf_camera, coop, {"schema": "cooptrack/visibility/1", "objects": visibility}
+    )
 
 
 def _cooperative_row(

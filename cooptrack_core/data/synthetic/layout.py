@@ -172,7 +172,12 @@ def map_lanes() -> list[MapLane]:
                 kind = "BIKING" if max(abs(a), abs(b)) == KERB_V_M else "CITY_DRIVING"
                 lines = [np.stack([from_arm(arm, u, v) for u in ends]) for v in ((a + b) / 2, a, b)]
                 lanes.append(MapLane(kind, "NONE", inbound, False, *lines))
-        for lane, movement, turn in ((0, "left", "LEFT"), (1, "through", "NONE"), (2, "through", "NONE"), (2, "right", "RIGHT")):
+        for lane, movement, turn in (
+            (0, "left", "LEFT"),
+            (1, "through", "NONE"),
+            (2, "through", "NONE"),
+            (2, "right", "RIGHT"),
+        ):
             path = vehicle_route(arm, lane, movement).path
             s = np.arange(ARM_LENGTH_M - STOP_LINE_U_M, path.length_m - ARM_LENGTH_M + STOP_LINE_U_M, 1.0)
             centre, heading = path.at(s)
@@ -193,6 +198,16 @@ def junction_polygon() -> Float:
 
 
 __all__ = [
-    "ARMS", "MapLane", "Route", "axis_of", "bike_route", "crosswalk_polygons", "from_arm", "ground_z_m", "junction_polygon", "map_lanes",
-    "vehicle_route", "walk_route",
+    "ARMS",
+    "MapLane",
+    "Route",
+    "axis_of",
+    "bike_route",
+    "crosswalk_polygons",
+    "from_arm",
+    "ground_z_m",
+    "junction_polygon",
+    "map_lanes",
+    "vehicle_route",
+    "walk_route",
 ]

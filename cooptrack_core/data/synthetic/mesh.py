@@ -100,7 +100,9 @@ def triangles(
     return Mesh(out.reshape(-1, COLUMNS).astype(np.float32))
 
 
-def quads(corners_m: ArrayLike, colour: ArrayLike, material: int, *, extra: float = 0.0, uv: ArrayLike | None = None) -> Mesh:
+def quads(
+    corners_m: ArrayLike, colour: ArrayLike, material: int, *, extra: float = 0.0, uv: ArrayLike | None = None
+) -> Mesh:
     """Quads [Q, 4, 3], counter-clockwise seen from outside; uv [Q, 4, 2], metres along the edges 0-1 and 0-3 unless given."""
     q = np.asarray(corners_m, np.float64).reshape(-1, 4, 3)
     if uv is None:
@@ -113,7 +115,9 @@ def quads(corners_m: ArrayLike, colour: ArrayLike, material: int, *, extra: floa
     return triangles(q[:, index].reshape(-1, 3, 3), colour, material, uv=t[:, index].reshape(-1, 3, 2), extra=extra)
 
 
-def box(low: Sequence[float], high: Sequence[float], colour: ArrayLike, material: int = MATTE, *, extra: float = 0.0) -> Mesh:
+def box(
+    low: Sequence[float], high: Sequence[float], colour: ArrayLike, material: int = MATTE, *, extra: float = 0.0
+) -> Mesh:
     """Axis-aligned box without uv on top and bottom worth speaking of."""
     x0, y0, z0 = low
     x1, y1, z1 = high
@@ -160,18 +164,32 @@ def cylinder(
     return triangles(tri, colour, material, normals=nor)
 
 
-def ellipsoid(centre: Sequence[float], radii: Sequence[float], colour: ArrayLike, material: int = MATTE, *, sides: int = 10, rows: int = 6) -> Mesh:
+def ellipsoid(
+    centre: Sequence[float],
+    radii: Sequence[float],
+    colour: ArrayLike,
+    material: int = MATTE,
+    *,
+    sides: int = 10,
+    rows: int = 6,
+) -> Mesh:
     """Smooth ellipsoid of latitude and longitude patches."""
     u = np.linspace(0, 2 * np.pi, sides + 1)
     w = np.linspace(-np.pi / 2, np.pi / 2, rows + 1)
     unit = np.stack(
-        [np.cos(w)[:, None] * np.cos(u), np.cos(w)[:, None] * np.sin(u), np.broadcast_to(np.sin(w)[:, None], (rows + 1, sides + 1))],
+        [
+            np.cos(w)[:, None] * np.cos(u),
+            np.cos(w)[:, None] * np.sin(u),
+            np.broadcast_to(np.sin(w)[:, None], (rows + 1, sides + 1)),
+        ],
         axis=2,
     )
     return grid(np.asarray(centre) + unit * np.asarray(radii), colour, material, normals=unit / np.asarray(radii))
 
 
-def grid(points_m: ArrayLike, colour: ArrayLike, material: int, *, normals: ArrayLike | None = None, extra: float = 0.0) -> Mesh:
+def grid(
+    points_m: ArrayLike, colour: ArrayLike, material: int, *, normals: ArrayLike | None = None, extra: float = 0.0
+) -> Mesh:
     """Surface over a lattice of points [R, C, 3]; smooth normals if given [R, C, 3], else flat."""
     p = np.asarray(points_m, np.float64)
     a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
@@ -186,17 +204,35 @@ def grid(points_m: ArrayLike, colour: ArrayLike, material: int, *, normals: Arra
     return triangles(tri[keep], colour, material, normals=None if nor is None else nor[keep], extra=extra)
 
 
-def prism(outline_m: ArrayLike, z0: float, z1: float, colour: ArrayLike, material: int, *, top: int | None = None, extra: float = 0.0) -> Mesh:
+def prism(
+    outline_m: ArrayLike,
+    z0: float,
+    z1: float,
+    colour: ArrayLike,
+    material: int,
+    *,
+    top: int | None = None,
+    extra: float = 0.0,
+) -> Mesh:
     """Upright prism over a convex outline [N, 2], counter-clockwise; walls in `material`, lid in `top` (same if None)."""
     p = np.asarray(outline_m, np.float64)
     n = np.roll(p, -1, axis=0)
     lift0, lift1 = np.full(len(p), z0), np.full(len(p), z1)
     walls = np.stack(
-        [np.column_stack([p, lift0]), np.column_stack([n, lift0]), np.column_stack([n, lift1]), np.column_stack([p, lift1])],
+        [
+            np.column_stack([p, lift0]),
+            np.column_stack([n, lift0]),
+            np.column_stack([n, lift1]),
+            np.column_stack([p, lift1]),
+        ],
         axis=1,
     )
     lid = np.stack(
-        [np.broadcast_to(np.append(p[0], z1), (len(p) - 2, 3)), np.column_stack([p[1:-1], lift1[1:-1]]), np.column_stack([p[2:], lift1[2:]])],
+        [
+            np.broadcast_to(np.append(p[0], z1), (len(p) - 2, 3)),
+            np.column_stack([p[1:-1], lift1[1:-1]]),
+            np.column_stack([p[2:], lift1[2:]]),
+        ],
         axis=1,
     )
     roof = triangles(lid, colour, material if top is None else top, uv=lid[..., :2], extra=extra)
@@ -204,7 +240,30 @@ def prism(outline_m: ArrayLike, z0: float, z1: float, colour: ArrayLike, materia
 
 
 __all__ = [
-    "ASPHALT", "BARK", "BODY", "CLOTH", "COLUMNS", "CURTAIN", "FACADE", "FOLIAGE", "GLASS", "GRASS", "LIGHT", "MARKING",
-    "MATTE", "METAL", "PAINT", "PAVING", "SHOP", "Mesh", "box", "cylinder", "ellipsoid", "grid", "merge", "prism",
-    "quads", "triangles",
+    "ASPHALT",
+    "BARK",
+    "BODY",
+    "CLOTH",
+    "COLUMNS",
+    "CURTAIN",
+    "FACADE",
+    "FOLIAGE",
+    "GLASS",
+    "GRASS",
+    "LIGHT",
+    "MARKING",
+    "MATTE",
+    "METAL",
+    "PAINT",
+    "PAVING",
+    "SHOP",
+    "Mesh",
+    "box",
+    "cylinder",
+    "ellipsoid",
+    "grid",
+    "merge",
+    "prism",
+    "quads",
+    "triangles",
 ]

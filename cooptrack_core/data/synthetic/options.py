@@ -35,7 +35,12 @@ class SceneOptions:
             ("--duration-s", 0.0 < self.duration_s <= 60.0, self.duration_s, "give at most 60 s"),
             ("--duration-s", self.frames >= 2, self.duration_s, "a sequence needs 2 frames or more"),
             ("--image-size", self.width_px >= 64 and self.height_px >= 36, self.size_text, "give 64x36 or more"),
-            ("--image-size", self.width_px <= 3840 and self.height_px <= 2160, self.size_text, "give 3840x2160 or less"),
+            (
+                "--image-size",
+                self.width_px <= 3840 and self.height_px <= 2160,
+                self.size_text,
+                "give 3840x2160 or less",
+            ),
             ("--supersample", self.supersample in (1.0, 1.5, 2.0), self.supersample, "give 1, 1.5 or 2"),
             ("--jpeg-quality", 30 <= self.jpeg_quality <= 100, self.jpeg_quality, "give 30 to 100"),
             ("--renderer", self.renderer in RENDERERS, self.renderer, f"choose from {', '.join(RENDERERS)}"),

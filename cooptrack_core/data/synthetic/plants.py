@@ -51,14 +51,27 @@ def _tree(rng: np.random.Generator, kind: int, leaves: int, leaf_m: float) -> Me
     """A tree about 9 m high: trunk, boughs, and so many leaf cards of this size on each clump."""
     bark = (0.36, 0.29, 0.23)
     fork = float(rng.uniform(2.5, 3.1))
-    parts = [cylinder((0, 0, 0), (rng.normal(0, 0.06), rng.normal(0, 0.06), fork), 0.19, bark, BARK, end_radius_m=0.13, sides=7, caps=False)]
+    parts = [
+        cylinder(
+            (0, 0, 0),
+            (rng.normal(0, 0.06), rng.normal(0, 0.06), fork),
+            0.19,
+            bark,
+            BARK,
+            end_radius_m=0.13,
+            sides=7,
+            caps=False,
+        )
+    ]
     narrow = kind == 3
     count = int(rng.integers(6, 9))
     clumps = []
     for i in range(count):
         a = 2.4 * i + float(rng.uniform(-0.4, 0.4))
         reach = (0.4 if narrow else 1.0) * float(rng.uniform(0.6, 1.9)) * (1.0 if i else 0.2)
-        c = np.array([reach * np.cos(a), reach * np.sin(a), fork + 1.1 + float(rng.uniform(0.2, 3.6 if not narrow else 4.6))])
+        c = np.array(
+            [reach * np.cos(a), reach * np.sin(a), fork + 1.1 + float(rng.uniform(0.2, 3.6 if not narrow else 4.6))]
+        )
         r = np.array([1.45, 1.45, 1.15]) * float(rng.uniform(0.8, 1.2)) * (0.72 if narrow else 1.0)
         clumps.append((c, r))
         parts.append(cylinder((0, 0, fork - 0.2), tuple(c), 0.085, bark, BARK, end_radius_m=0.03, sides=5, caps=False))
@@ -86,10 +99,14 @@ def _leaves(rng: np.random.Generator, clumps: list[tuple[Float, Float]], green: 
         shade = green * rng.uniform(0.75, 1.3, (count, 1)) * (0.72 + 0.28 * (d[:, 2:3] * 0.5 + 0.5))
         for turn in (0.0, 1.05):
             a, b = np.cos(turn) * e1 + np.sin(turn) * e2, -np.sin(turn) * e1 + np.cos(turn) * e2
-            corners.append(np.stack([p + s * a, p - 0.5 * s * a + 0.62 * s * b, p - 0.5 * s * a - 0.62 * s * b], axis=1))
+            corners.append(
+                np.stack([p + s * a, p - 0.5 * s * a + 0.62 * s * b, p - 0.5 * s * a - 0.62 * s * b], axis=1)
+            )
             normals.append(np.repeat(n[:, None], 3, axis=1))
             colours.append(np.repeat(shade[:, None], 3, axis=1))
-    return triangles(np.concatenate(corners), np.clip(np.concatenate(colours), 0, 1), FOLIAGE, normals=np.concatenate(normals))
+    return triangles(
+        np.concatenate(corners), np.clip(np.concatenate(colours), 0, 1), FOLIAGE, normals=np.concatenate(normals)
+    )
 
 
 def _shrub(rng: np.random.Generator, x: float, y: float) -> Mesh:

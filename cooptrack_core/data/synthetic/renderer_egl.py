@@ -99,7 +99,9 @@ class _Range:
 
 def _corners(points: NDArray[np.float32]) -> Float:
     low, high = points.min(axis=0), points.max(axis=0)
-    return np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])], np.float64)
+    return np.array(
+        [[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])], np.float64
+    )
 
 
 class EglRenderer:
@@ -116,7 +118,9 @@ class EglRenderer:
         self.depth = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
         self.identity = self.context.program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.ID_FRAGMENT)
         self.sky = self.context.program(vertex_shader=shaders.SKY_VERTEX, fragment_shader=shaders.SKY_FRAGMENT)
-        self.contact = self.context.program(vertex_shader=shaders.CONTACT_VERTEX, fragment_shader=shaders.CONTACT_FRAGMENT)
+        self.contact = self.context.program(
+            vertex_shader=shaders.CONTACT_VERTEX, fragment_shader=shaders.CONTACT_FRAGMENT
+        )
         corners = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._sky_quad = self.context.vertex_array(self.sky, [(corners, "2f", "in_corner")])
         self._contact_quad = self.context.vertex_array(self.contact, [(corners, "2f", "in_corner")])
@@ -258,7 +262,9 @@ class EglRenderer:
             self._contact_quad.render(moderngl.TRIANGLE_STRIP)
         self._drawn.depth_mask = True
 
-    def _identify(self, view: View, clip: Float, placements: list[Placement]) -> tuple[NDArray[np.int32], dict[int, int]]:
+    def _identify(
+        self, view: View, clip: Float, placements: list[Placement]
+    ) -> tuple[NDArray[np.int32], dict[int, int]]:
         """Instance ids [H, W] and each road user's pixels if it were alone."""
         gl = self.context
         self._ids.use()

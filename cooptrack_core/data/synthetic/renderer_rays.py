@@ -62,7 +62,9 @@ class RayRenderer:
         alone = {p.index: n for p in placements if not p.is_fixture and (n := self._count_alone(sampled, p, weight))}
         return Picture(rgb, image, count_ids(image, weight), alone)
 
-    def _sunlit(self, users: _Traced, origin: Float, directions: Rays, distance: Rays, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _sunlit(
+        self, users: _Traced, origin: Float, directions: Rays, distance: Rays, hit: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
         """[N] whether the sun reaches the points that the rays hit."""
         lit = np.zeros(len(directions), bool)
         points = (origin + directions[hit] * distance[hit, None] + 0.03 * self._light.sun).astype(np.float32)
@@ -76,7 +78,10 @@ class RayRenderer:
             return 0
         T = view.T_camera_from_scene @ placement.T_scene_from_mesh
         box, _ = silhouette_box(view, placement)
-        columns, rows = np.arange(int(box[0]), int(np.ceil(box[2])) + 1), np.arange(int(box[1]), int(np.ceil(box[3])) + 1)
+        columns, rows = (
+            np.arange(int(box[0]), int(np.ceil(box[2])) + 1),
+            np.arange(int(box[1]), int(np.ceil(box[3])) + 1),
+        )
         if len(columns) == 0 or len(rows) == 0 or box[2] <= box[0] or box[3] <= box[1]:
             return 0
         key = (placement.kind, placement.phase)
@@ -134,7 +139,9 @@ def coarser(view: View, width_px: int) -> View:
     return replace(view, K=K, width_px=width_px, height_px=height_px)
 
 
-def pixel_rays(view: View, columns: NDArray[np.int64] | None = None, rows: NDArray[np.int64] | None = None) -> tuple[Float, Rays]:
+def pixel_rays(
+    view: View, columns: NDArray[np.int64] | None = None, rows: NDArray[np.int64] | None = None
+) -> tuple[Float, Rays]:
     """Optical centre [3] and unit directions [N, 3] through pixel centres, row by row."""
     u = np.arange(view.width_px) if columns is None else columns
     v = np.arange(view.height_px) if rows is None else rows

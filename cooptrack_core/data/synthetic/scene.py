@@ -71,7 +71,9 @@ class Scene:
     @cached_property
     def surroundings(self) -> Mesh:
         """What does not move."""
-        return surroundings.build(self.options.seed * 1000 + site_of(self.number), self.view("infrastructure", 0).centre_m)
+        return surroundings.build(
+            self.options.seed * 1000 + site_of(self.number), self.view("infrastructure", 0).centre_m
+        )
 
     def view(self, side: str, frame: int) -> View:
         """Camera of a side at its image time."""

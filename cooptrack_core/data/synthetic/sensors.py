@@ -86,9 +86,7 @@ class Rig:
     def T_world_from_novatel(self, ego: RoadUser, time_s: float) -> Float:
         """The pose that is written: off by the pair's offset E, so that E last gives the true registration."""
         E = make_transform(np.eye(3), (*self.offset_m, 0.0))
-        return (
-            self.T_world_from_scene @ self.T_scene_from_lidar(ego, time_s) @ E @ inverse(self.T_novatel_from_lidar)
-        )
+        return self.T_world_from_scene @ self.T_scene_from_lidar(ego, time_s) @ E @ inverse(self.T_novatel_from_lidar)
 
     def vehicle_view(self, ego: RoadUser, time_s: float, options: SceneOptions) -> View:
         """The vehicle camera at a scene time."""
@@ -136,7 +134,10 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
         Rotation.from_euler("ZYX", rng.normal(0, [0.006, 0.002, 0.002])).as_matrix(), (-0.55, 0.1, NOVATEL_HEIGHT_M)
     )
     T_camera_from_lidar = camera_extrinsics(
-        (0.55, 0.02, -0.24), float(rng.normal(0, 0.004)), 0.012 + float(rng.normal(0, 0.002)), float(rng.normal(0, 0.002))
+        (0.55, 0.02, -0.24),
+        float(rng.normal(0, 0.004)),
+        0.012 + float(rng.normal(0, 0.002)),
+        float(rng.normal(0, 0.002)),
     )
     rng = np.random.default_rng([options.seed, 13, site])
     pole, yaw, pitch = _pole(rng)
@@ -166,15 +167,19 @@ def _pole(rng: np.random.Generator) -> tuple[tuple[float, float, float], float, 
     """Camera position on the signal mast at the far side of the intersection, yaw, and pitch downward."""
     x, y = 11.5 + float(rng.uniform(-0.7, 0.7)), 16.9
     height = float(rng.uniform(6.6, 7.0))
-    look_x, look_y = -2.0, -10.0
+    look_x, look_y = -1.0, -10.0
     yaw = float(np.arctan2(look_y - y, look_x - x))
-    return (x, y, height), yaw, float(np.deg2rad(rng.uniform(9.4, 10.2)))
+    return (x, y, height), yaw, float(np.deg2rad(rng.uniform(8.0, 8.8)))
 
 
 def _skew(T: Float) -> Float:
     """The extrinsics of a joint re-calibration: the same optical centre, rows of unequal length."""
     centre = inverse(T)[:3, 3]
-    A = np.diag([0.994, 0.905, 0.992]) @ T[:3, :3] @ (np.eye(3) + np.array([[0, 4e-3, -6e-3], [2e-3, 0, 5e-3], [0, 3e-3, 0]]))
+    A = (
+        np.diag([0.994, 0.905, 0.992])
+        @ T[:3, :3]
+        @ (np.eye(3) + np.array([[0, 4e-3, -6e-3], [2e-3, 0, 5e-3], [0, 3e-3, 0]]))
+    )
     return make_transform(A, -A @ centre)
 
 

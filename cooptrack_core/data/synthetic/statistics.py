@@ -63,8 +63,14 @@ def sequence_statistics(scene: Scene, frames: list[FrameLabels]) -> dict[str, An
         for side in ("veh", "inf", "coop"):
             note(f"only_{side}" if side != "coop" else "both", sum(r["from_side"] == side for r in frame.cooperative))
         from_inf = [r for r in frame.cooperative if r["from_side"] != "veh"]
-        note("infrastructure_in_range_share", float(np.mean([inside[r["track_id"]] for r in from_inf])) if from_inf else 0.0)
-        views = [(frame.visibility["objects"][r["track_id"]]["vehicle"]["view"], inside[r["track_id"]]) for r in frame.cooperative]
+        note(
+            "infrastructure_in_range_share",
+            float(np.mean([inside[r["track_id"]] for r in from_inf])) if from_inf else 0.0,
+        )
+        views = [
+            (frame.visibility["objects"][r["track_id"]]["vehicle"]["view"], inside[r["track_id"]])
+            for r in frame.cooperative
+        ]
         note("in_range", sum(i for _, i in views))
         note("hidden_outside_view_in_range", sum(i and v == "outside" for v, i in views))
         note("hidden_occluded_in_range", sum(i and v == "occluded" for v, i in views))
@@ -82,7 +88,10 @@ def table(content: dict[str, Any]) -> str:
         lines.append(f"{name.replace('_', ' '):34s}" + "".join(f"{s['statistics'][name]:16g}" for s in sequences))
     kinds = sorted({k for s in sequences for k in s["statistics"]["tracks_by_type"]})
     for kind in kinds:
-        lines.append(f"{'tracks of type ' + kind:34s}" + "".join(f"{s['statistics']['tracks_by_type'].get(kind, 0):16d}" for s in sequences))
+        lines.append(
+            f"{'tracks of type ' + kind:34s}"
+            + "".join(f"{s['statistics']['tracks_by_type'].get(kind, 0):16d}" for s in sequences)
+        )
     return "\n".join(lines)
 
 

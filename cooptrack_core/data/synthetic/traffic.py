@@ -67,7 +67,12 @@ class RoadUser:
         i = min(int(x), max(len(self.s_m) - 2, 0))
         j, u = min(i + 1, len(self.s_m) - 1), x - i
         s0, s1, v0, v1 = self.s_m[i], self.s_m[j], self.v_mps[i] * TIME_STEP_S, self.v_mps[j] * TIME_STEP_S
-        s = (2 * u**3 - 3 * u**2 + 1) * s0 + (u**3 - 2 * u**2 + u) * v0 + (3 * u**2 - 2 * u**3) * s1 + (u**3 - u**2) * v1
+        s = (
+            (2 * u**3 - 3 * u**2 + 1) * s0
+            + (u**3 - 2 * u**2 + u) * v0
+            + (3 * u**2 - 2 * u**3) * s1
+            + (u**3 - u**2) * v1
+        )
         return s, (1 - u) * self.v_mps[i] + u * self.v_mps[j]
 
     def pose(self, time_s: float) -> tuple[float, float, float, float]:
@@ -130,7 +135,9 @@ class _Snapshot:
         front = user.plan.size_m[0] / 2
         x, y, heading = self.pose[user.index]
         far = look + front + 3.0
-        near = (np.abs(self.centre[:, 0] - x) < far) & (np.abs(self.centre[:, 1] - y) < far) & (self.owner != user.index)
+        near = (
+            (np.abs(self.centre[:, 0] - x) < far) & (np.abs(self.centre[:, 1] - y) < far) & (self.owner != user.index)
+        )
         if walks:
             # Pedestrians pass each other sideways; they mind wheels, and people walking the same way.
             along = self.velocity[:, 0] * math.cos(heading) + self.velocity[:, 1] * math.sin(heading)

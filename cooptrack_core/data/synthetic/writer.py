@@ -92,11 +92,17 @@ def write_lists(root: Path, scenes: list[Scene]) -> None:
                     "infrastructure_sequence": sequence, "system_error_offset": {"delta_x": dx, "delta_y": dy},
                 }
             )  # fmt: skip
-    for side, rows in (("vehicle-side", vehicle), ("infrastructure-side", infrastructure), ("cooperative", cooperative)):
+    for side, rows in (
+        ("vehicle-side", vehicle),
+        ("infrastructure-side", infrastructure),
+        ("cooperative", cooperative),
+    ):
         write_json(root, root / side / "data_info.json", rows, indent=1)
 
 
-def _vehicle_row(frame: str, stamps: Stamps, location: str, ends: tuple[str, str], count: int, sequence: str) -> dict[str, Any]:
+def _vehicle_row(
+    frame: str, stamps: Stamps, location: str, ends: tuple[str, str], count: int, sequence: str
+) -> dict[str, Any]:
     calib = ("camera_intrinsic", "lidar_to_camera", "lidar_to_novatel", "novatel_to_world")
     return {
         "image_path": f"image/{frame}.jpg",
@@ -115,7 +121,9 @@ def _vehicle_row(frame: str, stamps: Stamps, location: str, ends: tuple[str, str
     }
 
 
-def _infrastructure_row(frame: str, stamps: Stamps, location: str, ends: tuple[str, str], count: int, sequence: str) -> dict[str, Any]:
+def _infrastructure_row(
+    frame: str, stamps: Stamps, location: str, ends: tuple[str, str], count: int, sequence: str
+) -> dict[str, Any]:
     calib = ("camera_intrinsic", "virtuallidar_to_camera", "virtuallidar_to_world")
     return {
         "image_path": f"image/{frame}.jpg",
@@ -164,7 +172,9 @@ def write_frames(root: Path, scene: Scene, sights: list[dict[str, dict[int, Sigh
             f"vehicle-side/label/camera/{v}": content.vehicle_camera,
             f"infrastructure-side/calib/camera_intrinsic/{i}": _intrinsic(rig.infrastructure_K, options),
             f"infrastructure-side/calib/virtuallidar_to_camera/{i}": _extrinsic(rig.T_camera_from_virtuallidar),
-            f"infrastructure-side/calib/virtuallidar_to_world/{i}": _extrinsic(rig.T_world_from_scene @ rig.T_scene_from_virtuallidar),
+            f"infrastructure-side/calib/virtuallidar_to_world/{i}": _extrinsic(
+                rig.T_world_from_scene @ rig.T_scene_from_virtuallidar
+            ),
             f"infrastructure-side/label/virtuallidar/{i}": content.infrastructure_lidar,
             f"infrastructure-side/label/camera/{i}": content.infrastructure_camera,
             f"cooperative/label/{v}": content.cooperative,
@@ -192,11 +202,20 @@ def write_map(root: Path, scene: Scene) -> None:
             "predecessors": [], "successors": [],
         }  # fmt: skip
     crosswalks = {f"{i:04d}": {"polygon": text(p)} for i, p in enumerate(layout.crosswalk_polygons())}
-    content = {"LANE": lanes, "JUNCTION": {"0000": {"polygon": text(layout.junction_polygon())}}, "CROSSWALK": crosswalks}
+    content = {
+        "LANE": lanes,
+        "JUNCTION": {"0000": {"polygon": text(layout.junction_polygon())}},
+        "CROSSWALK": crosswalks,
+    }
     write_json(root, root / "maps" / f"{scene.rig.location}.json", content)
 
 
 __all__ = [
-    "infrastructure_frame_id", "split_of_sequences", "vehicle_frame_id", "write_frames", "write_lists", "write_map",
+    "infrastructure_frame_id",
+    "split_of_sequences",
+    "vehicle_frame_id",
+    "write_frames",
+    "write_lists",
+    "write_map",
     "write_split",
 ]
