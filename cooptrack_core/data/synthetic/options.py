@@ -15,7 +15,7 @@ SPLITS = ("auto", "train", "val")
 class SceneOptions:
     """Everything that decides the content of the dataset; the same options give the same bytes."""
 
-    seed: int = 7
+    seed: int = 15
     sequences: int = 1
     duration_s: float = 10.0
     rate_hz: float = 10.0

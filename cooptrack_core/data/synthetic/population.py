@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from cooptrack_core.data.synthetic.traffic import Plan
 
 WARM_UP_S = 20.0
 EGO_BIRTH_S = -5.0
-_EGO_START_U_M = 92.0
+_EGO_START_U_M = 90.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ def draw(rng: np.random.Generator, duration_s: float) -> Cast:
     cast = _Casting(rng)
     manoeuvre = ("through", "through", "left", "right")[int(rng.integers(4))]
     group = "NS-left" if manoeuvre == "left" else "NS-through"
-    signals = Signals(group, float(rng.uniform(-5.5, -3.0) if manoeuvre != "left" else rng.uniform(-2.0, -0.5)))
+    signals = Signals(group, float(rng.uniform(-2.8, -0.8) if manoeuvre != "left" else rng.uniform(-2.0, -0.5)))
     ego_lane = {"through": 1, "left": 0, "right": 2}[manoeuvre]
     route = layout.vehicle_route("south", ego_lane, manoeuvre)
     ego_start = layout.ARM_LENGTH_M - _EGO_START_U_M
-    cast.add(KINDS[EGO_KIND], route, EGO_BIRTH_S, ego_start, 10.0, ego=True)
+    # The test vehicle keeps a larger distance than others, which also leaves it something to see.
+    careful = replace(KINDS[EGO_KIND], standstill_m=5.5, headway_s=1.7)
+    cast.add(careful, route, EGO_BIRTH_S, ego_start, 10.0, ego=True)
     for arm in ARMS:
         _motor_traffic(cast, arm, duration_s, ego_lane if arm == "south" else -1, manoeuvre)
         _leaving_traffic(cast, arm)
@@ -82,22 +84,30 @@ def _motor_traffic(cast: _Casting, arm: str, duration_s: float, ego_lane: int, m
     for lane in range(3):
         movement = ("left", "through", "through" if rng.random() < 0.6 else "right")[lane]
         if lane == ego_lane:
-            leaders = [(-WARM_UP_S, 50.0 + float(rng.uniform(0, 6)))]
-            if rng.random() < 0.6:
-                leaders.append((-WARM_UP_S, 72.0 + float(rng.uniform(0, 6))))
-            cast.traffic(arm, lane, manoeuvre, ("sedan", "hatchback"), leaders)
-            followers = [(t, 130.0) for t in (-6.0 + float(rng.uniform(0, 2)), float(rng.uniform(2, 4)))]
-            cast.traffic(arm, lane, movement, CARS, followers)
+            _ego_lane(cast, arm, lane, movement, manoeuvre)
             continue
-        names = TALL if lane == tall_lane else CARS
-        if lane == tall_lane or rng.random() < 0.75:
-            cast.traffic(arm, lane, movement, names, [(-WARM_UP_S, 46.0 + float(rng.uniform(0, 8)))])
-        if rng.random() < 0.60:
-            cast.traffic(arm, lane, movement, CARS, [(-WARM_UP_S, 74.0 + float(rng.uniform(0, 8)))])
+        beside = arm == "south"  # next to the ego vehicle the queues are long
+        u = 46.0 + float(rng.uniform(0, 6))
+        for place, likely in enumerate((1.0, 0.95, 0.5) if beside else (0.75, 0.6, 0.0)):
+            tall = lane == tall_lane and place == (1 if beside and rng.random() < 0.5 else 0)
+            if tall or rng.random() < likely:
+                cast.traffic(arm, lane, movement, TALL if tall else CARS, [(-WARM_UP_S, u)])
+            u += float(rng.uniform(14, 19))
         t = -WARM_UP_S + float(rng.uniform(6, 18))
         while t < duration_s:
             cast.traffic(arm, lane, movement, MOTOR, [(t, 128.0)])
             t += float(rng.uniform(9, 20))
+
+
+def _ego_lane(cast: _Casting, arm: str, lane: int, movement: str, manoeuvre: str) -> None:
+    """Two vehicles wait before the ego vehicle, the second often one that hides the first; two follow it."""
+    rng = cast.rng
+    cast.traffic(arm, lane, manoeuvre, CARS, [(-WARM_UP_S, 46.0 + float(rng.uniform(0, 5)))])
+    hides = rng.random() < 0.6 and manoeuvre != "right"
+    second = ("delivery_van", "minivan", "box_truck") if hides else ("sedan", "hatchback", "taxi")
+    cast.traffic(arm, lane, manoeuvre, second, [(-WARM_UP_S, 66.0 + float(rng.uniform(0, 5)))])
+    for birth_s in (-6.0 + float(rng.uniform(0, 2)), float(rng.uniform(2, 4))):
+        cast.traffic(arm, lane, movement, CARS, [(birth_s, 130.0)])
 
 
 def _leaving_traffic(cast: _Casting, arm: str) -> None:

@@ -12,11 +12,13 @@ from cooptrack_core.data.synthetic.layout import STOP_LINE_U_M
 from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.sensors import Rig, View
 from cooptrack_core.data.synthetic.traffic import RoadUser
+from cooptrack_core.geometry.boxes import corners, wrap_angle
 from cooptrack_core.geometry.transforms import apply
 
 Float = NDArray[np.float64]
 
-MAX_ATTEMPTS = 14
+MAX_ATTEMPTS = 10
+SHORT_S = 4.0
 _SIGHT_M = 95.0
 
 
@@ -30,6 +32,8 @@ class Quality:
     vehicle_views: float  # mean number of road users in the vehicle's image
     vehicle_views_low: float  # 20th percentile of it
     infrastructure_views: float
+    shared_views: float  # mean number in both images
+    hidden_views: float  # mean number in both images and in range, but behind something for the vehicle
 
     @property
     def faults(self) -> int:
@@ -37,16 +41,20 @@ class Quality:
         return sum(
             (
                 3 * (self.overlaps > 0), not self.ego_passes, self.in_range_share < 0.62, self.vehicle_views < 8.0,
-                self.vehicle_views_low < 5.0, self.infrastructure_views < 12.0,
+                self.vehicle_views_low < 5.0, self.infrastructure_views < 12.0, self.shared_views < 2.7,
+                self.hidden_views < 0.6,
             )
         )  # fmt: skip
 
 
 def judge(users: list[RoadUser], rig: Rig, options: SceneOptions) -> Quality:
-    """Quality of a sequence's traffic."""
+    """Quality of a sequence's traffic. A short one is judged by overlaps only."""
     ego = next(u for u in users if u.plan.ego)
+    overlaps = sum(overlap_count(users, float(t)) for t in np.arange(0.0, options.duration_s + 0.4, 0.2))
+    if options.duration_s < SHORT_S:
+        return Quality(overlaps, True, 1.0, 99.0, 99.0, 99.0, 99.0, 99.0)
     times = np.arange(0.0, options.duration_s + 1e-9, min(0.5, options.duration_s / 2))
-    shares, seen, covered = [], [], []
+    shares, seen, covered, shared, hidden = [], [], [], [], []
     infrastructure = rig.infrastructure_view(options)
     for time_s in times:
         present = [u for u in users if u.exists(time_s) and not u.plan.ego]
@@ -57,15 +65,37 @@ def judge(users: list[RoadUser], rig: Rig, options: SceneOptions) -> Quality:
         by_infra = _inside(infrastructure, p)
         if by_infra.any():
             shares.append(float((distance < radius)[by_infra].mean()))
-        seen.append(int(_inside(rig.vehicle_view(ego, float(time_s), options), p).sum()))
+        by_vehicle = _inside(rig.vehicle_view(ego, float(time_s), options), p)
+        seen.append(int(by_vehicle.sum()))
+        shared.append(int((by_vehicle & by_infra).sum()))
+        camera = rig.vehicle_view(ego, float(time_s), options).centre_m
+        behind = _hidden(present, [u.pose(float(time_s))[:3] for u in present], camera)
+        hidden.append(int((by_vehicle & by_infra & (distance < radius) & behind).sum()))
         covered.append(int(by_infra.sum()))
     x, y, _, _ = ego.pose(options.duration_s)
-    passes = options.duration_s < 6.0 or max(abs(x), abs(y)) < STOP_LINE_U_M - 4.0 or y > 0 or abs(x) > 15.0
-    overlaps = sum(overlap_count(users, float(t)) for t in np.arange(0.0, options.duration_s + 0.4, 0.2))
+    passes = options.duration_s < 8.0 or y > -STOP_LINE_U_M + 6.0
     return Quality(
         overlaps, passes, float(np.mean(shares)) if shares else 0.0, float(np.mean(seen)),
-        float(np.percentile(seen, 20)), float(np.mean(covered)),
+        float(np.percentile(seen, 20)), float(np.mean(covered)), float(np.mean(shared)),
+        float(np.mean(hidden)),
     )  # fmt: skip
+
+
+def _hidden(users: list[RoadUser], poses: list[tuple[float, float, float]], camera_m: Float) -> NDArray[np.bool_]:
+    """[N] whether nearer bodies, as tall as the line of sight to its top, cover all of a road user's breadth."""
+    pose, size = np.array(poses).reshape(-1, 3), np.array([u.plan.size_m for u in users]).reshape(-1, 3)
+    corner = corners(np.column_stack([pose[:, :2], np.zeros(len(pose))]), size, pose[:, 2])[:, :4, :2] - camera_m[:2]
+    bearing = np.arctan2(corner[..., 1], corner[..., 0])
+    middle = np.arctan2(pose[:, 1] - camera_m[1], pose[:, 0] - camera_m[0])
+    spread = wrap_angle(bearing - middle[:, None])
+    low, high = middle + spread.min(axis=1), middle + spread.max(axis=1)
+    distance = np.hypot(pose[:, 0] - camera_m[0], pose[:, 1] - camera_m[1])
+    top = (size[:, 2] - camera_m[2]) / distance
+    samples = low[:, None] + (high - low)[:, None] * np.linspace(0.04, 0.96, 9)
+    nearer = (distance[None, :] < distance[:, None] - 1.0) & (top[None, :] > top[:, None] - 0.004)
+    at = samples[:, :, None]
+    covered = (at > low) & (at < high) & nearer[:, None, :]
+    return np.asarray(covered.any(axis=2).all(axis=1))
 
 
 def _inside(view: View, points_m: Float) -> NDArray[np.bool_]:
