@@ -104,10 +104,17 @@ class TransformBuffer:
             path_source = up_source[: up_source.index(common)]
             path_target = up_target[: up_target.index(common)]
             if stamp_ns == 0:
-                stamp_ns = self._latest_common(path_source + path_target)
+                stamp_ns = self._newest_of(path_source + path_target)
             T_common_from_source = self._compose(path_source, stamp_ns)
             T_common_from_target = self._compose(path_target, stamp_ns)
         return inverse(T_common_from_target) @ T_common_from_source
+
+    def latest_common_ns(self, target: str, source: str) -> int:
+        """Newest time at which every moving link between the frames is known; 0 if none moves."""
+        with self._lock:
+            up_source, up_target = self._chain(source), self._chain(target)
+            links = set(up_source) ^ set(up_target)
+            return self._newest_of([frame for frame in links if frame in self._edges])
 
     def frames(self) -> frozenset[str]:
         """Names of all frames heard of."""
@@ -128,7 +135,7 @@ class TransformBuffer:
             chain.append(edge.parent)
         return chain
 
-    def _latest_common(self, children: list[str]) -> int:
+    def _newest_of(self, children: list[str]) -> int:
         newest = [self._edges[c].stamps_ns[-1] for c in children if not self._edges[c].static]
         return min(newest, default=0)
 

@@ -35,17 +35,6 @@ def _nanoseconds(time: Time | TimeMessage) -> int:
     return time.nanoseconds if isinstance(time, Time) else time.sec * 1_000_000_000 + time.nanosec
 
 
-class _Tree(TransformBuffer):
-    """The transform tree, which also tells the time of its answer to a question about the latest transform."""
-
-    def latest_common_ns(self, target: str, source: str) -> int:
-        """Newest time at which every moving link between the frames is known; 0 if none moves."""
-        with self._lock:
-            up_source, up_target = self._chain(source), self._chain(target)
-            links = set(up_source) ^ set(up_target)
-            return self._latest_common([frame for frame in links if frame in self._edges])
-
-
 class Buffer:
     """Transforms of the last `cache_time` (10 s), looked up by target frame, source frame and time.
 
@@ -54,7 +43,7 @@ class Buffer:
     """
 
     def __init__(self, cache_time: Duration | None = None, node: Any = None) -> None:
-        self._tree = _Tree(DEFAULT_CACHE_TIME_NS if cache_time is None else cache_time.nanoseconds)
+        self._tree = TransformBuffer(DEFAULT_CACHE_TIME_NS if cache_time is None else cache_time.nanoseconds)
         self._changed = threading.Condition()
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
