@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.synthetic import car_shapes, heavy_shapes, people_shapes
+from cooptrack_core.data.synthetic import car_models, car_shapes, heavy_shapes, people_shapes, rider_shapes
 from cooptrack_core.data.synthetic.catalog import KINDS, WALKERS
 from cooptrack_core.data.synthetic.mesh import Mesh
 
@@ -21,7 +21,10 @@ _WALK_STRIDE_M = 1.42
 
 @cache
 def body(kind: str, phase: int = 0) -> Mesh:
-    """Mesh of a kind in its own axes: x forward, standing on z = 0. All phases together have exactly the kind's size."""
+    """Mesh of a kind in its own axes: x forward, standing on z = 0.
+
+    All phases together have exactly the kind's size.
+    """
     low, high = _bounds(kind)
     factors = np.asarray(KINDS[kind].size_m) / (high - low)
     middle = (low + high) / 2
@@ -48,23 +51,23 @@ def phase_at(kind: str, distance_m: float, *, moving: bool) -> int:
 
 def _shape(kind: str, phase: float) -> Mesh:
     cars = {
-        "sedan": car_shapes.SEDAN, "hatchback": car_shapes.HATCHBACK, "suv": car_shapes.SUV, "wagon": car_shapes.WAGON,
-        "minivan": car_shapes.MINIVAN,
+        "sedan": car_models.SEDAN, "hatchback": car_models.HATCHBACK, "suv": car_models.SUV, "wagon": car_models.WAGON,
+        "minivan": car_models.MINIVAN,
     }  # fmt: skip
     if kind in cars:
         return car_shapes.build(cars[kind])
     if kind == "taxi":
-        return car_shapes.build(car_shapes.SEDAN, taxi=True)
+        return car_shapes.build(car_models.SEDAN, taxi=True)
     if kind == "pickup":
-        return car_shapes.build(car_shapes.PICKUP, bed=True)
+        return car_shapes.build(car_models.PICKUP, bed=True)
     if kind in WALKERS:
         return people_shapes.pedestrian(kind, phase)
     if kind in ("bicycle", "city_bike"):
-        return people_shapes.bicycle(phase, city=kind == "city_bike")
+        return rider_shapes.bicycle(phase, city=kind == "city_bike")
     if kind == "cargo_trike":
-        return people_shapes.cargo_trike(phase)
+        return rider_shapes.cargo_trike(phase)
     if kind in ("e_scooter", "motorcycle"):
-        return people_shapes.scooter(motorcycle=kind == "motorcycle")
+        return rider_shapes.scooter(motorcycle=kind == "motorcycle")
     if kind in ("city_bus", "coach"):
         return heavy_shapes.bus(coach=kind == "coach")
     makers = {

@@ -81,7 +81,7 @@ def _house(
     parts.append(box((x[0], y[0], top + 0.1), (x[1], y[1], top + 0.2), (0.42, 0.41, 0.40)))
     parts += _roof(rng, x, y, top)
     if style == PLASTER:
-        parts += _balconies(rng, x, y, signs, base, top, floor, colour)
+        parts += _balconies(rng, _street_faces(x, y, signs), (base, top, floor), colour)
     return merge(parts)
 
 
@@ -162,13 +162,17 @@ def _awnings(rng: np.random.Generator, x: list[float], y: list[float], signs: tu
 
 
 def _balconies(
-    rng: np.random.Generator, x: list[float], y: list[float], signs: tuple[float, float], base: float, top: float, floor: float, colour: Float
-) -> list[Mesh]:  # fmt: skip
+    rng: np.random.Generator,
+    faces: list[tuple[Float, Float, Float, float]],
+    heights: tuple[float, float, float],
+    colour: Float,
+) -> list[Mesh]:
     """Balconies, and air conditioners between them."""
     out = []
+    base, top, floor = heights
     rail = np.clip(colour * float(rng.uniform(0.55, 1.05)), 0, 1)
     step = float(rng.choice([6.4, 7.2, 9.6]))
-    for p, along, outward, length in _street_faces(x, y, signs):
+    for p, along, outward, length in faces:
         for a in np.arange(1.6, length - 3.4, step):
             for z in np.arange(base + floor if base == 0 else base, top - 1.0, floor):
                 out.append(_block(p, along, outward, a, a + 2.9, 1.15, z - 0.08, z + 0.06, (0.66, 0.65, 0.62)))

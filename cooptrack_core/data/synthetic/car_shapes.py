@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cooptrack_core.data.synthetic.car_models import CarShape
 from cooptrack_core.data.synthetic.mesh import (
     BODY,
     GLASS,
@@ -28,48 +28,6 @@ Float = NDArray[np.float64]
 _GLASS_COLOUR, _BLACK, _RUBBER = (0.09, 0.10, 0.11), (0.035, 0.035, 0.04), (0.055, 0.055, 0.06)
 HEAD_LAMP, TAIL_LAMP = (0.92, 0.93, 0.95), (0.62, 0.03, 0.03)
 BRAKE = 1.0  # `extra` of lamps that light up when braking
-
-
-@dataclass(frozen=True)
-class CarShape:
-    """Side view of a car in metres. deck: (x, z) of the body's upper edge from the tail to the nose; roof:
-    (x, z) of rear glass foot, roof rear, roof front, windscreen foot; axles: x of rear and front."""
-
-    width: float
-    deck: tuple[tuple[float, float], ...]
-    roof: tuple[tuple[float, float], ...]
-    axles: tuple[float, float]
-    wheel: float = 0.33
-    sill: float = 0.24
-    pillars: tuple[float, ...] = (0.05,)  # x of pillars between the side windows
-    solid_from: float = -9.0  # side of the greenhouse is sheet metal behind this x
-    roof_rails: bool = False
-
-
-SEDAN = CarShape(
-    1.84, ((-2.36, 0.78), (-2.30, 0.98), (-1.95, 1.06), (-1.2, 1.02), (0.0, 0.95), (0.95, 0.96), (1.6, 0.88), (2.15, 0.74), (2.34, 0.58)),
-    ((-1.72, 1.04), (-0.85, 1.43), (0.15, 1.46), (1.12, 0.97)), (-1.42, 1.43), pillars=(-0.12,),
-)  # fmt: skip
-HATCHBACK = CarShape(
-    1.78, ((-2.06, 0.70), (-2.04, 0.98), (-1.6, 1.02), (-0.8, 1.0), (0.3, 0.96), (0.9, 0.97), (1.45, 0.88), (1.9, 0.74), (2.05, 0.58)),
-    ((-1.98, 1.00), (-1.42, 1.44), (0.1, 1.50), (1.05, 0.98)), (-1.22, 1.32), pillars=(-0.10,), solid_from=-1.35,
-)  # fmt: skip
-WAGON = CarShape(
-    1.85, ((-2.40, 0.72), (-2.38, 0.98), (-1.9, 1.02), (-0.8, 1.0), (0.2, 0.95), (0.98, 0.96), (1.6, 0.88), (2.2, 0.74), (2.38, 0.58)),
-    ((-2.30, 1.00), (-1.85, 1.44), (0.1, 1.49), (1.14, 0.97)), (-1.42, 1.43), pillars=(-0.12, -1.15), roof_rails=True,
-)  # fmt: skip
-SUV = CarShape(
-    1.90, ((-2.32, 0.82), (-2.30, 1.12), (-1.8, 1.16), (-0.8, 1.12), (0.3, 1.08), (0.95, 1.10), (1.55, 1.04), (2.1, 0.92), (2.31, 0.70)),
-    ((-2.22, 1.14), (-1.75, 1.62), (0.05, 1.68), (1.02, 1.11)), (-1.38, 1.40), wheel=0.37, sill=0.32, pillars=(-0.12, -1.12), roof_rails=True,
-)  # fmt: skip
-MINIVAN = CarShape(
-    1.88, ((-2.47, 0.72), (-2.45, 1.10), (-1.9, 1.14), (-0.8, 1.12), (0.5, 1.08), (1.30, 1.06), (1.85, 0.96), (2.3, 0.82), (2.46, 0.60)),
-    ((-2.40, 1.12), (-2.15, 1.78), (0.35, 1.86), (1.62, 1.02)), (-1.50, 1.55), wheel=0.34, pillars=(0.25, -1.05), solid_from=-2.2,
-)  # fmt: skip
-PICKUP = CarShape(
-    1.93, ((-2.66, 0.90), (-2.64, 1.08), (-1.9, 1.10), (-0.6, 1.10), (0.3, 1.10), (1.05, 1.12), (1.7, 1.08), (2.4, 1.00), (2.66, 0.74)),
-    ((-0.62, 1.10), (-0.42, 1.76), (0.35, 1.81), (1.18, 1.13)), (-1.62, 1.68), wheel=0.39, sill=0.38, pillars=(0.08,),
-)  # fmt: skip
 
 
 def build(shape: CarShape, *, taxi: bool = False, bed: bool = False) -> Mesh:
@@ -342,23 +300,14 @@ def _side_band(shape: CarShape, z0: float, z1: float, colour: Sequence[float]) -
 
 def _load_bed(shape: CarShape) -> list[Mesh]:
     w, z = shape.width / 2, 1.14
-    return [box((-2.52, -0.80 * w, z), (-0.75, 0.80 * w, z + 0.012), (0.07, 0.07, 0.075)), *[
-        box((-2.58, s * 0.86 * w - 0.05, z - 0.05), (-0.68, s * 0.86 * w + 0.05, z + 0.06), (1, 1, 1), BODY) for s in (1, -1)
-    ], box((-2.62, -0.86 * w, z - 0.05), (-2.52, 0.86 * w, z + 0.06), (1, 1, 1), BODY)]  # fmt: skip
+    return [
+        box((-2.52, -0.80 * w, z), (-0.75, 0.80 * w, z + 0.012), (0.07, 0.07, 0.075)),
+        *[
+            box((-2.58, s * 0.86 * w - 0.05, z - 0.05), (-0.68, s * 0.86 * w + 0.05, z + 0.06), (1, 1, 1), BODY)
+            for s in (1, -1)
+        ],
+        box((-2.62, -0.86 * w, z - 0.05), (-2.52, 0.86 * w, z + 0.06), (1, 1, 1), BODY),
+    ]
 
 
-__all__ = [
-    "BRAKE",
-    "HATCHBACK",
-    "HEAD_LAMP",
-    "MINIVAN",
-    "PICKUP",
-    "SEDAN",
-    "SUV",
-    "TAIL_LAMP",
-    "WAGON",
-    "CarShape",
-    "build",
-    "loft",
-    "wheels",
-]
+__all__ = ["BRAKE", "HEAD_LAMP", "TAIL_LAMP", "build", "loft", "wheels"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +17,7 @@ LAMP_COLOURS = {"red": (1.0, 0.10, 0.06), "yellow": (1.0, 0.68, 0.08), "green": 
 _ROW_M = {"red": 0.34, "yellow": 0.0, "green": -0.34}
 
 
-def build(rng: np.random.Generator, pole_m: Sequence[float]) -> Mesh:
+def build(rng: np.random.Generator, pole_m: Float) -> Mesh:
     """All furniture; pole_m is the roadside camera."""
     parts = [_roadside_unit(pole_m)]
     for arm in layout.ARMS:
@@ -67,7 +65,7 @@ def _signal_mast(arm: str) -> Mesh:
     return merge(parts)
 
 
-def _roadside_unit(camera_m: Sequence[float]) -> Mesh:
+def _roadside_unit(camera_m: Float) -> Mesh:
     """Camera, lidar and cabinet of the roadside unit on the signal mast; the camera looks out in front of them."""
     x, y, z = camera_m
     grey = (0.78, 0.79, 0.80)

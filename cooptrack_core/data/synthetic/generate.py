@@ -16,6 +16,7 @@ from tqdm import tqdm
 from cooptrack_core.data.synthetic import renderers, statistics, writer
 from cooptrack_core.data.synthetic.files import WORK_FOLDER, write_bytes, write_json
 from cooptrack_core.data.synthetic.options import SceneOptions
+from cooptrack_core.data.synthetic.point_clouds import Lidar, pcd_bytes
 from cooptrack_core.data.synthetic.scene import SIDES, Scene, make_scene, save_motion
 from cooptrack_core.data.synthetic.visibility import Sight, sights
 from cooptrack_core.types import CooptrackError
@@ -103,9 +104,9 @@ def _sights_file(root: Path, number: int, side: str, frame: int) -> Path:
     return root / WORK_FOLDER / f"sights_{number:04d}" / f"{side}_{frame:04d}.json"
 
 
-def _image_file(root: Path, options: SceneOptions, number: int, side: str, frame: int) -> Path:
+def _sensor_file(root: Path, scene: Scene, side: str, frame: int, folder: str, suffix: str) -> Path:
     name = writer.vehicle_frame_id if side == "vehicle" else writer.infrastructure_frame_id
-    return root / f"{side}-side" / "image" / f"{name(options, number, frame)}.jpg"
+    return root / f"{side}-side" / folder / f"{name(scene.options, scene.number, frame)}.{suffix}"
 
 
 def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]]:
@@ -116,7 +117,6 @@ def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]
         for side in SIDES
         if not _sights_file(root, scene.number, side, frame).is_file()
     ]
-    # A sight is recorded after its image, so that the record alone says that both are there.
     return [(scene.number, looks[i : i + 4]) for i in range(0, len(looks), 4)]
 
 
@@ -143,28 +143,45 @@ def _run(
                 raise
 
 
-_current: dict[str, Any] = {}  # scene and renderer of the sequence that this process is at
+class _Studio:
+    """Scene, renderer and lidar of the sequence that this process is at."""
+
+    def __init__(self, root: Path, options: SceneOptions, number: int) -> None:
+        self.key = (root, options, number)
+        self.scene = make_scene(options, number, _motion_file(root, number))
+        self.renderer = renderers.create(options.renderer, self.scene)
+        self.lidar = Lidar(self.scene, options.point_clouds) if options.point_clouds != "none" else None
+
+
+_studio: _Studio | None = None
 
 
 def take(root_name: str, options: SceneOptions, number: int, looks: list[tuple[str, int]]) -> int:
-    """Takes looks (side, frame) of a sequence and writes image and sights of each; returns how many."""
-    root, key = Path(root_name), (options, number)
-    if _current.get("key") != key:
-        scene = make_scene(options, number, _motion_file(root, number))
-        _current.update(key=key, scene=scene, renderer=renderers.create(options.renderer, scene))
-    scene, renderer = _current["scene"], _current["renderer"]
+    """Takes looks (side, frame) of a sequence and writes image, point cloud and sights of each; returns how many."""
+    global _studio
+    root = Path(root_name)
+    if _studio is None or _studio.key != (root, options, number):
+        _studio = _Studio(root, options, number)
     for side, frame in looks:
-        time_s = scene.image_time_s(side, frame)
-        view = scene.view(side, frame)
-        placements = scene.placements(time_s, without_ego=side == "vehicle") + scene.fixtures(time_s)
-        picture = renderer.look(view, placements, time_s)
-        if picture.rgb is not None:
-            parameters = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
-            _, data = cv2.imencode(".jpg", cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2BGR), parameters)
-            write_bytes(root, _image_file(root, options, number, side, frame), data.tobytes())
-        found = {str(i): s.to_json() for i, s in sights(view, placements, picture).items()}
-        write_json(root, _sights_file(root, number, side, frame), found)
+        _take_one(root, _studio, side, frame)
     return len(looks)
+
+
+def _take_one(root: Path, studio: _Studio, side: str, frame: int) -> None:
+    scene, options = studio.scene, studio.scene.options
+    time_s, view = scene.image_time_s(side, frame), scene.view(side, frame)
+    placements = scene.placements(time_s, without_ego=side == "vehicle") + scene.fixtures(time_s)
+    picture = studio.renderer.look(view, placements, time_s)
+    if picture.rgb is not None:
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2BGR), parameters)
+        write_bytes(root, _sensor_file(root, scene, side, frame, "image", "jpg"), data.tobytes())
+    if studio.lidar is not None:
+        points = studio.lidar.sweep(side, frame)
+        write_bytes(root, _sensor_file(root, scene, side, frame, "velodyne", "pcd"), pcd_bytes(points))
+    # Recorded last: the record alone says that image and point cloud are there.
+    found = {str(i): s.to_json() for i, s in sights(view, placements, picture).items()}
+    write_json(root, _sights_file(root, scene.number, side, frame), found)
 
 
 def _load_sights(root: Path, scene: Scene, frame: int) -> dict[str, dict[int, Sight]]:

@@ -91,8 +91,10 @@ def _sidewalks() -> Mesh:
     parts = []
     for M in _quadrants():
         for inner, outside, colour, material in (
-            (edge, stone, (0.66, 0.65, 0.62), MATTE), (stone, back, (0.60, 0.56, 0.52), PAVING), (back, plot, (0.34, 0.43, 0.22), GRASS),
-        ):  # fmt: skip
+            (edge, stone, (0.66, 0.65, 0.62), MATTE),
+            (stone, back, (0.60, 0.56, 0.52), PAVING),
+            (back, plot, (0.34, 0.43, 0.22), GRASS),
+        ):
             z = h if material != GRASS else h - 0.01
             for i in range(len(edge) - 1):
                 corners = np.stack([inner[i], inner[i + 1], outside[i + 1], outside[i]]) @ M

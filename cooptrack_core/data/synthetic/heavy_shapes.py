@@ -27,7 +27,8 @@ def rounded_body(
     """Box with bevelled upright corners (nose) and bevelled roof edges (edge)."""
     c = nose
     outline = np.array([
-        (x1, -half + c), (x1, half - c), (x1 - c, half), (x0 + c, half), (x0, half - c), (x0, -half + c), (x0 + c, -half), (x1 - c, -half),
+        (x1, -half + c), (x1, half - c), (x1 - c, half), (x0 + c, half),
+        (x0, half - c), (x0, -half + c), (x0 + c, -half), (x1 - c, -half),
     ])  # fmt: skip
     centre = np.array([(x0 + x1) / 2, 0.0])
     inner = centre + (outline - centre) * (1 - edge / np.array([(x1 - x0) / 2, half]))

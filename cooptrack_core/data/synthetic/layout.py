@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +167,7 @@ def map_lanes() -> list[MapLane]:
         edges_out = (*LANE_EDGES_OUT_M, -10.4, -KERB_V_M)
         for edges, inbound in ((edges_in, True), (edges_out, False)):
             ends = (ARM_LENGTH_M, STOP_LINE_U_M) if inbound else (STOP_LINE_U_M, ARM_LENGTH_M)
-            for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            for k, (a, b) in enumerate(pairwise(edges)):
                 if not inbound and k == 2:
                     continue  # the parking strip
                 kind = "BIKING" if max(abs(a), abs(b)) == KERB_V_M else "CITY_DRIVING"

@@ -103,7 +103,10 @@ def triangles(
 def quads(
     corners_m: ArrayLike, colour: ArrayLike, material: int, *, extra: float = 0.0, uv: ArrayLike | None = None
 ) -> Mesh:
-    """Quads [Q, 4, 3], counter-clockwise seen from outside; uv [Q, 4, 2], metres along the edges 0-1 and 0-3 unless given."""
+    """Quads [Q, 4, 3], counter-clockwise seen from outside.
+
+    uv [Q, 4, 2] is in metres along the edges 0-1 and 0-3 unless given.
+    """
     q = np.asarray(corners_m, np.float64).reshape(-1, 4, 3)
     if uv is None:
         w, h = np.linalg.norm(q[:, 1] - q[:, 0], axis=1), np.linalg.norm(q[:, 3] - q[:, 0], axis=1)
@@ -133,8 +136,8 @@ def box(
 
 
 def cylinder(
-    a: Sequence[float],
-    b: Sequence[float],
+    a: ArrayLike,
+    b: ArrayLike,
     radius_m: float,
     colour: ArrayLike,
     material: int = MATTE,
@@ -204,41 +207,6 @@ def grid(
     return triangles(tri[keep], colour, material, normals=None if nor is None else nor[keep], extra=extra)
 
 
-def prism(
-    outline_m: ArrayLike,
-    z0: float,
-    z1: float,
-    colour: ArrayLike,
-    material: int,
-    *,
-    top: int | None = None,
-    extra: float = 0.0,
-) -> Mesh:
-    """Upright prism over a convex outline [N, 2], counter-clockwise; walls in `material`, lid in `top` (same if None)."""
-    p = np.asarray(outline_m, np.float64)
-    n = np.roll(p, -1, axis=0)
-    lift0, lift1 = np.full(len(p), z0), np.full(len(p), z1)
-    walls = np.stack(
-        [
-            np.column_stack([p, lift0]),
-            np.column_stack([n, lift0]),
-            np.column_stack([n, lift1]),
-            np.column_stack([p, lift1]),
-        ],
-        axis=1,
-    )
-    lid = np.stack(
-        [
-            np.broadcast_to(np.append(p[0], z1), (len(p) - 2, 3)),
-            np.column_stack([p[1:-1], lift1[1:-1]]),
-            np.column_stack([p[2:], lift1[2:]]),
-        ],
-        axis=1,
-    )
-    roof = triangles(lid, colour, material if top is None else top, uv=lid[..., :2], extra=extra)
-    return merge([quads(walls, colour, material, extra=extra), roof])
-
-
 __all__ = [
     "ASPHALT",
     "BARK",
@@ -263,7 +231,6 @@ __all__ = [
     "ellipsoid",
     "grid",
     "merge",
-    "prism",
     "quads",
     "triangles",
 ]

@@ -9,6 +9,7 @@ from cooptrack_core.types import CooptrackError
 
 RENDERERS = ("auto", "egl", "rays", "none")
 SPLITS = ("auto", "train", "val")
+POINT_CLOUDS = ("none", "sparse", "full")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class SceneOptions:
     jpeg_quality: int = 90
     split: str = "auto"
     skewed_extrinsics: bool = False
-    point_clouds: bool = False
+    point_clouds: str = "sparse"
 
     def __post_init__(self) -> None:
         checks = (
@@ -44,6 +45,12 @@ class SceneOptions:
             ("--supersample", self.supersample in (1.0, 1.5, 2.0), self.supersample, "give 1, 1.5 or 2"),
             ("--jpeg-quality", 30 <= self.jpeg_quality <= 100, self.jpeg_quality, "give 30 to 100"),
             ("--renderer", self.renderer in RENDERERS, self.renderer, f"choose from {', '.join(RENDERERS)}"),
+            (
+                "--point-clouds",
+                self.point_clouds in POINT_CLOUDS,
+                self.point_clouds,
+                f"choose from {', '.join(POINT_CLOUDS)}",
+            ),
             ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),
         )
         for name, good, value, remedy in checks:

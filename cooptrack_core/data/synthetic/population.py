@@ -47,7 +47,9 @@ class _Casting:
         plan = Plan(kind, route, birth_s, start_s_m, speed_mps, (length, width, height), paint, pace, **extra)
         self.plans.append(plan)
 
-    def traffic(self, arm: str, lane: int, movement: str, names: Sequence[str], births: Sequence[tuple[float, float]]) -> None:
+    def traffic(
+        self, arm: str, lane: int, movement: str, names: Sequence[str], births: Sequence[tuple[float, float]]
+    ) -> None:
         """Vehicles of one lane at (birth time, u)."""
         for birth_s, u_m in births:
             route = layout.vehicle_route(arm, lane, movement)

@@ -57,7 +57,7 @@ def _barycentric(corners: Float, p: Float) -> Float:
     d20, d21 = (v2 * v0).sum(1), (v2 * v1).sum(1)
     det = np.maximum(d00 * d11 - d01 * d01, 1e-12)
     v, w = (d11 * d20 - d01 * d21) / det, (d00 * d21 - d01 * d20) / det
-    return np.clip(np.stack([1 - v - w, v, w], axis=1), 0, 1)
+    return np.asarray(np.clip(np.stack([1 - v - w, v, w], axis=1), 0, 1))
 
 
 def _print(albedo: Float, material: NDArray[np.int64], extra: Float, uv: Float, p: Float) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from cooptrack_core.data.synthetic.light import daylight
 from cooptrack_core.data.synthetic.ray_shading import shade
+from cooptrack_core.data.synthetic.ray_tracing import Bodies, Target, in_scene
 from cooptrack_core.data.synthetic.renderers import Picture, count_ids
 from cooptrack_core.data.synthetic.scene import Placement, Scene
 from cooptrack_core.data.synthetic.sensors import View
@@ -33,95 +32,72 @@ class RayRenderer:
         self.name = "rays" if shaded else "none"
         self._shaded = shaded
         self._light = daylight(scene.options.seed * 1000 + scene.number)
-        self._still = _Traced([scene.surroundings.triangles_m])
+        self._still = Target([scene.surroundings.triangles_m])
         self._still_vertices = scene.surroundings.vertices
-        self._alone: dict[tuple[str, int], _Traced] = {}
+        self._bodies = Bodies()
 
     def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         """See Renderer."""
         sampled = view if self._shaded else coarser(view, UNSHADED_WIDTH_PX)
         weight = view.width_px * view.height_px / (sampled.width_px * sampled.height_px)
         origin, directions = pixel_rays(sampled)
-        moving = [_moved(p) for p in placements]
-        users = _Traced(moving)
-        near, far = users.trace(origin, directions), self._still.trace(origin, directions)
-        first = near.distance < far.distance
-        owner = np.repeat([p.index + 1 for p in placements], [len(m) for m in moving])
-        ids = np.zeros(len(directions), np.int32)
-        ids[first] = owner[near.triangle[first]] if len(owner) else 0
-        rgb = None
-        if self._shaded:
-            vertices = np.concatenate([_vertices(p) for p in placements] + [self._still_vertices])
-            triangle = np.where(first, near.triangle, far.triangle + len(owner))
-            triangle[(near.triangle < 0) & (far.triangle < 0)] = -1
-            distance = np.minimum(near.distance, far.distance)
-            lit = self._sunlit(users, origin, directions, distance, triangle >= 0)
-            flat = shade(vertices, triangle, origin, directions, distance, lit, self._light)
-            rgb = flat.reshape(sampled.height_px, sampled.width_px, 3)
-        image = ids.reshape(sampled.height_px, sampled.width_px)
-        alone = {p.index: n for p in placements if not p.is_fixture and (n := self._count_alone(sampled, p, weight))}
-        return Picture(rgb, image, count_ids(image, weight), alone)
-
-    def _sunlit(
-        self, users: _Traced, origin: Float, directions: Rays, distance: Rays, hit: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """[N] whether the sun reaches the points that the rays hit."""
-        lit = np.zeros(len(directions), bool)
-        points = (origin + directions[hit] * distance[hit, None] + 0.03 * self._light.sun).astype(np.float32)
-        towards = np.broadcast_to(self._light.sun.astype(np.float32), points.shape).copy()
-        lit[hit] = ~(users.blocked(points, towards) | self._still.blocked(points, towards))
-        return lit
-
-    def _count_alone(self, view: View, placement: Placement, weight: float) -> int:
-        """Pixels of a road user if it were alone: rays through its box, in its own axes."""
-        if not may_appear(view, placement):
-            return 0
-        T = view.T_camera_from_scene @ placement.T_scene_from_mesh
-        box, _ = silhouette_box(view, placement)
-        columns, rows = (
-            np.arange(int(box[0]), int(np.ceil(box[2])) + 1),
-            np.arange(int(box[1]), int(np.ceil(box[3])) + 1),
+        present = [p for p in placements if may_appear(sampled, p)]
+        windows = [_window(sampled, p) for p in present]
+        asked = np.ones(len(directions), bool)
+        if not self._shaded:  # only what may hide a road user matters
+            asked = np.zeros(len(directions), bool)
+            for window in windows:
+                asked[window] = True
+        distance, triangle = np.full(len(directions), np.inf, np.float32), np.full(len(directions), -1, np.int64)
+        still = self._still.trace(origin, directions[asked])
+        distance[asked], triangle[asked] = still.distance, still.triangle
+        ids, alone, first = np.zeros(len(directions), np.int32), {}, len(self._still_vertices) // 3
+        for placement, window in zip(present, windows, strict=True):
+            hits = self._bodies.trace(placement, origin, directions[window])
+            count = int((hits.triangle >= 0).sum())
+            if count and not placement.is_fixture:
+                alone[placement.index] = max(1, round(count * weight))
+            nearer = hits.distance < distance[window]
+            at = window[nearer]
+            distance[at], ids[at], triangle[at] = (
+                hits.distance[nearer],
+                placement.index + 1,
+                first + hits.triangle[nearer],
+            )
+            first += len(placement.mesh.vertices) // 3
+        rgb = self._colours(placements, present, origin, directions, triangle, distance) if self._shaded else None
+        shape = (sampled.height_px, sampled.width_px)
+        return Picture(
+            None if rgb is None else rgb.reshape(*shape, 3), ids.reshape(shape), count_ids(ids, weight), alone
         )
-        if len(columns) == 0 or len(rows) == 0 or box[2] <= box[0] or box[3] <= box[1]:
-            return 0
-        key = (placement.kind, placement.phase)
-        if key not in self._alone:
-            self._alone[key] = _Traced([placement.mesh.triangles_m])
-        origin, directions = pixel_rays(replace(view, T_camera_from_scene=T), columns, rows)
-        hits = int((self._alone[key].trace(origin, directions).triangle >= 0).sum())
-        return max(1, round(hits * weight)) if hits else 0
+
+    def _colours(
+        self,
+        placements: list[Placement],
+        present: list[Placement],
+        origin: Float,
+        directions: Rays,
+        triangle: NDArray[np.int64],
+        distance: Rays,
+    ) -> NDArray[np.uint8]:
+        """[N, 3] sRGB of the rays; what is not in the picture still casts its shadow."""
+        vertices = np.concatenate([self._still_vertices] + [_vertices(p) for p in present])
+        casting = Target([in_scene(p) for p in placements if not p.is_fixture])
+        hit = triangle >= 0
+        sun = self._light.sun
+        points = (origin + directions[hit] * distance[hit, None] + 0.03 * sun).astype(np.float32)
+        towards = np.broadcast_to(sun.astype(np.float32), points.shape).copy()
+        lit = np.zeros(len(directions), bool)
+        lit[hit] = ~(casting.blocked(points, towards) | self._still.blocked(points, towards))
+        return shade(vertices, triangle, origin, directions, distance, lit, self._light)
 
 
-class _Hits:
-    def __init__(self, triangle: NDArray[np.int64], distance: Rays) -> None:
-        self.triangle, self.distance = triangle, distance
-
-
-class _Traced:
-    """A set of triangles that rays can be cast at; indices count through the list of meshes."""
-
-    def __init__(self, meshes: list[NDArray[np.float32]]) -> None:
-        self._scene = EmbreeScene()
-        soup = np.concatenate(meshes) if meshes else np.zeros((0, 3, 3), np.float32)
-        self._empty = len(soup) == 0
-        if not self._empty:
-            TriangleMesh(self._scene, np.ascontiguousarray(soup, np.float32))
-
-    def trace(self, origin: Float, directions: Rays) -> _Hits:
-        """First hit of each ray: triangle (-1 none) and distance (inf none)."""
-        n = len(directions)
-        if self._empty or n == 0:
-            return _Hits(np.full(n, -1, np.int64), np.full(n, np.inf, np.float32))
-        starts = np.broadcast_to(origin.astype(np.float32), (n, 3)).copy()
-        found = self._scene.run(starts, directions, output=True)
-        triangle = found["primID"].astype(np.int64)
-        return _Hits(triangle, np.where(triangle >= 0, found["tfar"], np.inf).astype(np.float32))
-
-    def blocked(self, starts: Rays, directions: Rays) -> NDArray[np.bool_]:
-        """Whether anything lies on each ray."""
-        if self._empty or len(starts) == 0:
-            return np.zeros(len(starts), bool)
-        return np.asarray(self._scene.run(starts, directions, query="OCCLUDED") >= 0)
+def _window(view: View, placement: Placement) -> NDArray[np.int64]:
+    """Indices of the pixels, row by row, in the box of a placement."""
+    box, _ = silhouette_box(view, placement)
+    columns = np.arange(max(0, int(box[0])), min(view.width_px, int(np.ceil(box[2])) + 1))
+    rows = np.arange(max(0, int(box[1])), min(view.height_px, int(np.ceil(box[3])) + 1))
+    return (rows[:, None] * view.width_px + columns[None]).reshape(-1)
 
 
 def coarser(view: View, width_px: int) -> View:
@@ -139,22 +115,14 @@ def coarser(view: View, width_px: int) -> View:
     return replace(view, K=K, width_px=width_px, height_px=height_px)
 
 
-def pixel_rays(
-    view: View, columns: NDArray[np.int64] | None = None, rows: NDArray[np.int64] | None = None
-) -> tuple[Float, Rays]:
+def pixel_rays(view: View) -> tuple[Float, Rays]:
     """Optical centre [3] and unit directions [N, 3] through pixel centres, row by row."""
-    u = np.arange(view.width_px) if columns is None else columns
-    v = np.arange(view.height_px) if rows is None else rows
+    u, v = np.arange(view.width_px), np.arange(view.height_px)
     grid = np.stack([*np.meshgrid(u, v), np.ones((len(v), len(u)))], axis=2).reshape(-1, 3)
     M = np.linalg.inv(view.T_camera_from_scene[:3, :3]) @ np.linalg.inv(view.K)
     d = grid @ M.T
     d /= np.linalg.norm(d, axis=1, keepdims=True)
     return view.centre_m, np.ascontiguousarray(d, np.float32)
-
-
-def _moved(placement: Placement) -> NDArray[np.float32]:
-    T = placement.T_scene_from_mesh
-    return (placement.mesh.triangles_m @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
 
 
 def _vertices(placement: Placement) -> NDArray[np.float32]:
@@ -166,7 +134,7 @@ def _vertices(placement: Placement) -> NDArray[np.float32]:
     v[:, 3:6] = n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
     painted = np.isin(v[:, 11], (1, 11, 15))
     v[painted, 6:9] *= np.asarray(placement.paint, np.float32)
-    return v
+    return np.asarray(v, np.float32)
 
 
 __all__ = ["RayRenderer", "coarser", "pixel_rays"]

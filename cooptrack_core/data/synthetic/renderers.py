@@ -64,7 +64,7 @@ def egl_problem() -> str | None:
     except ImportError:
         return "the Python package moderngl is missing"
     try:
-        context = moderngl.create_context(standalone=True, backend="egl", require=330)
+        context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
     except Exception as error:  # moderngl and glcontext raise plain Exception for every missing library
         return f"EGL does not start ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     context.release()

@@ -72,7 +72,7 @@ def judge(users: list[RoadUser], rig: Rig, options: SceneOptions) -> Quality:
         behind = _hidden(present, [u.pose(float(time_s))[:3] for u in present], camera)
         hidden.append(int((by_vehicle & by_infra & (distance < radius) & behind).sum()))
         covered.append(int(by_infra.sum()))
-    x, y, _, _ = ego.pose(options.duration_s)
+    _, y, _, _ = ego.pose(options.duration_s)
     passes = options.duration_s < 8.0 or y > -STOP_LINE_U_M + 6.0
     return Quality(
         overlaps, passes, float(np.mean(shares)) if shares else 0.0, float(np.mean(seen)),

@@ -94,7 +94,10 @@ CONTACT_VERTEX = """
 uniform mat4 u_clip_from_scene; uniform mat4 u_scene_from_mesh; uniform vec2 u_half;
 in vec2 in_corner;
 out vec2 v_uv;
-void main() { v_uv = in_corner; gl_Position = u_clip_from_scene * u_scene_from_mesh * vec4(in_corner * u_half, 0.02, 1.0); }
+void main() {
+    v_uv = in_corner;
+    gl_Position = u_clip_from_scene * u_scene_from_mesh * vec4(in_corner * u_half, 0.02, 1.0);
+}
 """
 
 CONTACT_FRAGMENT = """

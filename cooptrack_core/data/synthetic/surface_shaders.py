@@ -30,7 +30,14 @@ vec2 covered(vec2 x, vec2 width, vec2 f) {
 }
 float covered(float x, float width, float f) { return covered(vec2(x), vec2(width), vec2(f)).x; }
 vec2 pixel(vec2 q) { return fwidth(q) + 1e-4; }
-float hash(vec2 p) { vec2 q = fract(p * vec2(0.1031, 0.1130)); q += dot(q, q.yx + 33.33); return fract((q.x + q.y) * q.x); }
+float hash(vec2 p) {
+    vec2 q = fract(p * vec2(0.1031, 0.1130));
+    q += dot(q, q.yx + 33.33);
+    return fract((q.x + q.y) * q.x);
+}
+float within(float x, float low, float high, float f) {
+    return smoothstep(low, low + f, x) * (1.0 - smoothstep(high, high + f, x));
+}
 
 float shadow(vec3 p, vec3 n) {
     vec3 s = (u_near_from_scene * vec4(p + n * 0.05, 1.0)).xyz;
@@ -84,7 +91,8 @@ void surface(inout Surface s) {
     float k = v_material;
     float painted = float(k == 1.0 || k == 11.0 || k == 15.0);
     s.albedo *= mix(vec3(1.0), u_paint * u_paint, painted);
-    float glass = float(k == 2.0), metal = float(k == 10.0), lamp = float(k == 3.0), coat = float(k == 1.0 || k == 15.0);
+    float glass = float(k == 2.0), metal = float(k == 10.0), lamp = float(k == 3.0);
+    float coat = float(k == 1.0 || k == 15.0);
     s.gloss = coat * 0.85 + glass + metal * 0.6 + lamp * 0.5;
     s.reflect = coat * 0.05 + glass * 0.10 + metal * 0.15 + lamp * 0.05;
     float brake = float(v_extra > 0.5 && v_extra < 1.5);
@@ -117,7 +125,8 @@ void surface(inout Surface s) {
     vec2 stone = covered(q, vec2(0.95), f);
     float detail = 1.0 / (1.0 + 3.0 * max(f.x, f.y));
     vec4 dirt = texture(u_noise, v_position.xy * 0.06);
-    s.albedo *= (0.86 + 0.40 * (dirt.r - 0.5) + 0.22 * (hash(floor(q)) - 0.5) * detail) * (1.0 - 0.42 * (1.0 - stone.x * stone.y) * detail);
+    s.albedo *= 0.86 + 0.40 * (dirt.r - 0.5) + 0.22 * (hash(floor(q)) - 0.5) * detail;
+    s.albedo *= 1.0 - 0.42 * (1.0 - stone.x * stone.y) * detail;
 }
 """
 
@@ -154,7 +163,8 @@ void surface(inout Surface s) {
     float style = floor(v_extra), seed = fract(v_extra);
     // cell size, share that the window takes; one column a style
     vec4 form = style < 1.0 ? vec4(3.1, 3.0, 0.56, 0.52) : style < 2.0 ? vec4(2.4, 3.1, 0.48, 0.58)
-        : style < 3.0 ? vec4(1.5, 3.6, 0.95, 0.86) : style < 4.0 ? vec4(4.2, 3.3, 0.92, 0.46) : vec4(1.9, 3.3, 0.56, 0.74);
+        : style < 3.0 ? vec4(1.5, 3.6, 0.95, 0.86) : style < 4.0 ? vec4(4.2, 3.3, 0.92, 0.46)
+        : vec4(1.9, 3.3, 0.56, 0.74);
     form.x *= 0.9 + 0.25 * seed;
     vec2 q = v_uv / form.xy, f = pixel(q), w = q - 0.5 * (1.0 - form.zw);
     vec2 open = covered(w, form.zw, f), inner = covered(w - vec2(0.030, 0.022), form.zw - vec2(0.060, 0.044), f);
@@ -192,17 +202,18 @@ void surface(inout Surface s) {
     float seed = fract(v_extra * 7.31), bay = 4.2 + 2.0 * seed;
     vec2 q = vec2(v_uv.x / bay, v_uv.y), f = pixel(q);
     float id = floor(q.x) + floor(seed * 91.0);
-    float glassy = covered(q.x - 0.04, 0.92, f.x) * smoothstep(0.40, 0.40 + f.y, q.y) * (1.0 - smoothstep(2.75, 2.75 + f.y, q.y));
+    float glassy = covered(q.x - 0.04, 0.92, f.x) * within(q.y, 0.40, 2.75, f.y);
     float mullion = covered(v_uv.x / (bay / 3.0) + 0.02, 0.04, f.x * 3.0);
-    float sign = smoothstep(2.95, 2.95 + f.y, q.y) * (1.0 - smoothstep(3.85, 3.85 + f.y, q.y)) * covered(q.x - 0.03, 0.94, f.x);
+    float sign = within(q.y, 2.95, 3.85, f.y) * covered(q.x - 0.03, 0.94, f.x);
     vec3 hue = 0.5 + 0.5 * cos(6.283 * (hash(vec2(id, 2.0)) + vec3(0.0, 0.33, 0.67)));
     vec3 board = mix(vec3(0.16), hue * hue, 0.38) * 0.55;
     vec2 letter = vec2(v_uv.x / 0.5, (q.y - 3.2) / 0.42);
-    float text = covered(letter.x, 0.66, f.x * bay / 0.5) * smoothstep(0.0, 0.1, letter.y) * (1.0 - smoothstep(0.9, 1.0, letter.y))
+    float text = covered(letter.x, 0.66, f.x * bay / 0.5) * within(letter.y, 0.0, 0.9, 0.1)
         * float(abs(fract(q.x) - 0.5) < 0.30) * float(hash(floor(letter * vec2(2.0, 3.0)) + id) > 0.35);
     board = mix(board, vec3(0.80, 0.76, 0.66), text);
     vec4 things = texture(u_noise, v_uv * 0.19 + id * 0.37);
-    vec3 inside = mix(vec3(0.055, 0.05, 0.045), hue * hue * 0.16, 0.4) * (0.3 + 1.6 * things.r * things.r) + vec3(0.12, 0.10, 0.06) * smoothstep(1.2, 2.6, q.y);
+    vec3 inside = mix(vec3(0.055, 0.05, 0.045), hue * hue * 0.16, 0.4) * (0.3 + 1.6 * things.r * things.r);
+    inside += vec3(0.12, 0.10, 0.06) * smoothstep(1.2, 2.6, q.y);
     s.albedo = mix(s.albedo * 0.7, mix(inside, vec3(0.05), mullion), glassy);
     s.albedo = mix(s.albedo, board, sign);
     s.glow = board * sign * 0.16 + inside * glassy * 0.20;

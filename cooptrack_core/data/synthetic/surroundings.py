@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import NDArray
 
 from cooptrack_core.data.synthetic import buildings, furniture, ground, plants
 from cooptrack_core.data.synthetic.mesh import Mesh, merge
 
+Float = NDArray[np.float64]
 
-def build(seed: int, pole_m: Sequence[float]) -> Mesh:
+
+def build(seed: int, pole_m: Float) -> Mesh:
     """The static world of a seed around the roadside camera at pole_m, whose view is kept free of trees."""
     streams = [np.random.default_rng([seed, 77, k]) for k in range(4)]
     x, y = float(pole_m[0]), float(pole_m[1])

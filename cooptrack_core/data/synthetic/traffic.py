@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.synthetic.catalog import KINDS, RIDERS, WALKERS, Kind
+from cooptrack_core.data.synthetic.catalog import RIDERS, WALKERS, Kind
 from cooptrack_core.data.synthetic.layout import BOX_U_M, Route
 from cooptrack_core.data.synthetic.paths import STEP_M
 from cooptrack_core.data.synthetic.signals import Signals
@@ -169,7 +169,10 @@ class _Snapshot:
 def _touching(
     line: Float, centre: Float, reach: Float, where: NDArray[np.bool_] | None = None
 ) -> tuple[int, int] | None:
-    """First point of the line [K, 2] within reach [M] of a centre [M, 2], if `where` [K, M]: its index and that centre's."""
+    """First point of the line [K, 2] within reach [M] of a centre [M, 2], where allowed [K, M].
+
+    Returns its index and that of the centre.
+    """
     if not len(centre):
         return None
     dx, dy = line[:, None, 0] - centre[None, :, 0], line[:, None, 1] - centre[None, :, 1]

@@ -41,10 +41,7 @@ def split_of_sequences(options: SceneOptions) -> tuple[list[str], dict[str, list
     converters need one of each. Ids are taken from the official lists as long as these last.
     """
     n = options.sequences
-    if options.split != "auto":
-        names = [options.split] * n
-    else:
-        names = ["val" if i % 3 == 0 else "train" for i in range(n)]
+    names = ["val" if i % 3 == 0 else "train" for i in range(n)] if options.split == "auto" else [options.split] * n
     pools = {name: list(official().sequences[name]) for name in ("train", "val")}
     extra = iter(range(95, 95 + n))
     ids = [pools[name].pop(0) if pools[name] else f"{next(extra):04d}" for name in names]
@@ -61,8 +58,10 @@ def write_split(root: Path, options: SceneOptions) -> None:
     ids, lists = split_of_sequences(options)
     content: dict[str, Any] = {"batch_split": lists}
     for key, name in (
-        ("vehicle_split", vehicle_frame_id), ("infrastructure_split", infrastructure_frame_id), ("cooperative_split", vehicle_frame_id),
-    ):  # fmt: skip
+        ("vehicle_split", vehicle_frame_id),
+        ("infrastructure_split", infrastructure_frame_id),
+        ("cooperative_split", vehicle_frame_id),
+    ):
         content[key] = {
             part: [name(options, ids.index(s), f) for s in members for f in range(options.frames)]
             for part, members in lists.items()
