@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="directory for everything the demo makes")
     parser.add_argument("--mode", choices=MODES, default="late", help="cooperation")
     parser.add_argument("--detector", choices=DETECTORS, default="simulated", help="source of the instances")
-    parser.add_argument("--seed", type=int, default=SceneOptions().seed, help="of the scene and of the detectors' noise")
+    parser.add_argument("--seed", type=int, default=SceneOptions().seed, help="of the scene and the noise")
     parser.add_argument("--duration-s", type=float, default=10.0, help="length of the scene in s")
     parser.add_argument("--image-size", default="1280x720", help="width x height of the camera images in pixels")
     parser.add_argument("--rate", type=float, default=1.0, help="replay speed; 1 is real time")
