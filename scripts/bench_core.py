@@ -7,6 +7,8 @@ Prints one table with the machine beside it. Compare only within one run: machin
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import platform
 import tempfile
@@ -103,7 +105,8 @@ def reader_rows(frames: int) -> list[tuple[str, np.ndarray]]:
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "scene"
-        cli.main(["synthesize", str(root), "--renderer", "none", "--duration-s", str(frames / 10)])
+        with contextlib.redirect_stdout(io.StringIO()):
+            cli.main(["synthesize", str(root), "--renderer", "none", "--duration-s", str(frames / 10)])
         dataset = Dataset(root)
         pairs = list(dataset.pairs.values())
 
