@@ -1,8 +1,8 @@
 """OpenGL renderer without a screen (EGL; Mesa's llvmpipe on machines without a GPU).
 
 Per look: the sun's shadow map (static part kept, road users added), a depth pass, one shading pass at
-more pixels than the image has, then instance ids at pixel centres and, by occlusion queries, each road
-user's pixels as if it were alone. Row 0 of every framebuffer is the top row of the image.
+more pixels than the image has, then instance ids at pixel centres, of all together and of each road user
+as if it were alone. Row 0 of every framebuffer is the top row of the image.
 """
 
 from __future__ import annotations
@@ -206,12 +206,12 @@ class EglRenderer:
             self._draw_users(self.programs.identity, "identity", [placement])
         raw = self._ids.read(components=1, dtype="f4", alignment=1)
         ids = np.frombuffer(raw, np.float32).astype(np.int32).reshape(view.height_px, view.width_px)
-        return ids, self._count_alone(view, clip, placements)
+        return ids, self._count_alone(view, placements)
 
-    def _count_alone(self, view: View, clip: Float, placements: list[Placement]) -> dict[int, int]:
-        gl, alone = self.context, {}
-        query = gl.query(samples=True)
-        set_matrix(self.programs.depth, "u_clip_from_scene", clip)
+    def _count_alone(self, view: View, placements: list[Placement]) -> dict[int, int]:
+        """Draws each road user alone into its box and counts."""
+        alone = {}
+        self.programs.identity["u_id"] = 1.0
         for placement in placements:
             box, _ = silhouette_box(view, placement)
             x0, y0 = max(0, int(box[0]) - 1), max(0, int(box[1]) - 1)
@@ -220,17 +220,12 @@ class EglRenderer:
                 continue
             self._ids.scissor = (x0, y0, x1 - x0, y1 - y0)
             self._ids.clear(depth=1.0)
-            gl.depth_func = "<"
-            self._draw_users(self.programs.depth, "depth", [placement])
-            gl.depth_func = "=="
-            self._ids.depth_mask = False
-            with query:
-                self._draw_users(self.programs.depth, "depth", [placement])
-            self._ids.depth_mask = True
-            if query.samples:
-                alone[placement.index] = int(query.samples)
+            self._draw_users(self.programs.identity, "identity", [placement])
+            raw = self._ids.read(viewport=(x0, y0, x1 - x0, y1 - y0), components=1, dtype="f4", alignment=1)
+            count = int(np.count_nonzero(np.frombuffer(raw, np.float32)))
+            if count:
+                alone[placement.index] = count
         self._ids.scissor = None  # type: ignore[assignment]
-        gl.depth_func = "<"
         return alone
 
 

@@ -206,7 +206,7 @@ def _light_gap(user: RoadUser, signals: Signals, time_s: float) -> float:
             continue
         if route.movement == "walk":
             if gap > -0.3 and not signals.may_walk(group, time_s):
-                return gap + user.plan.kind.standstill_m
+                return gap + user.plan.kind.standstill_m - 0.3
             continue
         state = signals.state(group, time_s)
         if state == "red" or (state == "yellow" and gap > v * v / (2 * 2.8)):
