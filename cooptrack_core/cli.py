@@ -13,6 +13,13 @@ from cooptrack_core.types import CooptrackError
 COMMANDS = ("synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo")
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults that say something: not those of switches, nor that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -23,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = importlib.import_module(f"cooptrack_core.commands.{name.replace('-', '_')}")
         subparser = subparsers.add_parser(
-            name, help=module.HELP, description=module.HELP, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+            name, help=module.HELP, description=module.HELP, formatter_class=_HelpFormatter
         )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
@@ -43,6 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except ModuleNotFoundError as error:
+        remedy = f"pip install {error.name}, or all: pip install '.[synth,video]' in the repository"
+        print(f"cooptrack {args.command}: error: Python package {error.name} is missing; {remedy}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename2 or error.filename
+        if where is None:  # of no file that the user named
+            raise
+        what = f"{where}: file: {error.strerror}; check the path, its permissions and the free space"
+        print(f"cooptrack {args.command}: error: {what}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

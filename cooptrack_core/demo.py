@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import shutil
 import signal
@@ -16,6 +18,7 @@ from cooptrack_core.types import CooptrackError
 
 _STEPS = 4
 _START_ALLOWANCE_S = 90.0  # for starting five processes on a busy machine
+_END_ALLOWANCE_S = 30.0  # for what was interrupted to end its own processes and files
 
 
 class Demo:
@@ -28,6 +31,10 @@ class Demo:
 
     def run(self) -> int:
         """0 when every step succeeded; raises CooptrackError otherwise."""
+        self._check()
+        for number in (signal.SIGTERM, signal.SIGHUP):  # then, too, its processes have to end
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         started = time.monotonic()
         self.out.mkdir(parents=True, exist_ok=True)
         self._make_scene()
@@ -41,13 +48,23 @@ class Demo:
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
         return 0
 
+    def _check(self) -> None:
+        for option, value, possible, remedy in (
+            ("--seed", self.args.seed, self.args.seed >= 0, "0 or more"),
+            ("--rate", self.args.rate, 0 < self.args.rate < math.inf, "more than 0"),
+            ("--duration-s", self.args.duration_s, 0 < self.args.duration_s < math.inf, "seconds, such as 10"),
+        ):
+            if not possible:
+                raise CooptrackError(f"{option}: {value} is not possible; give {remedy}")
+
     def _headline(self, number: int, title: str, command: str) -> None:
         print(f"\n[{number}/{_STEPS}] {title}   ({command})", flush=True)
 
     def _cooptrack(self, number: int, title: str, *arguments: str) -> None:
         self._headline(number, title, " ".join(["cooptrack", *arguments]))
         # A process of its own: rendering with several workers is best started from a fresh interpreter.
-        code = subprocess.call([sys.executable, "-m", "cooptrack_core.cli", *arguments])
+        process = subprocess.Popen([sys.executable, "-m", "cooptrack_core.cli", *arguments], start_new_session=True)
+        code = _outcome(process, None)
         if code != 0:
             raise CooptrackError(f"demo step {number} ({arguments[0]}) failed with exit code {code}; see above")
 
@@ -75,10 +92,8 @@ class Demo:
         with log_path.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
-                code = process.wait(limit_s)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                os.killpg(process.pid, signal.SIGINT)
-                process.wait(30)
+                code = _outcome(process, limit_s)
+            except subprocess.TimeoutExpired:
                 raise CooptrackError(f"the nodes did not finish within {limit_s:.0f} s; see {log_path}") from None
         if code != 0 or not self.recorded.exists():
             tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
@@ -95,3 +110,21 @@ class Demo:
         return ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py"] + [
             f"{k}:={v}" for k, v in arguments.items()
         ]
+
+
+def _outcome(process: subprocess.Popen[bytes], limit_s: float | None) -> int:
+    """Exit code of a process that leads a session; when we are interrupted or lose patience it ends first, tidily."""
+    try:
+        return process.wait(limit_s)
+    except BaseException:
+        _signal(process, signal.SIGINT)
+        try:
+            process.wait(_END_ALLOWANCE_S)
+        finally:
+            _signal(process, signal.SIGKILL)  # what is left of the session, should anything be
+        raise
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
