@@ -38,9 +38,7 @@ def cast(scene: Scene) -> dict[str, tuple[View, list[Placement], Picture]]:
     return {side: look(scene, "rays", side) for side in SIDES}
 
 
-def test_renderers_agree_on_what_is_where(
-    scene: Scene, cast: dict[str, tuple[View, list[Placement], Picture]]
-) -> None:
+def test_renderers_agree_on_what_is_where(scene: Scene, cast: dict[str, tuple[View, list[Placement], Picture]]) -> None:
     if renderers.egl_problem() is not None:  # this machine draws with rays, and says so
         name, line = renderers.choose("auto")
         assert name == "rays"

@@ -34,7 +34,7 @@ def daylight(seed: int) -> Light:
     colour = np.array([2.15, 2.02 - 0.10 * warm, 1.82 - 0.28 * warm])
     return Light(
         sun, colour, np.array([0.16, 0.33, 0.66]), np.array([0.66, 0.76, 0.86]), float(rng.uniform(0.2, 0.9)),
-        float(rng.uniform(1 / 1400, 1 / 800)),
+        float(rng.uniform(1 / 2000, 1 / 1200)),
     )  # fmt: skip
 
 
