@@ -23,6 +23,7 @@ from cooptrack_core.offline import OfflineFrame, association_records, make_agent
 from cooptrack_core.types import CooptrackError, Message
 
 _TYPE = "cooptrack_msgs/msg/InstanceFeatures"
+_NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --vehicle, or make it with cooptrack to-bag"
 
 
 def track_bag(
@@ -34,6 +35,8 @@ def track_bag(
     sent: list[Message] = []
     events = _with_progress(bag_events(path, vehicle, roadside, context), path)
     frames = list(run(events, agent, units, transmit=_transmitter(), on_message=sent.append))
+    if not frames:
+        raise CooptrackError(f"{path}: /{vehicle}/detections_in: {_NO_FRAMES}")
     return _recording(path, config, context, vehicle, roadside, frames, sent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
+from cooptrack_core.types import CooptrackError
 
 __all__ = ["print_summary", "save_json", "summarize", "write_report"]
 
@@ -31,7 +33,10 @@ def write_report(
     """
     from cooptrack_core.data.recording import images, recording_from_bags
 
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CooptrackError(f"{out}: output: cannot be made ({error.strerror}); choose another directory") from error
     recording = recording_from_bags(recorded, source)
     ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
     files = {"recording": out / "recording.json"}
@@ -60,10 +65,15 @@ def write_report(
 def save_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes JSON so that a killed run leaves the old file or none, never half of one."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(
-        json.dumps(content, indent=1 if len(content.get("frames", ())) == 0 else None, allow_nan=False)
-    )
-    temporary.replace(path)
+    text = json.dumps(content, indent=1 if len(content.get("frames", ())) == 0 else None, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise CooptrackError(f"{path}: output: cannot be written ({error.strerror}); choose another file") from error
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from cooptrack_ros.worker import Worker
 # A thread that has news must not wait 5 ms for the other one to hand over the interpreter.
 _SWITCH_INTERVAL_S = 0.0001
 _STALE_AFTER_S = 2.0
+_SILENT_AFTER_S = 5.0  # worth a line in the log
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class AgentNode(ManagedNode):
         self._order: FrameOrder | None = None
         self._last_frame_s = 0.0
         self._tracks_out_ns = 0
+        self._frames_missed = False  # and said so
 
     # What the two agents fill in.
 
@@ -156,7 +158,7 @@ class AgentNode(ManagedNode):
 
     def _on_detections(self, message: Detection3DArray) -> None:
         received_ns = time.monotonic_ns()
-        self._last_frame_s = time.monotonic()
+        self._last_frame_s, self._frames_missed = time.monotonic(), False
         assert self._order is not None and self._worker is not None
         at_ns = stamp_ns(message.header.stamp)
         behind_ms = self._order.behind_ms(at_ns)
@@ -280,12 +282,21 @@ class AgentNode(ManagedNode):
             found[0].level, found[0].message = ERROR, self._guard.intruders
         return [*found, self._frames_status()] if self.state == "active" else found
 
+    def _miss_frames(self, text: str) -> None:
+        if not self._frames_missed:
+            self._frames_missed = True
+            self.get_logger().warning(f"{text}: no tracks until one comes; check the detector or the bag")
+
     def _frames_status(self) -> DiagnosticStatus:
+        if self.get_clock().now().nanoseconds == 0:  # sim time has not begun: there is nothing to miss
+            self._last_frame_s = time.monotonic()
         silent_s = time.monotonic() - self._last_frame_s
         drops, events = self.health.drops(), self.health.events()
         level, text = OK, "frames arrive"
         if silent_s > _STALE_AFTER_S:
             level, text = WARN, f"no frame on {self.resolve_topic_name('detections_in')} for {silent_s:.0f} s"
+        if silent_s > _SILENT_AFTER_S:
+            self._miss_frames(text)
         elif drops:
             text = "frames arrive; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
         items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariable
@@ -110,6 +111,24 @@ def namespaces(context: LaunchContext, name: str) -> list[str]:
     return found
 
 
+def check_params_file(path: str) -> None:
+    """Raises RuntimeError in one line for a file that is missing or no parameter file; an empty one is fine."""
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise RuntimeError(f"params_file:={path}: no such file") from None
+    except OSError as error:
+        raise RuntimeError(f"params_file:={path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RuntimeError(f"params_file:={path}: is not YAML ({' '.join(str(error).split())})") from None
+    expected = "<node name>: ros__parameters: <name>: <value>, as in config/"
+    if content is not None and not isinstance(content, dict):
+        raise RuntimeError(f"params_file:={path}: has no parameters; give {expected}")
+    for name, entry in (content or {}).items():
+        if not isinstance(entry, dict):
+            raise RuntimeError(f"params_file:={path}: {name}: has no parameters; give {expected}")
+
+
 def node(
     context: LaunchContext, executable: str, parameters: Mapping[str, Any], namespace: str = "/", **process: Any
 ) -> Node:
@@ -117,8 +136,7 @@ def node(
     files = [share("config", f"{executable}.yaml")]
     user_file = text(context, "params_file")
     if user_file:
-        if not Path(user_file).is_file():
-            raise RuntimeError(f"params_file:={user_file}: no such file")
+        check_params_file(user_file)
         files.append(user_file)
     return Node(
         package="cooptrack_ros",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from cooptrack_core.config import ParameterSpec, from_parameters, parameter, specs
+from cooptrack_core.config import ParameterSpec, RoadsideConfig, VehicleConfig, from_parameters, parameter, specs
 from cooptrack_core.types import CooptrackError
 
 IMAGE_TRANSPORTS = ("compressed", "raw", "none")
@@ -140,6 +141,12 @@ class RecorderParameters:
     discovery_period_ms: float = parameter(200.0, "how often to look for new topics, ms", minimum=10.0, maximum=60000.0)
 
 
+_ALL = (
+    RoadsideParameters, VehicleParameters, MarkerParameters, ReplayParameters, RecorderParameters, RoadsideConfig,
+    VehicleConfig,
+)  # fmt: skip
+
+
 def spec_value(default: Any) -> Any:
     """Default value as ROS has it: tuples are lists."""
     return list(default) if isinstance(default, tuple) else default
@@ -182,6 +189,19 @@ class NodeParameters:
                     f"allowed is {spec.minimum} .. {spec.maximum}"
                 ) from error
         node.add_on_set_parameters_callback(self._on_set)
+        self._name_unknown()
+
+    def _name_unknown(self) -> None:
+        """Warns of values given for parameters that no node of ours has: most likely misspelt.
+
+        Those of other nodes are no surprise in a file that is shared.
+        """
+        ours = {spec.name for cls in _ALL for spec in specs(cls)} | {"use_sim_time", "start_type_description_service"}
+        given = [name for name in self._node._parameter_overrides if not name.startswith("qos_overrides.")]
+        for name in sorted(set(given) - ours):
+            near = difflib.get_close_matches(name, sorted(ours), 1)
+            hint = f"did you mean {near[0]}?" if near else "the files in config/ list all there are"
+            self._node.get_logger().warning(f"parameter {name}: unknown, its value is ignored; {hint}")
 
     def specs(self) -> list[ParameterSpec]:
         """All parameters in declaration order."""

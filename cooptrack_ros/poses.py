@@ -35,12 +35,14 @@ class PoseSource:
         """frames: names of the same sensor frame, the most exact first."""
         self._map_frame, self._frames = map_frame, frames
         self._timeout_s = timeout_ms / 1e3
+        self._newest_at_timeout_ns: int | None = None  # None: the last wait was not in vain
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
 
     def clear(self) -> None:
         """Forgets the timed poses (time jumped back)."""
         self._buffer.clear()
+        self._newest_at_timeout_ns = None
 
     def close(self) -> None:
         """Ends the subscriptions."""
@@ -49,14 +51,21 @@ class PoseSource:
     def pose(self, at_ns: int, give_up: threading.Event, wait: bool = True) -> PoseResult:
         """The pose at a time, waiting up to the timeout while it may still arrive.
 
-        Blocks: never call it in a callback, the listener would starve.
+        After a wait in vain the next ones are left out until /tf has news: a dead /tf must not cost every
+        frame its time. Blocks: never call it in a callback, the listener would starve.
         """
         deadline = time.monotonic() + self._timeout_s
         while wait:
             result, may_arrive = self._look(at_ns, last_try=False)
             if result is not None:
+                self._newest_at_timeout_ns = None
                 return result
-            if not may_arrive or time.monotonic() >= deadline or give_up.wait(_POLL_S):
+            if not may_arrive or self._newest_at_timeout_ns == self._newest_ns():
+                break
+            if time.monotonic() >= deadline:
+                self._newest_at_timeout_ns = self._newest_ns()
+                break
+            if give_up.wait(_POLL_S):
                 break
         result, _ = self._look(at_ns, last_try=True)
         assert result is not None
@@ -84,11 +93,18 @@ class PoseSource:
 
     def _is_past(self, frame: str, at_ns: int) -> bool:
         """Whether /tf has gone on beyond the time already, so that waiting is useless."""
+        return self._newest_of(frame) > at_ns
+
+    def _newest_ns(self) -> int:
+        """The newest time for which /tf gives a pose of any of the frames; -1: it never did."""
+        return max(map(self._newest_of, self._frames))
+
+    def _newest_of(self, frame: str) -> int:
         try:
             newest = self._buffer.lookup_transform(self._map_frame, frame, Time(clock_type=ClockType.ROS_TIME))
         except tf2_ros.TransformException:
-            return False
-        return bool(stamp_ns(newest.header.stamp) > at_ns)
+            return -1
+        return stamp_ns(newest.header.stamp)
 
 
 def _time(ns: int) -> Time:

@@ -24,6 +24,7 @@ from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
 
 _OUTPUT_TYPES = {"tracks": TrackedObjectArray, "instances": InstanceFeatures}
 _SHARED_TOPICS = ("/tf", "/tf_static", "/diagnostics", "/rosout")
+_POSES_BEFORE_NS = 500_000_000  # a frame is logged some 100 ms after its perception
 _LINGER_S = 0.3  # for what is still under way; an acknowledgement would take a heartbeat period of seconds
 
 
@@ -39,6 +40,7 @@ class ReplayNode(Node):
         self.counts: Counter[str] = Counter()
         self._answered: dict[str, int] = {}
         self._late: Counter[str] = Counter()
+        self._awaited: list[str] = []  # topics of the bag that need a subscriber
         self._connections = [c for c in self._reader.connections if c.topic != "/clock"]
         self._clock_publisher = self.create_publisher(Clock, "/clock", QoSProfile(depth=10))
         self._topic_publishers = {
@@ -72,21 +74,26 @@ class ReplayNode(Node):
 
     def _check(self) -> None:
         topics = set(self._topic_publishers)
-        if "/tf" not in topics:
-            self.get_logger().error(
-                f"{self.settings.bag}: /tf: not in the bag; it is played, but poses are unknown and the vehicle will "
-                "not cooperate; write the bag anew with 'cooptrack to-bag'"
-            )
+        for topic in ("/tf", "/tf_static"):
+            if topic not in topics:
+                self.get_logger().error(
+                    f"{self.settings.bag}: {topic}: not in the bag; it is played, but poses are unknown and the "
+                    "vehicle will not cooperate; write the bag anew with 'cooptrack to-bag'"
+                )
         if not self.settings.allow_shared_topics:
             own = [*topics - set(_SHARED_TOPICS), "/clock"]
             if others := wait_for_other_publishers(self, own, self.settings.discovery_wait_ms):
                 raise CooptrackError(f"{self.get_fully_qualified_name()}: {describe(others)}")
-        unknown = [topic for topic in self.settings.wait_for_subscribers if topic not in topics]
-        if unknown:
-            raise CooptrackError(
+        wanted = self.settings.wait_for_subscribers
+        self._awaited = [topic for topic in wanted if topic in topics]
+        if unknown := [topic for topic in wanted if topic not in topics]:
+            problem = (
                 f"{self.settings.bag}: wait_for_subscribers: {', '.join(unknown)} not in the bag; it has "
-                f"{', '.join(sorted(topics))}"
+                f"{', '.join(sorted(topics)) or 'no topics'}"
             )
+            if not self._awaited:
+                raise CooptrackError(f"{problem}; give a bag with these agents, or name the agents of this one")
+            self.get_logger().error(f"{problem}; it is played all the same; leave out agents that it does not have")
 
     # Lock-step.
 
@@ -131,7 +138,7 @@ class ReplayNode(Node):
     def _wait_for_listeners(self) -> None:
         settings = self.settings
         deadline = time.monotonic() + settings.wait_for_subscribers_ms / 1e3
-        heard = set(settings.wait_for_subscribers) | set(self._outputs)
+        heard = set(self._awaited) | set(self._outputs)
         outputs = [topic for topics in self._outputs.values() for topic in topics]
         if not (heard or settings.recorder):
             return
@@ -164,10 +171,7 @@ class ReplayNode(Node):
         start_ns = self._start_ns()
         self._publish_clock(start_ns)
         if self.settings.start_offset:
-            for connection, _, data in self._reader.messages(
-                [c for c in self._connections if is_latched(c)], stop=start_ns
-            ):
-                self._publish(Logged(connection.topic, start_ns, bytes(data)))
+            self._publish_what_holds(start_ns)
         ahead = ReadAhead(self._reader, self._connections, start_ns)
         try:
             begin_s, begin_ns = time.monotonic(), start_ns
@@ -179,6 +183,15 @@ class ReplayNode(Node):
                 begin_s += time.monotonic() - before_s  # sim time stood still meanwhile
         finally:
             ahead.close()
+
+    def _publish_what_holds(self, start_ns: int) -> None:
+        """What came before the offset and still counts: latched messages, and poses for the first frames."""
+        latched = [c for c in self._connections if is_latched(c)]
+        poses = [c for c in self._connections if c.topic == "/tf"]
+        for connections, since_ns in ((latched, None), (poses, start_ns - _POSES_BEFORE_NS)):
+            if connections:  # none would mean all
+                for connection, _, data in self._reader.messages(connections, start=since_ns, stop=start_ns):
+                    self._publish(Logged(connection.topic, start_ns, bytes(data)))
 
     def _pass_time(self, begin_s: float, begin_ns: int, until_ns: int) -> None:
         """Waits until a message is due and keeps /clock going; then /clock is at the message's time."""

@@ -23,6 +23,7 @@ from launch_ros.actions import Node
 
 from cooptrack_ros import launch_parts as parts
 
+BAD_INPUT = 2  # exit code of our nodes
 SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
 
 
@@ -64,6 +65,12 @@ def end(event: ProcessExited, context: LaunchContext) -> TimerAction:
     return TimerAction(period=SETTLE_S, actions=[Shutdown(reason="the bag has been played")])
 
 
+def recorder_ended(event: ProcessExited, context: LaunchContext) -> None:
+    """Fails the launch if the recorder could not begin; one that is killed later must not stop the agents."""
+    if event.returncode == BAD_INPUT:
+        raise RuntimeError(f"recorder_node has failed with exit code {event.returncode}")
+
+
 def rviz(use_sim_time: bool) -> Node:
     """RViz with every display of the suite."""
     try:
@@ -103,7 +110,8 @@ def start(context: LaunchContext) -> list:
         actions.append(rviz(simulated))
     if record:
         parameters = {"output": record, "use_sim_time": simulated}
-        actions.append(parts.node(context, "recorder_node", parameters, sigterm_timeout="20"))
+        recorder = parts.node(context, "recorder_node", parameters, sigterm_timeout="20")
+        actions += [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=recorder_ended)), recorder]
     actions += [agent(context, "roadside.launch.py", use_sim_time, namespace=name) for name in roadside]
     for name in vehicles:
         own = {"namespace": name, "roadside": ",".join(roadside), "mode": parts.text(context, "mode")}

@@ -41,6 +41,16 @@ def parameter(text: str, node: str, name: str) -> list[str]:
     return re.findall(rf"{node} parameters:\s+{name}:\s*(.*)", text)
 
 
+@pytest.mark.parametrize("content", ["just words", "- 1", "vehicle_node: [unclosed", "vehicle_node: 3"])
+def test_parameter_file_that_is_none_is_one_line_before_anything_starts(
+    prefix: Path, bag: Path, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(content)
+    code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", f"params_file:={tmp_path / 'mine.yaml'}")
+    assert code == 1 and started(text) == []
+    assert len([line for line in text.splitlines() if "ERROR" in line and "mine.yaml" in line]) == 1
+
+
 def started(text: str) -> list[str]:
     return sorted(re.findall(r"\[(\w+)-\d+\]: process started", text))
 

@@ -148,3 +148,9 @@ def test_leading_slash_of_a_frame_means_nothing() -> None:
     buffer = Buffer()
     buffer.set_transform(stamped("/map", "/car", 1.0, x=4.0), "test")
     assert position(buffer.lookup_transform("map", "car", at(1.0))) == pytest.approx((4.0, 0.0, 0.0))
+
+
+def test_broken_transforms_at_full_rate_are_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    for index in range(50):
+        Buffer().set_transform(stamped("map", "car", index, x=math.nan), "test")
+    assert capfd.readouterr().err.count("ignoring") <= 1

@@ -40,3 +40,27 @@ def test_an_unknown_mode_names_those_that_exist(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["track", "bag", "--mode", "psychic"])
     assert ended.value.code == 2 and "'late'" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
+    from cooptrack_core.report import save_json, write_report
+    from cooptrack_core.types import CooptrackError
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "folder", tmp_path / "file" / "out.json"):
+        with pytest.raises(CooptrackError, match="output: cannot be written") as error:
+            save_json({"frames": []}, target)
+        assert "\n" not in str(error.value)
+    with pytest.raises(CooptrackError, match="output: cannot be made"):
+        write_report(tmp_path, tmp_path, tmp_path / "file" / "report")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_file_that_no_command_can_use_is_one_line(monkeypatch, capsys):
+    def full(args):
+        raise OSError(28, "No space left on device", "/disk/out.mcap")
+
+    monkeypatch.setattr("cooptrack_core.commands.validate.run", full)
+    assert cli.main(["validate", "somewhere"]) == 2
+    assert capsys.readouterr().err.startswith("cooptrack validate: error: /disk/out.mcap: file: No space left")

@@ -109,6 +109,32 @@ def test_without_any_tf_ego_tracks_are_published(graph):
     assert [o.track_id for o in tracks.objects] == [1]
 
 
+def test_a_dead_tf_costs_one_wait_and_not_every_frame_its_detections(graph):
+    drive = VehicleDrive(graph, tf_timeout_ms=5000.0)
+    drive.node._poses._timeout_s = 0.05
+    drive.frame(0, pose=False)
+    drive.node._poses._timeout_s = 1e6  # another wait would never end
+    for index in range(1, 4):
+        tracks = drive.frame(index, pose=False)
+    assert [o.track_id for o in tracks.objects] == [1] and drive.node.health.drops() == {}
+    assert drive.frame(4).pose_known
+
+
+def test_frames_that_stop_coming_are_one_line_until_they_come_again(graph):
+    drive = VehicleDrive(graph)
+    lines = []
+    drive.node.get_logger().warning = lambda text, **_: lines.append(text)
+    drive.frame(0)
+    for _ in range(3):
+        drive.node._last_frame_s -= 100.0
+        graph.call(drive.node.statuses)
+    assert len(lines) == 1 and "no frame on /vehicle/detections_in" in lines[0]
+    drive.frame(1)
+    drive.node._last_frame_s -= 100.0
+    graph.call(drive.node.statuses)
+    assert len(lines) == 2
+
+
 def test_truncated_jpeg_is_counted_and_tracks_go_on(graph):
     drive = VehicleDrive(graph)
     images = graph.publisher(CompressedImage, "/vehicle/image/compressed")

@@ -97,6 +97,16 @@ def test_a_file_sets_the_parameters_of_a_node(tmp_path):
     assert "cannot configure: /vehicle/vehicle_node: parameter mode: 'telepathy'" in node.lines[0]
 
 
+def test_a_misspelt_parameter_is_named_with_the_one_that_was_meant(tmp_path):
+    from processes import Process
+
+    (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters:\n    mdoe: late\n    trail_length: 3\n    mode: x\n")
+    node = Process("vehicle_node", "--params-file", str(tmp_path / "mine.yaml"), "-r", "__ns:=/vehicle")
+    assert node.wait() == 1
+    assert len(node.lines) == 2  # trail_length is another node's
+    assert "parameter mdoe: unknown, its value is ignored; did you mean mode?" in node.lines[0]
+
+
 def test_a_file_that_is_not_there_is_one_line():
     from processes import Process
 

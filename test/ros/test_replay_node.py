@@ -178,6 +178,24 @@ def test_an_unknown_topic_to_wait_for_names_those_in_the_bag(graph, tmp_path):
         node.play()
 
 
+def test_an_agent_that_the_bag_lacks_is_one_line_and_the_others_play(graph, tmp_path, play):
+    order: list = []
+    listen(graph, order)
+    node = play(write_bag(tmp_path / "bag"), wait_for_subscribers=[*FRAMES, "/vehicle2/detections_in"], rate=10.0)
+    assert node.wait() == 0
+    assert len(node.problems) == 1 and "/vehicle2/detections_in not in the bag; it has" in node.problems[0]
+    graph.wait_for(lambda: len(order) == 10)
+
+
+def test_poses_before_the_offset_are_there_for_the_first_frames(graph, tmp_path, play):
+    tf = graph.collect(TFMessage, "/tf", matched=False)
+    node = play(write_bag(tmp_path / "bag", frames=12), start_offset=0.85, wait_for_subscribers=["/tf"], rate=10.0)
+    assert node.wait() == 0 and node.problems == []
+    graph.wait_for(lambda: len(tf) >= 8)
+    stamps = [stamp_ns(message.transforms[0].header.stamp) for message in tf]
+    assert stamps == [at(index) for index in range(4, 12)]
+
+
 def test_the_stamp_of_serialised_messages_is_read_without_decoding():
     from rclpy.serialization import serialize_message
 

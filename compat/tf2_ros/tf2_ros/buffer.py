@@ -23,6 +23,7 @@ from tf2_ros.exceptions import (
 from cooptrack_core.geometry.transform_buffer import Extrapolation, NotConnected, TransformBuffer, UnknownFrame
 from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
 
+LOGGER = get_logger("tf2_ros")  # one object: it is what remembers when a line was last logged
 DEFAULT_CACHE_TIME_NS = 10_000_000_000
 EXCEPTIONS = {
     UnknownFrame: LookupException,
@@ -66,7 +67,7 @@ class Buffer:
                 self._tree.set_transform(parent, child, _nanoseconds(transform.header.stamp), T, static=static)
                 self._changed.notify_all()
         except ValueError as error:
-            get_logger("tf2_ros").error(f"ignoring {error} (from {authority})", throttle_duration_sec=10.0)
+            LOGGER.error(f"ignoring {error} (from {authority})", throttle_duration_sec=10.0)
 
     def can_transform(
         self,
