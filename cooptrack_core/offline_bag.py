@@ -65,9 +65,12 @@ def _recorded_run(
     conditions: dict[int, tuple[bool, bool]] = {}
     with Bag(recorded) as bag:
         topics = [f"/{vehicle}/tracks", f"/{vehicle}/associations", *(f"/{name}/instances" for name in roadside)]
-        for item in bag.messages(topics):
+        for item in bag.messages(topics, open_topics=[t for t in topics if t.endswith("/instances")]):
             if item.topic.endswith("/instances"):
-                message = wire.decode(item.message, item.size_bytes)
+                try:
+                    message = wire.decode(item.message, item.size_bytes)
+                except wire.WireError:  # the vehicle has refused it, too
+                    continue
                 messages[message.agent_id, message.session_id, message.sequence] = message
             elif item.topic.endswith("/associations"):
                 used[stamp_of(item.message)] = item.message

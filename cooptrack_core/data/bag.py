@@ -14,7 +14,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError, get_types_from_idl, get_types_from_msg
 
-from cooptrack_core.data.files import problem
+from cooptrack_core.data.files import DataProblem, problem
 from cooptrack_core.data.message_definitions import PACKAGES, new_typestore, typestore
 
 
@@ -82,8 +82,12 @@ class Bag:
         types: Collection[str] | None = None,
         start_ns: int | None = None,
         stop_ns: int | None = None,
+        open_topics: Collection[str] = (),
     ) -> Iterator[BagMessage]:
-        """Messages in log order, of these topics and types (None: all), logged from start_ns to before stop_ns."""
+        """Messages in log order, of these topics and types (None: all), logged from start_ns to before stop_ns.
+
+        On open_topics anybody may have sent anything: messages that cannot be decoded are left out there.
+        """
         chosen = [
             c
             for c in self._reader.connections
@@ -101,7 +105,13 @@ class Bag:
                 return
             except Exception as error:  # as above, also from decompression
                 raise problem(self.path, "bag", f"is damaged ({_first_line(error)})", "record it again") from error
-            yield BagMessage(connection.topic, log_time_ns, self._decode(connection, data), len(data))
+            try:
+                message = self._decode(connection, data)
+            except DataProblem:
+                if connection.topic in open_topics:
+                    continue
+                raise
+            yield BagMessage(connection.topic, log_time_ns, message, len(data))
 
     def _decode(self, connection: Connection, data: bytes) -> Any:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.cooperation.wire import WireError, decode
 from cooptrack_core.data.bag import Bag, stamp_of
 from cooptrack_core.data.bag_events import BagContext, FrameInfo, agents_of, bag_context, matrix_of_pose
 from cooptrack_core.data.bag_images import BagImages
@@ -120,7 +121,7 @@ def _read_recorded(path: Path | str, vehicle: str, roadside: Sequence[str]) -> _
     tracks, associations, timings = (f"/{vehicle}/{name}" for name in ("tracks", "associations", "debug/timings"))
     instances = {f"/{agent}/instances": agent for agent in roadside}
     with Bag(path) as bag:
-        for item in bag.messages([tracks, associations, timings, *instances]):
+        for item in bag.messages([tracks, associations, timings, *instances], open_topics=instances):
             message = item.message
             if item.topic == tracks:
                 taken.tracks.append((item.log_time_ns, message))
@@ -128,9 +129,17 @@ def _read_recorded(path: Path | str, vehicle: str, roadside: Sequence[str]) -> _
                 taken.associations[stamp_of(message), int(message.frame_index)] = message
             elif item.topic == timings:
                 taken.timings.setdefault(stamp_of(message), []).append((item.log_time_ns, message))
-            else:
+            elif _is_valid(message):  # what nobody could read was not sent by a roadside unit
                 taken.sent.append(_sent_row(message, item.size_bytes))
     return taken
+
+
+def _is_valid(message: Any) -> bool:
+    try:
+        decode(message)
+    except WireError:
+        return False
+    return True
 
 
 def _sent_row(message: Any, size_bytes: int) -> Row:

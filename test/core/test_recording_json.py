@@ -228,3 +228,16 @@ def test_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
         load_recording(path)
     with pytest.raises(CooptrackError, match="is missing"):
         load_recording(tmp_path / "none.json")
+
+
+def test_what_others_sent_on_our_topics_does_not_spoil_a_recording(source: Path, tmp_path: Path) -> None:
+    event = next(e for e in bag_events(source) if e.agent_id == "vehicle")
+    kind = "cooptrack_msgs/msg/InstanceFeatures"
+    with BagWriter(tmp_path / "recorded") as bag:
+        bag.write("/vehicle/tracks", event.log_time_ns, tracks(event, 1))
+        bag.write("/vehicle/associations", event.log_time_ns, associations(event, 1, used=0))
+        bag.topic("/rsu/instances", kind)
+        for data in (b"\x00\x01\x00\x00", b"\x00\x01\x00\x00" + b"\xff" * 500):
+            bag._writer.write(bag._connections["/rsu/instances"], event.log_time_ns, data)
+    recording = recording_from_bags(tmp_path / "recorded", source)
+    assert len(recording["frames"]) == 1 and recording["sent"] == []
