@@ -131,6 +131,12 @@ def test_foreign_folder_is_not_touched(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CooptrackError, match=r"file: cannot be written \(.*\); make room or choose another folder"):
+        generate(tmp_path / "file" / "scene", SMALL, jobs=1)
+
+
 def test_overwrite_replaces_the_scene_only(tmp_path: Path) -> None:
     quick = dataclasses.replace(SMALL, renderer="none", duration_s=0.2, point_clouds="none")
     generate(tmp_path / "scene", quick, jobs=1)

@@ -175,15 +175,15 @@ def wheels(x: float, half_width: float, radius: float, tyre: float, *, arch: boo
         inner = y - side * tyre
         parts.append(cylinder((x, inner, radius), (x, y, radius), radius, _RUBBER, sides=18, caps=True))
         if arch:
-            parts.append(_disc(x, y + side * 0.004, radius, radius + 0.075, 0.0, np.pi, _BLACK, MATTE, side))
-        parts.append(_disc(x, y + side * 0.008, radius, radius, 0, 2 * np.pi, _RUBBER, MATTE, side))
-        parts.append(_disc(x, y + side * 0.012, radius, 0.66 * radius, 0, 2 * np.pi, (0.58, 0.59, 0.61), METAL, side))
+            parts.append(_disc(x, y + side * 0.006, radius, radius + 0.075, 0.0, np.pi, _BLACK, MATTE, side))
+        parts.append(_disc(x, y + side * 0.014, radius, radius, 0, 2 * np.pi, _RUBBER, MATTE, side))
+        parts.append(_disc(x, y + side * 0.022, radius, 0.66 * radius, 0, 2 * np.pi, (0.58, 0.59, 0.61), METAL, side))
         for k in range(5):
             a = 2 * np.pi * k / 5 + 0.3
             parts.append(
                 _disc(
                     x + 0.40 * radius * np.cos(a),
-                    y + side * 0.015,
+                    y + side * 0.030,
                     radius + 0.40 * radius * np.sin(a),
                     0.13 * radius,
                     0,
@@ -223,17 +223,17 @@ def _trim(shape: CarShape) -> list[Mesh]:
     first, last = shape.axles[0] + 0.62, shape.axles[1] - 0.52
     gaps = [first, *[p for p in shape.pillars if first + 0.4 < p < last - 0.4], last]
     for side in (1.0, -1.0):
-        y = side * (w + 0.003)
+        y = side * (w + 0.008)
         for x in gaps:
             belt = float(np.interp(x, deck_x, deck_z)) - 0.12
             parts.append(
                 quads(
                     [
                         [
-                            (x - 0.007, y, shape.sill + 0.12),
-                            (x + 0.007, y, shape.sill + 0.12),
-                            (x + 0.007, y, belt),
-                            (x - 0.007, y, belt),
+                            (x - 0.010, y, shape.sill + 0.12),
+                            (x + 0.010, y, shape.sill + 0.12),
+                            (x + 0.010, y, belt),
+                            (x - 0.010, y, belt),
                         ]
                     ],
                     _BLACK,

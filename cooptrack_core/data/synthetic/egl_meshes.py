@@ -17,7 +17,7 @@ from cooptrack_core.data.synthetic.surface_shaders import GROUP_COUNT, PLAIN_GRO
 
 Float = NDArray[np.float64]
 
-_NEAR_M, _FAR_M = 0.4, 1200.0
+_NEAR_M, _FAR_M = 0.8, 1200.0
 _LAYOUT = "3f 3f 3f 2f 2f"
 _NAMES = ("in_position", "in_normal", "in_colour", "in_uv", "in_kind")
 

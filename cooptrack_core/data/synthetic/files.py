@@ -7,16 +7,26 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.types import CooptrackError
+
 WORK_FOLDER = ".partial"
 
 
 def write_bytes(root: Path, path: Path, content: bytes) -> None:
-    """Writes a file of the dataset at root at once: to a temporary name in its work folder, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file of the dataset at root at once: to a temporary name in its work folder, then renamed.
+
+    Raises CooptrackError if the folder cannot be written.
+    """
     temporary = root / WORK_FOLDER / f"{os.getpid()}.tmp"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CooptrackError(
+            f"{path}: file: cannot be written ({error.strerror}); make room or choose another folder, then run again"
+        ) from error
 
 
 def write_json(root: Path, path: Path, content: Any, *, indent: int | None = None) -> None:

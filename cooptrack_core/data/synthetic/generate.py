@@ -6,7 +6,9 @@ import json
 import multiprocessing
 import os
 import shutil
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,9 @@ def generate(root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = 
     if done is not None:
         return done
     write_json(root, root / WORK_FOLDER / "options.json", options.to_json())
-    scenes = _simulate(root, options)
+    scenes = _simulate(root, options, jobs)
     tasks = [task for scene in scenes for task in _missing(root, scene)]
-    _run(root, options, tasks, jobs, total=2 * options.frames * options.sequences)
+    _draw(root, options, tasks, jobs)
     written = []
     for scene in scenes:
         found = [_load_sights(root, scene, frame) for frame in range(options.frames)]
@@ -89,15 +91,20 @@ def _motion_file(root: Path, number: int) -> Path:
     return root / WORK_FOLDER / f"motion_{number:04d}.npz"
 
 
-def _simulate(root: Path, options: SceneOptions) -> list[Scene]:
-    scenes = []
-    for number in tqdm(range(options.sequences), desc="traffic", unit="sequence", disable=None, leave=False):
-        file = _motion_file(root, number)
-        scene = make_scene(options, number, file)
-        if not file.is_file():
-            write_bytes(root, file, save_motion(scene))
-        scenes.append(scene)
-    return scenes
+def prepare(root_name: str, options: SceneOptions, number: int) -> None:
+    """Simulates the traffic of a sequence and keeps its motion, unless that is there."""
+    root = Path(root_name)
+    file = _motion_file(root, number)
+    if not file.is_file():
+        write_bytes(root, file, save_motion(make_scene(options, number)))
+
+
+def _simulate(root: Path, options: SceneOptions, jobs: int) -> list[Scene]:
+    """All sequences with their motion."""
+    numbers = range(options.sequences)
+    with tqdm(total=options.sequences, desc="traffic", unit="sequence", disable=None, leave=False) as bar:
+        _spread(bar, jobs, [(prepare, (str(root), options, number), 1) for number in numbers])
+    return [make_scene(options, number, _motion_file(root, number)) for number in numbers]
 
 
 def _sights_file(root: Path, number: int, side: str, frame: int) -> Path:
@@ -120,27 +127,36 @@ def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]
     return [(scene.number, looks[i : i + 4]) for i in range(0, len(looks), 4)]
 
 
-def _run(
-    root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int, total: int
-) -> None:
-    left = sum(len(looks) for _, looks in tasks)
+def _draw(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int) -> None:
+    """Takes all missing looks."""
+    total, left = 2 * options.frames * options.sequences, sum(len(looks) for _, looks in tasks)
     with tqdm(total=total, initial=total - left, desc="images", unit="image", disable=None) as bar:
-        if jobs <= 1 or len(tasks) <= 1:
-            for number, looks in tasks:
-                bar.update(take(str(root), options, number, looks))
-            return
-        os.environ.setdefault("LP_NUM_THREADS", "1")  # one thread of the software renderer in each process
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
-            futures: list[Future[int]] = [
-                pool.submit(take, str(root), options, number, looks) for number, looks in tasks
-            ]
-            try:
-                for future in as_completed(futures):
-                    bar.update(future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        _spread(bar, jobs, [(take, (str(root), options, number, looks), len(looks)) for number, looks in tasks])
+
+
+def _spread(bar: Any, jobs: int, calls: list[tuple[Callable[..., None], tuple[Any, ...], int]]) -> None:
+    """Makes the calls (function, arguments, steps of the progress bar), in several processes if that pays."""
+    if jobs <= 1 or len(calls) <= 1:
+        for function, arguments, steps in calls:
+            function(*arguments)
+            bar.update(steps)
+        return
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # one thread of the software renderer in each process
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(calls)), mp_context=spawn) as pool:
+        steps_of = {pool.submit(function, *arguments): steps for function, arguments, steps in calls}
+        try:
+            for future in as_completed(steps_of):
+                future.result()
+                bar.update(steps_of[future])
+        except BrokenProcessPool:
+            raise CooptrackError(
+                "synthesize: --jobs: a drawing process died, perhaps for lack of memory; run again with fewer jobs, "
+                "what is done is kept"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class _Studio:
@@ -156,15 +172,14 @@ class _Studio:
 _studio: _Studio | None = None
 
 
-def take(root_name: str, options: SceneOptions, number: int, looks: list[tuple[str, int]]) -> int:
-    """Takes looks (side, frame) of a sequence and writes image, point cloud and sights of each; returns how many."""
+def take(root_name: str, options: SceneOptions, number: int, looks: list[tuple[str, int]]) -> None:
+    """Takes looks (side, frame) of a sequence and writes image, point cloud and sights of each."""
     global _studio
     root = Path(root_name)
     if _studio is None or _studio.key != (root, options, number):
         _studio = _Studio(root, options, number)
     for side, frame in looks:
         _take_one(root, _studio, side, frame)
-    return len(looks)
 
 
 def _take_one(root: Path, studio: _Studio, side: str, frame: int) -> None:
@@ -195,4 +210,4 @@ def _load_sights(root: Path, scene: Scene, frame: int) -> dict[str, dict[int, Si
     return out
 
 
-__all__ = ["MARKER", "SCHEMA", "generate", "take"]
+__all__ = ["MARKER", "SCHEMA", "generate", "prepare", "take"]

@@ -84,29 +84,31 @@ def bus(*, coach: bool) -> Mesh:
     w0, w1 = (1.62, 2.85) if coach else (1.12, 2.45)
     parts = [rounded_body(a, b, half, 0.30, top, (1, 1, 1), BODY, nose=0.14, edge=0.20)]
     parts.append(box((a + 0.15, -half + 0.06, 0.16), (b - 0.15, half - 0.06, 0.34), _BLACK))
-    for y in (-half - 0.004, half + 0.004):
+    for y in (-half - 0.010, half + 0.010):
         parts.append(_pane(a + 0.35, b - 0.25, y, w0, w1))
         for x in np.arange(a + 1.5, b - 1.0, 1.45):
-            parts.append(_pane(x - 0.035, x + 0.035, y * 1.002, w0, w1, _BLACK, MATTE))
+            parts.append(_pane(x - 0.045, x + 0.045, y * 1.010, w0, w1, _BLACK, MATTE))
         parts.append(_pane(a + 0.16, b - 0.16, y, 0.62, 0.80, _WHITE, MATTE))
         parts.append(_pane(a + 0.16, b - 0.16, y, w1 + 0.06, w1 + 0.12, _WHITE, MATTE))
-    right = -half - 0.008
+    right = -half - 0.026
     for x in (b - 1.5,) if coach else (b - 1.5, 0.3):
         parts.append(_pane(x, x + 1.15, right, 0.38, w1 - 0.02))
         for e in (x, x + 0.555, x + 1.11):
-            parts.append(_pane(e, e + 0.04, right * 1.002, 0.38, w1, _BLACK, MATTE))
-    front, rear = b + 0.004, a - 0.004
+            parts.append(_pane(e, e + 0.04, right * 1.010, 0.38, w1, _BLACK, MATTE))
+    front, rear = b + 0.012, a - 0.012
     parts += [
         _front_pane(front, -half + 0.16, half - 0.16, w0 - 0.25, w1 - 0.02),
         _front_pane(front, -0.85, 0.85, w1 + 0.04, w1 + 0.30, _BLACK, MATTE),
-        _front_pane(front + 0.004, -0.62, 0.62, w1 + 0.09, w1 + 0.25, (1.0, 0.55, 0.10), LIGHT, 0.9),
+        _front_pane(front + 0.016, -0.62, 0.62, w1 + 0.09, w1 + 0.25, (1.0, 0.55, 0.10), LIGHT, 0.9),
         _front_pane(rear, -half + 0.3, half - 0.3, w1 - 0.75, w1 - 0.02),
         _front_pane(rear, -half + 0.35, half - 0.35, 0.65, 1.25, (0.10, 0.10, 0.11), MATTE),
         box((b - 0.02, -half + 0.1, 0.30), (b + 0.02, half - 0.1, 0.52), _BLACK),
         *_lamps(front + 0.02, rear, half, 0.72, 0.80),
     ]
     roof = top if coach else 3.0
-    parts.append(box((a + 2.0, -0.8, roof - 0.02), (a + 5.2, 0.8, roof + (0.0 if coach else 0.15)), (0.80, 0.80, 0.80)))
+    parts.append(
+        box((a + 2.0, -0.8, roof - 0.02), (a + 5.2, 0.8, roof + (0.05 if coach else 0.15)), (0.80, 0.80, 0.80))
+    )
     for s in (1, -1):
         parts.append(box((b - 0.05, s * (half - 0.05) - 0.04, 1.9), (b + 0.16, s * (half - 0.05) + 0.04, 2.35), _BLACK))
     for x in (-length / 2 + 3.1, length / 2 - 2.6):
@@ -135,15 +137,15 @@ def _cab(x0: float, x1: float, half: float, z0: float, top: float) -> list[Mesh]
     lo, hi = belt + 0.04, top - 0.18
     glass = [
         [
-            (screen(lo, 0.006), -half + 0.10, lo),
-            (screen(lo, 0.006), half - 0.10, lo),
-            (screen(hi, 0.006), half - 0.12, hi),
-            (screen(hi, 0.006), -half + 0.12, hi),
+            (screen(lo, 0.014), -half + 0.10, lo),
+            (screen(lo, 0.014), half - 0.10, lo),
+            (screen(hi, 0.014), half - 0.12, hi),
+            (screen(hi, 0.014), -half + 0.12, hi),
         ]
     ]
     parts = [quads(walls, (1, 1, 1), BODY), triangles(sides, (1, 1, 1), BODY), quads(glass, _GLASS, GLASS)]
     for s in (1, -1):
-        y = s * (half + 0.004)
+        y = s * (half + 0.012)
         parts.append(_pane(x0 + 0.35, x1 - 0.22, y, belt + 0.02, top - 0.28))
         parts.append(_pane(x0 + 0.30, x0 + 0.315, y, z0 + 0.1, top - 0.25, _BLACK, MATTE))
         parts.append(
@@ -153,7 +155,7 @@ def _cab(x0: float, x1: float, half: float, z0: float, top: float) -> list[Mesh]
                 _BLACK,
             )
         )
-    parts.append(_front_pane(x1 + 0.006, -half + 0.3, half - 0.3, z0 + 0.35, belt - 0.18, _BLACK, MATTE))
+    parts.append(_front_pane(x1 + 0.014, -half + 0.3, half - 0.3, z0 + 0.35, belt - 0.18, _BLACK, MATTE))
     parts.append(box((x1 - 0.25, -half, z0 - 0.12), (x1 + 0.03, half, z0 + 0.22), (0.16, 0.16, 0.17)))
     return parts
 
@@ -166,17 +168,17 @@ def box_truck() -> Mesh:
     parts.append(rounded_body(a, b - 1.95, half + 0.03, 0.98, 3.25, body, MATTE, nose=0.03, edge=0.04))
     for y in (-half - 0.034, half + 0.034):
         for x in np.arange(a + 0.5, b - 2.2, 0.62):
-            parts.append(_pane(x, x + 0.03, y, 1.05, 3.16, (0.72, 0.72, 0.71), MATTE))
-        parts.append(_pane(a + 0.6, b - 2.6, y * 1.003, 1.75, 2.35, (1, 1, 1), BODY))
-        parts.append(_pane(a + 0.1, b - 2.1, y * 1.003, 1.0, 1.07, (0.80, 0.12, 0.08), MATTE))
-    rear = a - 0.004
+            parts.append(_pane(x, x + 0.06, y, 1.05, 3.16, (0.80, 0.80, 0.79), MATTE))
+        parts.append(_pane(a + 0.6, b - 2.6, y * 1.012, 1.75, 2.35, (1, 1, 1), BODY))
+        parts.append(_pane(a + 0.1, b - 2.1, y * 1.012, 1.0, 1.07, (0.80, 0.12, 0.08), MATTE))
+    rear = a - 0.012
     parts += [
         _front_pane(rear, -0.015, 0.015, 1.05, 3.15, _BLACK, MATTE),
         *[_front_pane(rear, y - 0.02, y + 0.02, 1.1, 3.1, (0.55, 0.55, 0.55), METAL) for y in (-0.3, 0.3)],
         box((a + 0.1, -0.45, 0.62), (b - 1.4, 0.45, 0.98), (0.10, 0.10, 0.11)),
         box((a + 0.02, -half, 0.52), (a + 0.12, half, 0.68), (0.75, 0.12, 0.10)),
         box((-0.3, -half + 0.05, 0.45), (1.1, half - 0.05, 0.85), (0.30, 0.31, 0.32), METAL),
-        *_lamps(b + 0.004, a - 0.006, half, 0.72, 0.72),
+        *_lamps(b + 0.016, a - 0.014, half, 0.72, 0.72),
     ]
     for x in (a + 1.55, b - 0.95):
         parts += wheels(x, half - 0.04, 0.45, 0.30, arch=False)
@@ -207,7 +209,7 @@ def tipper() -> Mesh:
         box((x0 - 0.05, -half, 1.25), (x0 + 0.03, half, 2.5), (0.9, 0.9, 0.9), BODY),
         box((x0 + 0.1, -half + 0.12, 2.2), (x1 - 0.1, half - 0.12, 2.42), (0.36, 0.29, 0.22)),
         box((a + 0.1, -0.45, 0.70), (b - 1.4, 0.45, 1.15), (0.10, 0.10, 0.11)),
-        *_lamps(b + 0.004, a - 0.01, half, 0.78, 0.85),
+        *_lamps(b + 0.016, a - 0.01, half, 0.78, 0.85),
     ]
     for x in (a + 1.2, a + 2.5, b - 1.15):
         parts += wheels(x, half - 0.03, 0.50, 0.32, arch=False)
@@ -238,7 +240,7 @@ def delivery_van() -> Mesh:
         centre = (-0.2, s * half, 1.2)
         fan = [[centre, p[k], p[(k + 1) % len(p)]] for k in range(len(p))]
         parts.append(triangles(fan if s < 0 else [t[::-1] for t in fan], (1, 1, 1), BODY))
-        y = s * (half + 0.006)
+        y = s * (half + 0.012)
         window = [(b - 1.02, y, 1.34), (b - 2.05, y, 1.34), (b - 2.05, y * 0.955, 2.12), (b - 1.58, y * 0.955, 2.12)]
         parts.append(quads([window], _GLASS, GLASS))
         for x in (b - 1.0, b - 2.12, b - 3.45):
@@ -255,11 +257,11 @@ def delivery_van() -> Mesh:
     lift = np.array([0.012, 0, 0.012])
     parts.append(quads([np.array(screen) + lift], _GLASS, GLASS))
     parts += [
-        _front_pane(b + 0.006, -0.55, 0.55, 0.66, 0.92, _BLACK, MATTE),
-        _front_pane(b + 0.006, -0.95, 0.95, 0.38, 0.55, (0.14, 0.14, 0.15), MATTE),
-        _front_pane(a - 0.006, -0.012, 0.012, 0.6, 2.4, _BLACK, MATTE),
+        _front_pane(b + 0.014, -0.55, 0.55, 0.66, 0.92, _BLACK, MATTE),
+        _front_pane(b + 0.014, -0.95, 0.95, 0.38, 0.55, (0.14, 0.14, 0.15), MATTE),
+        _front_pane(a - 0.014, -0.012, 0.012, 0.6, 2.4, _BLACK, MATTE),
         _front_pane(a - 0.005, -0.80, -0.08, 1.45, 2.15), _front_pane(a - 0.005, 0.08, 0.80, 1.45, 2.15),
-        _front_pane(a - 0.006, -0.95, 0.95, 0.38, 0.55, (0.14, 0.14, 0.15), MATTE),
+        _front_pane(a - 0.014, -0.95, 0.95, 0.38, 0.55, (0.14, 0.14, 0.15), MATTE),
         *_lamps(b + 0.008, a - 0.008, half, 0.74, 0.95),
     ]  # fmt: skip
     for x in (a + 1.15, b - 1.0):

@@ -15,7 +15,7 @@ from cooptrack_core.data.synthetic.sensors import View
 Float = NDArray[np.float64]
 
 HIDDEN_BELOW = 0.10  # of the unoccluded pixels
-_NEAR_M = 0.4
+_NEAR_M = 0.8  # as in the OpenGL renderer: what is nearer is not drawn
 
 
 @dataclass(frozen=True)
