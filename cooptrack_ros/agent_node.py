@@ -189,7 +189,8 @@ class AgentNode(ManagedNode):
 
     def _start_anew(self, behind_ms: float) -> None:
         assert self._worker is not None and self._poses is not None
-        self.get_logger().warning(f"time jumped back by {behind_ms / 1e3:.3f} s: tracks, messages and poses start anew")
+        text = f"time jumped back by {behind_ms / 1e3:.3f} s: tracks, messages and poses start anew"
+        self.log.warning("time_jump", text)
         self.health.event("time_jumps")
         self.health.restart()
         self._poses.clear()
@@ -282,11 +283,6 @@ class AgentNode(ManagedNode):
             found[0].level, found[0].message = ERROR, self._guard.intruders
         return [*found, self._frames_status()] if self.state == "active" else found
 
-    def _miss_frames(self, text: str) -> None:
-        if not self._frames_missed:
-            self._frames_missed = True
-            self.get_logger().warning(f"{text}: no tracks until one comes; check the detector or the bag")
-
     def _frames_status(self) -> DiagnosticStatus:
         if self.get_clock().now().nanoseconds == 0:  # sim time has not begun: there is nothing to miss
             self._last_frame_s = time.monotonic()
@@ -295,8 +291,9 @@ class AgentNode(ManagedNode):
         level, text = OK, "frames arrive"
         if silent_s > _STALE_AFTER_S:
             level, text = WARN, f"no frame on {self.resolve_topic_name('detections_in')} for {silent_s:.0f} s"
-        if silent_s > _SILENT_AFTER_S:
-            self._miss_frames(text)
+        if silent_s > _SILENT_AFTER_S and not self._frames_missed:
+            self._frames_missed = True
+            self.get_logger().warning(f"{text}: no tracks until one comes; check the detector or the bag")
         elif drops:
             text = "frames arrive; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
         items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}

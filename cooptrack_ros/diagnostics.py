@@ -16,6 +16,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 PERIOD_S = 1.0
 _REPEAT_S = 5.0
 _MEMORY = 300
+_DISTRIBUTIONS = 200
 _ERROR_SHOWN_S = 10.0
 
 
@@ -43,6 +44,8 @@ class Health:
     def sample(self, name: str, value: float) -> None:
         """Adds a value to a distribution over the last frames."""
         with self._lock:
+            if name not in self._samples and len(self._samples) >= _DISTRIBUTIONS:
+                return  # names come from other agents, too
             self._samples.setdefault(name, deque(maxlen=_MEMORY)).append(value)
 
     def frame_done(self) -> None:

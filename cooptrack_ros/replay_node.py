@@ -125,7 +125,8 @@ class ReplayNode(Node):
         at_ns = header_stamp_ns(message.data)
         for topic in self._outputs.get(message.topic, ()):
             deadline = time.monotonic() + self.settings.lockstep_timeout_ms / 1e3
-            while self._answered.get(topic) != at_ns and time.monotonic() < deadline:
+            # A node that DDS knows to be gone is not waited for.
+            while self._answered.get(topic) != at_ns and time.monotonic() < deadline and self.count_publishers(topic):
                 self._executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
             if self._answered.get(topic) != at_ns:
                 self._late[topic] += 1

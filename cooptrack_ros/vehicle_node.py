@@ -92,14 +92,16 @@ class VehicleNode(AgentNode):
         self._agent_of_topic[item.topic] = message.agent_id
         refusal = self.agent.receive(message, item.now_ns)
         if refusal is not None:
-            text = f"message {sequence} of {sender} refused: {refusal.reason}"
-            self.log.warning(f"{item.topic} {refusal.reason}", f"{item.topic}: {text}")
+            self._log_refusal(item.topic, sender, sequence, refusal.reason, refusal.reason)
 
     def _refuse(self, topic: str, sender: str, sequence: int, reason: str, detail: str) -> None:
         self.agent.refuse(sender, sequence, reason)
+        self._log_refusal(topic, sender, sequence, reason, f"{reason}: {detail}")
+
+    def _log_refusal(self, topic: str, sender: str, sequence: int, reason: str, text: str) -> None:
         self.log.warning(
             f"{topic} {reason}",
-            f"{topic}: message {sequence} of {sender} refused: {reason}: {detail}; own tracks go on; check the sender",
+            f"{topic}: message {sequence} of {sender} refused: {text}; own tracks go on; check the sender",
         )
 
     def step(self, frame: Frame, pose: PoseResult) -> dict[str, float]:
@@ -120,7 +122,10 @@ class VehicleNode(AgentNode):
         return output.timings_ms
 
     def _observe(self, output: VehicleOutput) -> None:
+        known = set(self._agent_of_topic.values())  # not every name that somebody makes up
         for use in output.associations.messages:
+            if use.agent_id not in known:
+                continue
             self.health.sample(f"{use.agent_id}.age_ms", use.age_ms)
             self.health.sample(f"{use.agent_id}.bytes", use.size_bytes)
 

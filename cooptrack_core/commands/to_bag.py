@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from cooptrack_core.types import CooptrackError
 
+_NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 HELP = "turn a V2X-Seq-SPD sequence into a rosbag2 (mcap, zstd chunks) for the ROS nodes"
 
 
@@ -37,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
     dataset = Dataset(args.dataset)
     if args.frames is not None and args.frames < 1:
         raise CooptrackError(f"--frames: {args.frames} is not a positive number; give 1 or more")
+    for option, name in (("--vehicle", args.vehicle), ("--roadside", args.roadside)):
+        if not _NAMESPACE.fullmatch(name):
+            raise CooptrackError(f"{option}: {name!r} is no ROS namespace; give letters, digits and _, a letter first")
+    if args.vehicle == args.roadside:
+        raise CooptrackError(f"--roadside: {args.roadside!r} is the vehicle's namespace too; give another")
     options = BagOptions(
         raw=args.raw, seed=args.seed, overwrite=args.overwrite, skip_broken=args.skip_broken, max_frames=args.frames,
         vehicle=args.vehicle, roadside=args.roadside,

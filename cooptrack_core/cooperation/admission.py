@@ -12,6 +12,7 @@ from cooptrack_core.types import Message, Refusal
 
 _WAITING = 8  # messages kept per agent until a frame can use them
 _REPORTED = 1000  # refusals kept for the next frame's report; the counters count all
+_AGENTS = 32  # senders remembered; somebody who makes up names must not fill the memory
 _RESYNC_AFTER = 5  # refusals in a row after which a sender's own count is believed again
 
 
@@ -48,8 +49,13 @@ class Admission:
         if reason is not None:
             return self.refuse(message.agent_id, message.sequence, reason)
         agent = self._agents.get(message.agent_id)
+        self._agents.pop(message.agent_id, None)
         if agent is None or agent.session_id != message.session_id:
-            agent = self._agents[message.agent_id] = _Agent(message.session_id)
+            agent = _Agent(message.session_id)
+        self._agents[message.agent_id] = agent  # the last heard comes last
+        if len(self._agents) > _AGENTS:
+            for forgotten in self._agents.pop(next(iter(self._agents))).waiting:
+                self.refuse(forgotten.agent_id, forgotten.sequence, "too_many_agents")
         agent.last_sequence = message.sequence
         agent.refused_in_a_row = 0
         agent.waiting.append(message)

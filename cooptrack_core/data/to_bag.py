@@ -27,7 +27,7 @@ from cooptrack_core.data.simulated_detector import NoiseParameters, detect
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.data.vehicle_path import VehiclePath
 from cooptrack_core.geometry.transforms import inverse, make_transform
-from cooptrack_core.types import CooptrackError
+from cooptrack_core.types import CLASS_UNKNOWN, CooptrackError
 
 Float = NDArray[np.float64]
 
@@ -236,6 +236,9 @@ class _Conversion:
         parts += [] if image is None else [image]
         parts.append(("camera_info", messages.camera_info(row.image_stamp_ns, camera, frame.camera, size)))
         labels = self.dataset.labels(row.side, row.frame_id)
+        if unknown := int((labels.instances.class_id == CLASS_UNKNOWN).sum()):
+            what = f"{unknown} of unknown type; left out, cooptrack validate names them"
+            self.summary.warnings.append(f"{row.side}-side frame {row.frame_id}: labels: {what}")
         found = detect(labels, row.side, row.frame_id, self.options.seed, self.options.noise)
         parts.append(("detections_in", messages.detection_array(row.stamp_ns, sensor, found)))
         for topic, message in parts:

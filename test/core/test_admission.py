@@ -83,3 +83,13 @@ def test_reset_accepts_sequences_from_the_beginning_again():
     admission.receive(message(9, cars()), NOW)
     admission.reset()
     assert admission.receive(message(0, cars()), NOW) is None
+
+
+def test_made_up_senders_do_not_fill_the_memory():
+    admission = Admission(AdmissionConfig())
+    for index in range(500):
+        assert admission.receive(message(9, cars(), agent=f"made_up_{index}"), NOW) is None
+        admission.receive(message(9, cars(), sequence=index + 1), NOW)
+    taken, _ = admission.take(NOW)
+    assert len(taken) <= 32 and "rsu" in {m.agent_id for m in taken}
+    assert admission.counters["too_many_agents"] == 501 - 32

@@ -200,3 +200,21 @@ def test_dair_rows_and_world_labels_make_a_bag_too(tmp_path: Path) -> None:
     assert len(second.objects) == 0
     registered = context.transforms.lookup("vehicle/lidar_registered", "rsu/lidar", stamp_of(first))
     np.testing.assert_allclose(registered, Dataset(root).T_lidar_from_virtuallidar("000000"), atol=1e-8)
+
+
+@pytest.mark.parametrize("arguments", [["--vehicle", "a b"], ["--roadside", ""], ["--vehicle", "rsu"]])
+def test_a_namespace_that_ros_does_not_take_is_refused(
+    spd: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["to-bag", str(spd), str(tmp_path / "bag"), *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "bag").exists()
+
+
+def test_labels_of_unknown_type_are_named(tmp_path: Path) -> None:
+    spd = TinySpd(tmp_path / "spd").write()
+    label = sorted((spd / "vehicle-side" / "label" / "lidar").glob("*.json"))[0]
+    rows = json.loads(label.read_text())
+    rows[0]["type"] = "Dragon"
+    label.write_text(json.dumps(rows))
+    summary = sequence_to_bag(Dataset(spd), "0010", tmp_path / "bag", BagOptions())
+    assert [line for line in summary.warnings if "1 of unknown type" in line and label.stem in line]

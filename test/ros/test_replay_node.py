@@ -104,6 +104,15 @@ def test_lockstep_goes_on_when_an_answer_does_not_come(graph, tmp_path, play):
     assert tracks.get_subscription_count() == 0
 
 
+def test_lockstep_does_not_wait_for_a_node_that_is_gone(graph, tmp_path, play):
+    order: list = []
+    listen(graph, order)
+    lockstep = {"lockstep": True, "lockstep_outputs": ["/vehicle/tracks"], "lockstep_timeout_ms": 6e5}
+    node = play(write_bag(tmp_path / "bag"), rate=50.0, wait_for_subscribers_ms=0.0, **lockstep)
+    assert node.wait() == 0
+    assert "/vehicle/tracks 5" in node.problems[-1]
+
+
 def test_a_bag_without_tf_is_played_and_says_so(graph, tmp_path, play):
     order: list = []
     listen(graph, order)
