@@ -71,7 +71,7 @@ class Demo:
     def _make_scene(self) -> None:
         self._cooptrack(
             1, "Synthetic intersection, two cameras", "synthesize", str(self.scene), "--seed", str(self.args.seed),
-            "--duration-s", f"{self.args.duration_s:g}", "--image-size", self.args.image_size,
+            "--duration-s", f"{self.args.duration_s:g}", "--image-size", self.args.image_size, "--overwrite",
         )  # fmt: skip
 
     def _make_bag(self) -> None:
