@@ -156,10 +156,6 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work:
             if isinstance(node, ManagedNode) and not node.start():
                 return EXIT_NOT_STARTED
             work(node)
-        except Exception:
-            if node.context.ok():
-                raise
-            return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
         finally:
             getattr(node, "close", node.destroy_node)()
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -167,6 +163,10 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work:
     except CooptrackError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
     finally:
         rclpy.try_shutdown()
     return 0

@@ -43,7 +43,7 @@ class AgentParameters:
     )
     allow_shared_topics: bool = parameter(False, "publish even if another node publishes on the same output topics")
     discovery_wait_ms: float = parameter(
-        500.0, "wait at activation for other publishers to be discovered, ms", minimum=0.0, maximum=10000.0
+        1500.0, "wait at activation for other publishers to be discovered, ms", minimum=0.0, maximum=10000.0
     )
     predecessor_wait_ms: float = parameter(
         25000.0,
@@ -124,7 +124,7 @@ class ReplayParameters:
     )
     allow_shared_topics: bool = parameter(False, "play even if another node publishes on the same topics")
     discovery_wait_ms: float = parameter(
-        500.0, "wait at the start for other publishers to be discovered, ms", minimum=0.0, maximum=10000.0
+        1500.0, "wait at the start for other publishers to be discovered, ms", minimum=0.0, maximum=10000.0
     )
 
 

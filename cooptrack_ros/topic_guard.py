@@ -10,6 +10,7 @@ from rclpy.node import Node
 from cooptrack_core.types import CooptrackError
 
 _POLL_S = 0.02
+_NAME_WAIT_S = 1.0  # DDS knows a publisher up to a few hundred ms before the name of its node
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 
@@ -36,9 +37,17 @@ def wait_for_other_publishers(node: Node, topics: Iterable[str], wait_ms: float,
     """The same, looking for up to wait_ms: discovery takes a moment. Returns at the first find."""
     topics = list(topics)
     deadline = time.monotonic() + wait_ms / 1e3
-    while not (found := other_publishers(node, topics, own)) and time.monotonic() < deadline and node.context.ok():
+    while node.context.ok():
+        patience_s = _NAME_WAIT_S if wait_ms and _nameless(node, topics) else 0.0  # before the look that counts
+        found = other_publishers(node, topics, own)
+        if found or time.monotonic() - deadline > patience_s:
+            return found
         time.sleep(_POLL_S)
-    return found
+    return []
+
+
+def _nameless(node: Node, topics: Iterable[str]) -> bool:
+    return any(info.node_name == _UNKNOWN for topic in topics for info in node.get_publishers_info_by_topic(topic))
 
 
 class TopicGuard:

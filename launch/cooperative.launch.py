@@ -4,6 +4,7 @@ ros2 launch cooptrack_ros cooperative.launch.py bag:=<rosbag2 directory> rviz:=t
 A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2.
 """
 
+import signal
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -60,7 +61,7 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
 
 def end(event: ProcessExited, context: LaunchContext) -> TimerAction:
     """The end of everything after the end of the bag; the launch fails if playing failed."""
-    if event.returncode != 0:
+    if event.returncode not in (0, -signal.SIGINT):  # interrupted before it could handle that: no failure
         raise RuntimeError(f"replay_node has failed with exit code {event.returncode}")
     return TimerAction(period=SETTLE_S, actions=[Shutdown(reason="the bag has been played")])
 

@@ -205,3 +205,37 @@ def test_diagnostics_name_rate_ages_timings_and_drops(graph):
     assert float({item.key: item.value for item in agent.values}["rsu.age_ms.p50"]) == 0.0
     assert drive.statuses("state")[-1].message == "active"
     assert rclpy.ok(context=graph.context)
+
+
+def test_a_publisher_whose_node_has_no_name_yet_is_waited_for():
+    from types import SimpleNamespace
+
+    from cooptrack_ros.topic_guard import wait_for_other_publishers
+
+    looks = []
+
+    def publishers(topic):
+        looks.append(topic)
+        name = "_NODE_NAME_UNKNOWN_" if len(looks) < 8 else "stranger"
+        return [SimpleNamespace(node_name=name, node_namespace="/")]
+
+    node = SimpleNamespace(
+        get_name=lambda: "vehicle_node",
+        get_namespace=lambda: "/vehicle",
+        get_publishers_info_by_topic=publishers,
+        context=SimpleNamespace(ok=lambda: True),
+    )
+    assert wait_for_other_publishers(node, ["/vehicle/tracks"], 0.001) == [("/vehicle/tracks", "/stranger")]
+
+
+def test_what_fails_because_the_process_is_being_stopped_is_no_error(capsys):
+    import rclpy
+
+    from cooptrack_ros.lifecycle import run_node
+
+    def interrupted():
+        rclpy.shutdown()
+        raise RuntimeError("the given context is not valid")
+
+    assert run_node(interrupted, []) == 0
+    assert capsys.readouterr().err == ""
