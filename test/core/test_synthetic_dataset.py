@@ -23,9 +23,9 @@ from cooptrack_core.data.synthetic.sensors import LOCATIONS
 from cooptrack_core.data.validate import validate
 from cooptrack_core.types import CooptrackError
 
-SMALL = SceneOptions(seed=3, duration_s=0.6, renderer="rays", width_px=192, height_px=108)
-# All of the default scene's traffic at one frame a second, without pictures.
-WHOLE = SceneOptions(seed=7, duration_s=10.0, rate_hz=1.0, renderer="none", width_px=480, height_px=270)
+SMALL = SceneOptions(seed=3, duration_s=0.4, renderer="rays", width_px=192, height_px=108)
+# A whole scene of 10 s at one frame a second, without pictures.
+WHOLE = SceneOptions(seed=1, duration_s=10.0, rate_hz=1.0, renderer="none", width_px=480, height_px=270)
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -93,7 +93,7 @@ def dying(a, b):
         os._exit(9)  # as a kill: nothing is tidied up
     replace(a, b)
 files.os.replace = dying
-options = SceneOptions(seed=3, duration_s=0.6, renderer="rays", width_px=192, height_px=108)
+options = SceneOptions(seed=3, duration_s=0.4, renderer="rays", width_px=192, height_px=108)
 generate.generate(Path(sys.argv[1]), options, 1)
 """
 

@@ -106,7 +106,7 @@ def _ego_lane(cast: _Casting, arm: str, lane: int, movement: str, manoeuvre: str
     rng = cast.rng
     cast.traffic(arm, lane, manoeuvre, CARS, [(-WARM_UP_S, 46.0 + float(rng.uniform(0, 5)))])
     hides = rng.random() < 0.6 and manoeuvre != "right"
-    second = ("delivery_van", "minivan", "box_truck") if hides else ("sedan", "hatchback", "taxi")
+    second = ("delivery_van", "minivan") if hides else ("sedan", "hatchback", "taxi")
     cast.traffic(arm, lane, manoeuvre, second, [(-WARM_UP_S, 66.0 + float(rng.uniform(0, 5)))])
     for birth_s in (-6.0 + float(rng.uniform(0, 2)), float(rng.uniform(2, 4))):
         cast.traffic(arm, lane, movement, CARS, [(birth_s, 130.0)])

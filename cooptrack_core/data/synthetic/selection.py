@@ -41,8 +41,8 @@ class Quality:
         return sum(
             (
                 3 * (self.overlaps > 0), not self.ego_passes, self.in_range_share < 0.62, self.vehicle_views < 8.0,
-                self.vehicle_views_low < 5.0, self.infrastructure_views < 12.0, self.shared_views < 2.7,
-                self.hidden_views < 0.6,
+                self.vehicle_views_low < 5.0, self.infrastructure_views < 12.0, self.shared_views < 2.4,
+                self.hidden_views < 0.4,
             )
         )  # fmt: skip
 
