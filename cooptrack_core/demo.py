@@ -17,6 +17,7 @@ from cooptrack_core.report import write_report
 from cooptrack_core.types import CooptrackError
 
 _STEPS = 4
+_RESULTS = ("summary.json", "recording.json", "player.html", "bev.mp4", "overview.png", "bev.png")
 _START_ALLOWANCE_S = 90.0  # for starting five processes on a busy machine
 _END_ALLOWANCE_S = 30.0  # for what was interrupted to end its own processes and files
 
@@ -37,6 +38,8 @@ class Demo:
                 signal.signal(number, signal.default_int_handler)
         started = time.monotonic()
         self.out.mkdir(parents=True, exist_ok=True)
+        for name in _RESULTS:  # of an earlier run: a failed run must not look like a finished one
+            (self.out / name).unlink(missing_ok=True)
         self._make_scene()
         self._make_bag()
         self._play()

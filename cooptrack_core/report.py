@@ -33,12 +33,12 @@ def write_report(
     """
     from cooptrack_core.data.recording import images, recording_from_bags
 
+    recording = recording_from_bags(recorded, source)
+    ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CooptrackError(f"{out}: output: cannot be made ({error.strerror}); choose another directory") from error
-    recording = recording_from_bags(recorded, source)
-    ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
     files = {"recording": out / "recording.json"}
     save_json(recording, files["recording"])
     if pictures:
@@ -47,6 +47,8 @@ def write_report(
         from cooptrack_core.visualization.video import write_video
 
         lookup = images(source)
+        if not any(lookup.stamps_ns.values()):
+            print(f"note: {source} holds no compressed images; the pictures show none")
         files["player"] = out / "player.html"
         write_player(recording, lookup, files["player"])
         for still in write_stills(recording, lookup, out):
