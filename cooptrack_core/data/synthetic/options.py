@@ -31,10 +31,16 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         checks = (
+            ("--seed", self.seed >= 0, self.seed, "give 0 or more"),
             ("--sequences", 1 <= self.sequences <= 999, self.sequences, "give 1 to 999"),
             ("--rate-hz", 1.0 <= self.rate_hz <= 20.0, self.rate_hz, "give 1 to 20 Hz"),
-            ("--duration-s", 0.0 < self.duration_s <= 60.0, self.duration_s, "give at most 60 s"),
-            ("--duration-s", self.frames >= 2, self.duration_s, "a sequence needs 2 frames or more"),
+            ("--duration-s", 0.0 < self.duration_s <= 60.0, self.duration_s, "give more than 0 and at most 60 s"),
+            (
+                "--duration-s",
+                self.duration_s * self.rate_hz >= 1.5,
+                self.duration_s,
+                "a sequence needs 2 frames or more",
+            ),
             ("--image-size", self.width_px >= 64 and self.height_px >= 36, self.size_text, "give 64x36 or more"),
             (
                 "--image-size",
