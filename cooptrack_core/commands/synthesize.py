@@ -73,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 0:
         raise CooptrackError(f"synthesize: --jobs: {args.jobs} is not possible; give 0 or more")
     print(line)
-    start = time.monotonic()
+    start, reused = time.monotonic(), generate.is_complete(args.out, options)
     content = generate.generate(args.out, options, args.jobs or os.cpu_count() or 1, overwrite=args.overwrite)
     print(statistics.table(content))
-    print(f"{args.out}: {options.sequences} x {options.frames} pairs, {time.monotonic() - start:.1f} s")
+    state = "complete already" if reused else f"{time.monotonic() - start:.1f} s"
+    print(f"{args.out}: {options.sequences} x {options.frames} pairs, {state}")
     return 0

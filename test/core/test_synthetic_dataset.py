@@ -323,5 +323,10 @@ def test_command_says_which_renderer_and_prints_the_statistics(
     printed = capsys.readouterr().out
     assert printed.startswith("renderer: none")
     assert "infrastructure in range share" in printed
+    assert main(["synthesize", out, *options]) == 0
+    assert "complete already" in capsys.readouterr().out
+    (tmp_path / "scene" / MARKER).write_text("{")
+    assert main(["synthesize", out, *options]) == 2
+    assert "is not valid JSON" in capsys.readouterr().err
     assert main(["synthesize", out, "--image-size", "wide"]) == 2
     assert "--image-size" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from cooptrack_core.data.files import expect_object, read_json
 from cooptrack_core.data.synthetic import renderers, statistics, writer
 from cooptrack_core.data.synthetic.files import WORK_FOLDER, write_bytes, write_json
 from cooptrack_core.data.synthetic.options import SceneOptions
@@ -35,7 +37,7 @@ def generate(root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = 
     done = _prepare(root, options, overwrite)
     if done is not None:
         return done
-    write_json(root, root / WORK_FOLDER / "options.json", options.to_json())
+    write_json(root, root / WORK_FOLDER / "options.json", _identity(options))
     scenes = _simulate(root, options, jobs)
     tasks = [task for scene in scenes for task in _missing(root, scene)]
     _draw(root, options, tasks, jobs)
@@ -46,7 +48,7 @@ def generate(root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = 
         writer.write_map(root, scene)
     writer.write_split(root, options)
     writer.write_lists(root, scenes)
-    content = statistics.summary(SCHEMA, scenes, written)
+    content = statistics.summary(SCHEMA, scenes, written) | _identity(options)
     write_json(root, root / MARKER, content, indent=1)
     shutil.rmtree(root / WORK_FOLDER)
     return content
@@ -60,23 +62,38 @@ def _prepare(root: Path, options: SceneOptions, overwrite: bool) -> dict[str, An
         path = root / name
         if not path.is_file():
             continue
-        content = json.loads(path.read_bytes())
-        found = content.get("options") if name == MARKER else content
-        if found == options.to_json():
+        content = expect_object(read_json(path), path)
+        if {key: content.get(key) for key in ("options", "generator")} == _identity(options):
             if name == MARKER:
                 shutil.rmtree(root / WORK_FOLDER, ignore_errors=True)
                 return dict(content)
             return None
         if not overwrite:
             state = "a complete scene" if name == MARKER else "an unfinished scene"
-            raise CooptrackError(
-                f"{root}: OUT: holds {state} of other options; choose another folder or add --overwrite"
-            )
+            made = "of other options" if content.get("options") != options.to_json() else "of another program version"
+            raise CooptrackError(f"{root}: OUT: holds {state} {made}; choose another folder or add --overwrite")
         _clear(root)
         return None
     if root.is_dir() and any(p.name != WORK_FOLDER for p in root.iterdir()):
         raise CooptrackError(f"{root}: OUT: is not empty and holds no synthetic scene; choose another folder")
     return None
+
+
+def is_complete(root: Path, options: SceneOptions) -> bool:
+    """Whether root holds the dataset of these options, made by this very program."""
+    path = root / MARKER
+    if not path.is_file():
+        return False
+    content = expect_object(read_json(path), path)
+    return {key: content.get(key) for key in ("options", "generator")} == _identity(options)
+
+
+def _identity(options: SceneOptions) -> dict[str, Any]:
+    """What decides the bytes of a dataset: the options and the program that makes it."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return {"options": options.to_json(), "generator": digest.hexdigest()[:16]}
 
 
 def _clear(root: Path) -> None:
@@ -210,4 +227,4 @@ def _load_sights(root: Path, scene: Scene, frame: int) -> dict[str, dict[int, Si
     return out
 
 
-__all__ = ["MARKER", "SCHEMA", "generate", "prepare", "take"]
+__all__ = ["MARKER", "SCHEMA", "generate", "is_complete", "prepare", "take"]

@@ -39,7 +39,7 @@ class SceneOptions:
                 "--duration-s",
                 self.duration_s * self.rate_hz >= 1.5,
                 self.duration_s,
-                "a sequence needs 2 frames or more",
+                "give 2 frames or more",
             ),
             ("--image-size", self.width_px >= 64 and self.height_px >= 36, self.size_text, "give 64x36 or more"),
             (

@@ -34,7 +34,6 @@ def summary(schema: str, scenes: list[Scene], written: list[list[FrameLabels]]) 
     return {
         "schema": schema,
         "seed": options.seed,
-        "options": options.to_json(),
         "novatel_height_m": NOVATEL_HEIGHT_M,
         "sequences": sequences,
     }
