@@ -24,6 +24,7 @@ from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.compose import MODE_NAMES, ground_of
 from cooptrack_core.visualization.scene import Box, FrameView, Images, Scene, build_scene, finite
+from cooptrack_core.visualization.stills import telling_frame
 
 IMAGE_WIDTH_PX = 800
 JPEG_QUALITY = 70
@@ -59,6 +60,7 @@ def write_player(
     scene = build_scene(recording)
     pictures, rows = _embed_images(scene, images)
     payload = _payload(scene, rows, title)
+    payload["start"] = telling_frame(scene) if scene.frames else 0  # what is seen before anyone presses play
     ground = ground_of(scene, images, GROUND_PX_PER_M)
     if ground is not None:
         payload["ground"] = {"bounds": _numbers(ground.bounds_m), "image": _base64(_jpeg(ground.rgb, 82))}

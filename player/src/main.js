@@ -235,7 +235,7 @@ if (world) {
 }
 
 function applyHash(at_once) {
-  const { playing, ...changes } = fromHash(window.location.hash, frames.length);
+  const { playing, ...changes } = fromHash(window.location.hash, frames.length, at_once ? recording.start || 0 : state.time);
   update(changes);
   if (world) world.goTo(state.view, empty ? null : frameAt(state.time), at_once);
   if (playing) play(true);

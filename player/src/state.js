@@ -35,10 +35,10 @@ export function update(changes) {
   if (changed.size) for (const listener of listeners) listener(changed);
 }
 
-/** Changes named by the address, e.g. #frame=40&view=top&track=12&truth=1&play=1&expand=rsu. */
-export function fromHash(hash, frameCount) {
+/** Changes named by the address, e.g. #frame=40&view=top&track=12&truth=1&play=1&expand=rsu; without a frame, `time`. */
+export function fromHash(hash, frameCount, time) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  const changes = { layers: {} };
+  const changes = { time, layers: {} };
   const number = (key) => (given.has(key) && Number.isFinite(Number(given.get(key))) ? Number(given.get(key)) : null);
   if (number("frame") !== null) changes.time = Math.min(Math.max(Math.round(number("frame")), 0), Math.max(frameCount - 1, 0));
   if (given.has("view")) changes.view = given.get("view");
