@@ -22,10 +22,11 @@ from cooptrack_core.data.synthetic.mesh import (
     quads,
     triangles,
 )
+from cooptrack_core.data.synthetic.wheels import wheels
 
 Float = NDArray[np.float64]
 
-_GLASS_COLOUR, _BLACK, _RUBBER = (0.09, 0.10, 0.11), (0.035, 0.035, 0.04), (0.055, 0.055, 0.06)
+_GLASS_COLOUR, _BLACK = (0.09, 0.10, 0.11), (0.035, 0.035, 0.04)
 HEAD_LAMP, TAIL_LAMP = (0.92, 0.93, 0.95), (0.62, 0.03, 0.03)
 BRAKE = 1.0  # `extra` of lamps that light up when braking
 
@@ -167,55 +168,6 @@ def _pillar(x: float, belt: Float, edge: Float, side: float) -> Mesh:
     return quads([[a - dx + out, a + dx + out, b + 0.8 * dx + out, b - 0.8 * dx + out]], _BLACK, MATTE)
 
 
-def wheels(x: float, half_width: float, radius: float, tyre: float, *, arch: bool) -> list[Mesh]:
-    """Both wheels of an axle; the face of each lies on the side of the body."""
-    parts = []
-    for side in (1.0, -1.0):
-        y = side * (half_width - 0.012)
-        inner = y - side * tyre
-        parts.append(cylinder((x, inner, radius), (x, y, radius), radius, _RUBBER, sides=18, caps=True))
-        if arch:
-            parts.append(_disc(x, y + side * 0.006, radius, radius + 0.075, 0.0, np.pi, _BLACK, MATTE, side))
-        parts.append(_disc(x, y + side * 0.014, radius, radius, 0, 2 * np.pi, _RUBBER, MATTE, side))
-        parts.append(_disc(x, y + side * 0.022, radius, 0.66 * radius, 0, 2 * np.pi, (0.58, 0.59, 0.61), METAL, side))
-        for k in range(5):
-            a = 2 * np.pi * k / 5 + 0.3
-            parts.append(
-                _disc(
-                    x + 0.40 * radius * np.cos(a),
-                    y + side * 0.030,
-                    radius + 0.40 * radius * np.sin(a),
-                    0.13 * radius,
-                    0,
-                    2 * np.pi,
-                    _BLACK,
-                    MATTE,
-                    side,
-                    7,
-                )
-            )
-    return parts
-
-
-def _disc(
-    x: float,
-    y: float,
-    z: float,
-    r: float,
-    a0: float,
-    a1: float,
-    colour: Sequence[float],
-    material: int,
-    side: float,
-    count: int = 20,
-) -> Mesh:
-    """Sector of a disc facing sideways."""
-    t = np.linspace(a0, a1, count)
-    rim = np.stack([x + r * np.cos(t), np.full(count, y), z + r * np.sin(t)], axis=1)
-    fan = np.stack([np.broadcast_to([x, y, z], (count - 1, 3)), rim[:-1], rim[1:]], axis=1)
-    return triangles(fan, colour, material, normals=np.broadcast_to([0.0, side, 0.0], fan.shape))
-
-
 def _trim(shape: CarShape) -> list[Mesh]:
     """Door gaps, handles, mirrors, grille, plates and bumpers."""
     deck_x, deck_z = np.array(shape.deck).T
@@ -310,4 +262,4 @@ def _load_bed(shape: CarShape) -> list[Mesh]:
     ]
 
 
-__all__ = ["BRAKE", "HEAD_LAMP", "TAIL_LAMP", "build", "loft", "wheels"]
+__all__ = ["BRAKE", "HEAD_LAMP", "TAIL_LAMP", "build", "loft"]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cooptrack_core.data.synthetic.car_shapes import BRAKE, HEAD_LAMP, TAIL_LAMP, wheels
+from cooptrack_core.data.synthetic.car_shapes import BRAKE, HEAD_LAMP, TAIL_LAMP
 from cooptrack_core.data.synthetic.mesh import BODY, GLASS, LIGHT, MATTE, METAL, Mesh, box, merge, quads, triangles
+from cooptrack_core.data.synthetic.wheels import wheels
 
 _GLASS, _BLACK, _WHITE = (0.08, 0.09, 0.10), (0.035, 0.035, 0.04), (0.88, 0.88, 0.87)
 
