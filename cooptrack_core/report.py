@@ -14,7 +14,7 @@ from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
 
-__all__ = ["print_summary", "save_json", "summarize", "write_report"]
+__all__ = ["make_directory", "print_summary", "save_json", "summarize", "write_report"]
 
 
 def write_report(
@@ -35,10 +35,7 @@ def write_report(
 
     recording = recording_from_bags(recorded, source)
     ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CooptrackError(f"{out}: output: cannot be made ({error.strerror}); choose another directory") from error
+    make_directory(out)
     files = {"recording": out / "recording.json"}
     save_json(recording, files["recording"])
     if pictures:
@@ -62,6 +59,14 @@ def write_report(
     save_json(summary, files["summary"])
     print_summary(summary)
     return summary
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory for results; CooptrackError where that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CooptrackError(f"{path}: output: cannot be made ({error.strerror}); choose another directory") from error
 
 
 def save_json(content: Mapping[str, Any], path: Path) -> None:
@@ -92,7 +97,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("messages sent / bytes each", f"{summary['messages']} / {summary['message_bytes_mean']:.0f} B"),
         ("bytes per second", f"{summary['bytes_per_second']:.0f} B/s"),
         ("messages refused", _counts(summary["messages_refused"])),
-        ("roadside age p50 / p99", _pair(summary["roadside_age_ms"])),
+        ("roadside age p50 / p99 (negative: newer)", _pair(summary["roadside_age_ms"])),
         ("vehicle processing p50 / p99", _pair(summary["processing_ms"])),
     ]
     for mode, recall in summary["hidden_recall"].items():

@@ -43,7 +43,7 @@ def test_an_unknown_mode_names_those_that_exist(capsys):
 
 
 def test_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
-    from cooptrack_core.report import save_json, write_report
+    from cooptrack_core.report import make_directory, save_json
     from cooptrack_core.types import CooptrackError
 
     (tmp_path / "folder").mkdir()
@@ -53,7 +53,7 @@ def test_output_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
             save_json({"frames": []}, target)
         assert "\n" not in str(error.value)
     with pytest.raises(CooptrackError, match="output: cannot be made"):
-        write_report(tmp_path, tmp_path, tmp_path / "file" / "report")
+        make_directory(tmp_path / "file" / "report")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
