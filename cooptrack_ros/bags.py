@@ -22,6 +22,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import Reader
 
+from cooptrack_core.data.bag import open_reader
 from cooptrack_core.types import CooptrackError
 
 _AHEAD = 200
@@ -41,18 +42,7 @@ def open_bag(path: str) -> Reader:
     """An opened reader. Raises CooptrackError."""
     if not path:
         raise CooptrackError("bag: parameter is empty; give a rosbag2 directory, e.g. bag:=demo/bag")
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise CooptrackError(f"{path}: bag: no such directory; make one with 'cooptrack to-bag'")
-    if not (folder / "metadata.yaml").is_file():
-        raise CooptrackError(f"{path}: bag: has no metadata.yaml; give a complete rosbag2 directory")
-    try:
-        reader = Reader(folder)
-        reader.open()
-    except Exception as error:  # rosbags passes on what its storages and yaml raise
-        what = " ".join(str(error).split())
-        raise CooptrackError(f"{path}: bag: cannot be read ({what}); record it again") from error
-    return reader
+    return open_reader(Path(path).expanduser())
 
 
 def message_class(type_name: str) -> type[Any]:

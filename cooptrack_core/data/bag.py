@@ -28,6 +28,21 @@ class BagMessage:
     size_bytes: int
 
 
+def open_reader(path: Path) -> Reader:
+    """An opened rosbags reader of a rosbag2; CooptrackError for anything else."""
+    if not path.exists():
+        raise problem(path, "bag", "does not exist", "give a rosbag2 folder; cooptrack to-bag makes one")
+    try:
+        reader = Reader(path)
+        reader.open()
+    except FileNotFoundError:
+        raise problem(path, "bag", "has no metadata.yaml", "give a rosbag2 folder, or run ros2 bag reindex") from None
+    except Exception as error:  # rosbags passes on whatever its storage and YAML libraries raise
+        what = f"is not a readable rosbag2 ({_first_line(error)})"
+        raise problem(path, "bag", what, "record it again") from error
+    return reader
+
+
 class Bag:
     """Context manager over a bag. Types that are not known are registered from the bag's own definitions."""
 
@@ -35,17 +50,7 @@ class Bag:
         self.path = Path(path)
 
     def __enter__(self) -> Bag:
-        if not self.path.exists():
-            raise problem(self.path, "bag", "does not exist", "give a rosbag2 folder")
-        try:
-            self._reader = Reader(self.path)
-            self._reader.open()
-        except FileNotFoundError:
-            remedy = "give a rosbag2 folder, or run ros2 bag reindex"
-            raise problem(self.path, "bag", "has no metadata.yaml", remedy) from None
-        except Exception as error:  # rosbags passes on whatever its storage and YAML libraries raise
-            what = f"is not a readable rosbag2 ({_first_line(error)})"
-            raise problem(self.path, "bag", what, "record it again") from error
+        self._reader = open_reader(self.path)
         self._store = typestore()
         self._registered: set[str] = set()
         return self

@@ -47,11 +47,6 @@ def track_color(track_id: int) -> RGB:
     return TRACKS[(track_id - 1) % len(TRACKS)]
 
 
-def track_hex(track_id: int) -> str:
-    """The same as "#rrggbb"."""
-    return TRACK_HEX[(track_id - 1) % len(TRACK_HEX)]
-
-
 def mix(a: RGB, b: RGB, fraction: float) -> RGB:
     """Colour between a (fraction 0) and b (1)."""
     x, y, z = (round(p + (q - p) * fraction) for p, q in zip(a, b, strict=True))

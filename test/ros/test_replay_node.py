@@ -150,9 +150,9 @@ def test_a_loop_starts_again_until_it_is_stopped(graph, tmp_path, play):
     ("make", "what"),
     [
         (lambda path: "", "parameter is empty"),
-        (lambda path: path / "absent", "no such directory"),
+        (lambda path: path / "absent", "does not exist"),
         (lambda path: path, "has no metadata.yaml"),
-        (lambda path: (path / "metadata.yaml").write_text("rosbag2: 1") and path, "cannot be read"),
+        (lambda path: (path / "metadata.yaml").write_text("rosbag2: 1") and path, "is not a readable rosbag2"),
     ],
 )
 def test_a_bad_bag_is_one_clear_line(tmp_path, make, what):
