@@ -9,8 +9,10 @@ from typing import Any, get_type_hints
 
 from cooptrack_core.types import CooptrackError
 
-MODES = ("ego", "late")
-DETECTORS = ("simulated",)
+MODES = ("ego", "late", "distance", "learned")
+DETECTORS = ("simulated", "network")
+DEVICES = ("auto", "cpu", "cuda")
+NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
 PRECISIONS = ("none", "fp32", "fp16", "int8")
 
 
@@ -128,6 +130,18 @@ class AdmissionConfig:
 
 
 @dataclass(frozen=True)
+class NetworkConfig:
+    """The network of an agent with `detector: network`."""
+
+    preset: str = parameter("tiny", "family of presets; the agent adds its role", choices=NETWORK_FAMILIES)
+    weights: str = parameter(
+        "untrained", "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so"
+    )
+    device: str = parameter("auto", "where the network runs; auto: the GPU if there is one", choices=DEVICES)
+    seed: int = parameter(0, "seed of untrained weights and of random choices", minimum=0, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True)
 class RoadsideConfig:
     """A roadside unit: what it detects with and what it sends."""
 
@@ -140,18 +154,25 @@ class RoadsideConfig:
         "fp16", "number format of learned features on the air; 'none' sends kinematics only", choices=PRECISIONS
     )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 @dataclass(frozen=True)
 class VehicleConfig:
     """A vehicle: how it perceives, cooperates and tracks."""
 
-    mode: str = parameter("late", "cooperation: ego (none) or late (object level)", choices=MODES)
+    mode: str = parameter(
+        "late",
+        "cooperation: ego (none), late (object level), learned or distance (features, associated by the network or by "
+        "distance)",
+        choices=MODES,
+    )
     detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
     min_score: float = parameter(0.1, "detections below this score are ignored", minimum=0.0, maximum=1.0)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 def specs(cls: type[Any], prefix: str = "") -> list[ParameterSpec]:

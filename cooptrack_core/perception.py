@@ -1,14 +1,66 @@
-"""From a frame to instances: the seam behind which a detector sits."""
+"""The seam behind which a detector sits: detections that a frame brings, or a network that looks at its image."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from cooptrack_core.types import Frame, Instances
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.types import Associations, CooptrackError, Frame, Instances, Message, TrackedObjects
+
+
+class FrameRejected(CooptrackError):
+    """A frame that the network cannot use, with what was expected and what was found; its state is untouched."""
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """What a network makes of a frame, in the agent's sensor frame.
+
+    instances: N active objects with features, in the order of their rows in `tracks` that have the same
+    id (Instances.instance_id = TrackedObjects.track_id). detections: what it reports without regard to
+    tracks, for object-level cooperation. tracks, associations: of the network's own life cycle.
+    """
+
+    instances: Instances
+    detections: Instances
+    tracks: TrackedObjects
+    associations: Associations
+
+
+class Network(Protocol):
+    """A network of one agent with the memory of its frames (model/runtime.py)."""
+
+    @property
+    def preset(self) -> str:
+        """Name of the configuration, such as tiny_inf."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of configuration and weights, which goes into messages."""
+
+    @property
+    def trained(self) -> bool:
+        """False: random weights."""
+
+    def understands(self, message: Message) -> bool:
+        """Whether the features of a message come from the roadside network that this one was trained with."""
+
+    def step(self, frame: Frame, T_map_from_sensor: NDArray[np.float64], messages: Sequence[Message]) -> NetworkOutput:
+        """Processes a frame with messages that it understands. Raises FrameRejected before anything is changed."""
+
+    def predict(self, stamp_ns: int, T_map_from_sensor: NDArray[np.float64]) -> TrackedObjects:
+        """The live tracks moved to another time and pose; the state stays as it is."""
+
+    def reset(self) -> None:
+        """Forgets all tracks and the BEV memory; track ids go on."""
 
 
 def perceive(frame: Frame, min_score: float) -> Instances | None:
-    """What the agent's own detector saw, in its sensor frame; None if the frame carries nothing usable.
+    """What the agent's detector saw, in its sensor frame; None if the frame carries nothing usable.
 
     With the `simulated` detector the frame brings the detections. Rows that are not finite or have no
     extent are dropped: one broken row must not cost the others.

@@ -128,19 +128,31 @@ class Instances:
 
 
 @dataclass(frozen=True)
+class CameraView:
+    """Where a camera sees the sensor frame: pixel = K T_camera_from_sensor point, without lens distortion."""
+
+    K: Float  # [3, 3], pixels
+    T_camera_from_sensor: Float  # [4, 4], x right, y down, z ahead
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Frame:
     """One frame of one agent.
 
     stamp_ns: perception time. T_map_from_sensor: [4, 4] pose of the perception frame (registered,
     where a registration is known), or None if the pose is unknown. detections: what a detector
     outside the pipeline reported, in the sensor frame; None if it reported nothing for this frame
-    (a lost frame, not an empty street). image: encoded or decoded camera image for the network.
+    (a lost frame, not an empty street). image: for the network, the bytes of a JPEG or PNG file or a
+    [height, width, 3] uint8 array in BGR order, with the camera that took it.
     """
 
     stamp_ns: int
     T_map_from_sensor: Float | None
     detections: Instances | None = None
-    image: Any = None
+    image: bytes | NDArray[np.uint8] | None = None
+    camera: CameraView | None = None
 
 
 @dataclass(frozen=True)

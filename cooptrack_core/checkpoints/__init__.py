@@ -1,0 +1,1 @@
+"""Weights: safetensors with a fingerprint, and the names of the published checkpoints."""

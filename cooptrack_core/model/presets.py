@@ -1,0 +1,177 @@
+"""Every size and rule of a network, as frozen dataclasses, and the presets that users name.
+
+A preset name is a family and a role: `tiny_coop`. Roles: `inf` (roadside unit), `veh` (vehicle alone), `coop`
+(vehicle with alignment, association and fusion). The `official_*` families keep the behaviour of the published
+network in every option, so that its checkpoints give its numbers (spec cooptrack.md 10.3, 11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cooptrack_core.types import CooptrackError
+
+ROLES = ("inf", "veh", "coop")
+
+VEHICLE_POINT_RANGE_M = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+ROADSIDE_POINT_RANGE_M = (0.0, -51.2, -5.0, 102.4, 51.2, 3.0)
+VEHICLE_OUTPUT_RANGE_M = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+ROADSIDE_OUTPUT_RANGE_M = (-10.0, -61.2, -10.0, 112.4, 61.2, 10.0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What differs between the published network and ours; the defaults are ours (spec 10.3)."""
+
+    # Cooperation. An empty or absent message is safe in every preset.
+    affinity_threshold: float = 0.5  # a pair below this affinity is not fused; the roadside instance joins as a track
+    distance_gate_m: float = 5.0  # nor is one farther apart than this
+    affinity_matching_after_steps: int | None = 2000  # training fuses by the rule first, then as inference; None: never
+    protect_live_tracks: bool = True  # completion drops background queries only
+    kinematic_compensation: bool = True  # roadside instances are moved by their velocity to the time of the frame
+    # BEV memory.
+    rotate_about_bev_centre: bool = True  # official: about cell (100, 100) of a 50 x 50 map
+    shift_past_only: bool = True  # official: the shift also moves the reference of the present frame
+    wrap_yaw_difference: bool = True  # official: a step of the yaw over north gives 360 degrees
+    # Geometry.
+    ego_motion_of_velocity_and_heading: bool = True  # official: only the centre of a track is compensated
+    orthonormalise_extrinsics: bool = True  # official: the stored rotation is used as it is
+    # Queries and tracks.
+    random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
+    ids_for_background: bool = False  # official: every query gets an id, about 850 in each frame
+    # Training.
+    independent_batch: bool = True  # official: the samples of a batch get in each other's way (spec 7.7)
+
+
+OFFICIAL = Options(
+    affinity_threshold=0.0,
+    distance_gate_m=float("inf"),
+    affinity_matching_after_steps=None,
+    protect_live_tracks=False,
+    kinematic_compensation=False,
+    rotate_about_bev_centre=False,
+    shift_past_only=False,
+    wrap_yaw_difference=False,
+    ego_motion_of_velocity_and_heading=False,
+    orthonormalise_extrinsics=False,
+    random_fresh_queries=True,
+    ids_for_background=True,
+    independent_batch=False,
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One network: sizes, thresholds and options. C = embed_dims, K = num_classes."""
+
+    name: str
+    role: str  # one of ROLES
+    point_range_m: tuple[float, ...] = VEHICLE_POINT_RANGE_M  # x0 y0 z0 x1 y1 z1
+    output_range_m: tuple[float, ...] = VEHICLE_OUTPUT_RANGE_M  # boxes outside are not reported
+    roadside_point_range_m: tuple[float, ...] = ROADSIDE_POINT_RANGE_M  # of the instances in a message
+    num_classes: int = 3  # car, bicycle, pedestrian
+    # Image.
+    image_size: tuple[int, int] = (544, 960)  # height, width of the network input, a multiple of 32
+    image_mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # RGB
+    image_std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    # Backbone and neck.
+    backbone: str = "resnet50"  # resnet18, resnet50, resnet101, convnext_s
+    backbone_width: int = 64  # channels of the stem (ResNet)
+    backbone_stages: int = 4  # the last of four stages may be left out
+    backbone_norm: str = "frozen_batch_norm"  # frozen_batch_norm, batch_norm, group_norm
+    feature_levels: int = 1  # FPN levels, from the coarsest stage up
+    # BEV encoder.
+    embed_dims: int = 256
+    num_heads: int = 8
+    bev_size: tuple[int, int] = (50, 50)  # rows (y), columns (x)
+    encoder_layers: int = 3
+    encoder_ffn: int = 512
+    temporal_points: int = 4  # sampling points of temporal self-attention
+    pillar_heights: int = 4  # anchors of spatial cross-attention along z
+    points_per_anchor: int = 2
+    stored_levels: int = 1  # rows of level_embeds and camera_embeds; the published network has 4 and 6 and uses one
+    stored_cameras: int = 1
+    # Decoder.
+    num_queries: int = 900
+    decoder_layers: int = 6
+    decoder_ffn: int = 512
+    decoder_points: int = 4
+    # Motion features, history, alignment.
+    motion_width: int = 64
+    history_length: int = 4  # includes the present frame
+    reasoner_layers: int = 2
+    reasoner_ffn: int = 2048
+    alignment_blocks: int = 16
+    dropout: float = 0.1
+    # Tracks.
+    score_threshold: float = 0.4  # above: an active track
+    output_threshold: float = 0.3  # reported from here on
+    max_misses: int = 3  # a track survives one less consecutive misses
+    max_gap_s: float = 0.5  # a longer gap between frames starts anew
+    max_outputs: int = 300
+    # The published network has modules that it never uses; kept so that its checkpoints load strictly.
+    unused_modules: bool = False
+    options: Options = Options()
+
+    @property
+    def cooperative(self) -> bool:
+        """Whether the network has alignment, association and aggregation."""
+        return self.role == "coop"
+
+    @property
+    def bev_cells(self) -> int:
+        """Number of BEV cells, rows times columns."""
+        return self.bev_size[0] * self.bev_size[1]
+
+
+_TINY = ModelConfig(
+    name="tiny",
+    role="coop",
+    image_size=(192, 320),
+    backbone="resnet18",
+    backbone_width=32,
+    backbone_stages=4,
+    backbone_norm="group_norm",
+    feature_levels=2,
+    stored_levels=2,
+    embed_dims=128,
+    bev_size=(32, 32),
+    encoder_layers=2,
+    encoder_ffn=256,
+    num_queries=150,
+    decoder_layers=3,
+    decoder_ffn=256,
+    reasoner_layers=1,
+    reasoner_ffn=256,
+    max_gap_s=1.0,
+    max_outputs=150,
+)
+_R50 = ModelConfig(name="r50", role="coop", backbone_norm="frozen_batch_norm", max_gap_s=1.0)
+_OFFICIAL_R50 = ModelConfig(
+    name="official_r50", role="coop", stored_levels=4, stored_cameras=6, unused_modules=True, options=OFFICIAL
+)
+
+FAMILIES: dict[str, ModelConfig] = {
+    "tiny": _TINY,
+    "r50": _R50,
+    "r101": replace(_R50, name="r101", backbone="resnet101", feature_levels=4, stored_levels=4, bev_size=(100, 100)),
+    "convnext_s": replace(
+        _R50, name="convnext_s", backbone="convnext_s", backbone_norm="layer_norm", feature_levels=4, stored_levels=4
+    ),
+    "official_r50": _OFFICIAL_R50,
+}
+PRESETS = tuple(f"{family}_{role}" for family in FAMILIES for role in ROLES)
+
+
+def get_preset(name: str) -> ModelConfig:
+    """The configuration of a preset such as `tiny_coop`. Raises CooptrackError with the known names."""
+    family, _, role = name.rpartition("_")
+    if family not in FAMILIES or role not in ROLES:
+        raise CooptrackError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+    config = replace(FAMILIES[family], name=name, role=role)
+    official = family.startswith("official")
+    if role == "inf":
+        config = replace(config, point_range_m=ROADSIDE_POINT_RANGE_M, output_range_m=ROADSIDE_OUTPUT_RANGE_M)
+    if official and role != "coop":
+        config = replace(config, max_misses=1)
+    return config
