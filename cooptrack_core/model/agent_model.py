@@ -1,0 +1,160 @@
+"""The network of one agent, in the order in which a frame passes through it (spec 1.2, 1.3).
+
+    image -> backbone -> neck -> BEV encoder -> decoder -> motion features -> history reasoning
+          -> [vehicle: alignment of messages -> association -> aggregation] -> refinement heads
+
+A roadside unit and a vehicle alone end at the heads; their networks have no cooperative modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.model.aggregation import Aggregation, Fused
+from cooptrack_core.model.alignment import CrossAgentAlignment, RemoteInstances, as_queries
+from cooptrack_core.model.association import GraphAssociation, match_by_affinity, match_by_distance
+from cooptrack_core.model.backbone import build_backbone
+from cooptrack_core.model.bev_encoder import BevEncoder
+from cooptrack_core.model.decoder import Decoder, DecoderOutput
+from cooptrack_core.model.heads import RefinementHeads
+from cooptrack_core.model.motion_features import MotionExtractor
+from cooptrack_core.model.neck import FeaturePyramid
+from cooptrack_core.model.positional import pe3d
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.temporal import HistoryReasoner
+from cooptrack_core.model.unused import UnusedModules
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What an agent makes of its own image; B samples, N queries."""
+
+    bev: Tensor  # [B, HW, C] memory of the next frame
+    decoder: DecoderOutput
+    decoded: Queries  # [B, N] after the decoder and the motion extractor
+    queries: Queries  # [B, N] after history reasoning
+
+
+@dataclass(frozen=True)
+class Cooperation:
+    """What the vehicle makes of its queries and the aligned instances of others; P pairs."""
+
+    queries: Queries  # [V] fused, completed, through the cross-domain layers; not yet refined
+    fused: Fused  # where each row comes from
+    affinity: Tensor  # [V, I] logits
+    ego_index: Tensor  # [P] rows of the ego queries
+    remote_index: Tensor  # [P] rows of the aligned instances
+
+
+class AgentModel(nn.Module):
+    """All modules of a preset."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dims = config.embed_dims
+        self.backbone = build_backbone(config)
+        self.neck = FeaturePyramid(self.backbone.channels, dims)
+        self.bev_encoder = BevEncoder(config)
+        self.reference_points = nn.Parameter(torch.rand(config.num_queries, 3))
+        self.query_features = nn.Parameter(torch.zeros(config.num_queries, dims))
+        self.query_embedding = nn.Sequential(nn.Linear(dims * 3 // 2, dims), nn.ReLU(), nn.Linear(dims, dims))
+        self.decoder = Decoder(config)
+        self.motion_extractor = MotionExtractor(config)
+        self.reasoner = HistoryReasoner(config)
+        if config.cooperative:
+            self.alignment = CrossAgentAlignment(config)
+            self.association = GraphAssociation(config)
+            self.aggregation = Aggregation(config)
+        self.heads = RefinementHeads(config)
+        if config.unused_modules:
+            self.unused = UnusedModules(config)
+
+    def embed(self, ref_pts: Tensor) -> Tensor:
+        """Positional query embeddings [..., C] of normalised reference points [..., 3] (spec 1.5)."""
+        return self.query_embedding(pe3d(ref_pts, self.config.embed_dims))
+
+    def fresh_queries(self, rows: Tensor | None = None) -> Queries:
+        """The learned detection queries, all or some rows of them, without id and history (spec 1.5)."""
+        points, feats = self.reference_points, self.query_features
+        if rows is not None:
+            points, feats = points[rows], feats[rows]
+        blank = Queries.empty(
+            len(points),
+            dims=self.config.embed_dims,
+            classes=self.config.num_classes,
+            history=self.config.history_length,
+            like=points,
+        )
+        return blank.with_(ref_pts=points, query_feats=feats, query_embeds=self.embed(points))
+
+    def assemble(self, live: Queries | None, generator: torch.Generator | None = None) -> Queries:
+        """[N] fresh queries followed by the live tracks of one agent (spec 1.2.3); N is always the same.
+
+        Which fresh queries give way is random in the published network (from `generator`, on the CPU), the
+        last rows in ours; without a generator always the last rows.
+        """
+        if live is None or len(live) == 0:
+            return self.fresh_queries()
+        free = self.config.num_queries - len(live)
+        rows = torch.arange(free)
+        if self.config.options.random_fresh_queries and generator is not None:
+            rows = torch.randperm(self.config.num_queries, generator=generator)[:free]
+        return Queries.cat([self.fresh_queries(rows.to(live.scores.device)), live])
+
+    def perceive(
+        self, images: Tensor, lidar2img: Tensor, can_bus: Tensor, queries: Queries, prev_bev: Tensor | None
+    ) -> Perception:
+        """One frame of B agents up to history reasoning (spec 1.2, steps 4 to 8).
+
+        images [B, 3, h, w] normalised and padded; lidar2img [B, 4, 4] to its pixels; can_bus [B, 18] with
+        the differences to the frame before; queries [B, N]; prev_bev [B, HW, C] or None in a first frame.
+        """
+        maps = self.neck(self.backbone(images))
+        bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
+        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts)
+        boxes, logits = decoder.boxes[-1], decoder.logits[-1]
+        decoded = queries.with_(
+            ref_pts=decoder.last_ref_pts,
+            query_embeds=self.embed(decoder.last_ref_pts),
+            query_feats=decoder.feats,
+            motion_feats=self.motion_extractor(boxes),
+            boxes=boxes,
+            logits=logits,
+            scores=logits.sigmoid().amax(-1),
+        )
+        return Perception(bev, decoder, decoded, self.reasoner(decoded))
+
+    def align(self, messages: Sequence[tuple[RemoteInstances, Tensor]]) -> RemoteInstances:
+        """Instances of every message in the vehicle's frame, one after the other (spec 4).
+
+        Each message comes with T_vehicle_from_infra [4, 4]. What lies outside the vehicle's range is left out.
+        """
+        aligned = [self.alignment(remote, T)[0] for remote, T in messages]
+        if not aligned:
+            return RemoteInstances.empty(self.config.embed_dims, like=self.reference_points)
+        return RemoteInstances.cat(aligned)
+
+    def cooperate(self, ego: Queries, remote: RemoteInstances, matcher: str = "affinity") -> Cooperation:
+        """Associates and fuses [V] queries of the vehicle with [I] aligned instances (spec 5); any may be empty.
+
+        matcher: `affinity` (learned) or `distance` (the same fusion, pairs by distance within 3.5 m).
+        """
+        theirs = as_queries(remote, self.config)
+        affinity = self.association(ego, theirs)  # [V, I]
+        if matcher == "affinity":
+            ego_index, remote_index = match_by_affinity(affinity, ego, theirs, remote.owner, self.config)
+        else:
+            ego_index, remote_index = match_by_distance(ego, theirs, remote.owner, self.config)
+        fused = self.aggregation.fuse(ego, theirs, remote.owner, ego_index, remote_index)
+        queries = self.aggregation.cross_domain(fused.queries)
+        return Cooperation(queries, fused, affinity, ego_index, remote_index)
+
+    def refine(self, queries: Queries) -> Queries:
+        """Final classes from semantics, boxes from motion (spec 3.2.4)."""
+        return self.heads(queries)

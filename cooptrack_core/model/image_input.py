@@ -1,0 +1,105 @@
+"""From a camera image to the network's input (spec 2.1): scaled, normalised, padded; and its projection matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.data.images import decode_bgr
+from cooptrack_core.geometry.transforms import is_rotation
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.perception import FrameRejected
+from cooptrack_core.types import CameraView, CooptrackError, Frame
+
+Float = NDArray[np.float64]
+_MAX_SKEW = 0.05  # how far a stored rotation may be from orthonormal
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """image [3, h, w] float32, normalised RGB, zero where it was padded; lidar2img [4, 4] to its pixels."""
+
+    image: NDArray[np.float32]
+    lidar2img: Float
+
+
+def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
+    """The network's input of a frame. Raises FrameRejected with what was expected and what was found."""
+    if frame.image is None:
+        raise FrameRejected("image: none in this frame; the network needs one")
+    if frame.camera is None:
+        raise FrameRejected("camera: no calibration in this frame; the network needs camera matrix and extrinsics")
+    check_camera(frame.camera)
+    pixels = _pixels(frame.image)
+    height, width = pixels.shape[:2]
+    if (width, height) != (frame.camera.width, frame.camera.height):
+        raise FrameRejected(
+            f"image size: {width}x{height}, but the camera calibration is for "
+            f"{frame.camera.width}x{frame.camera.height}; scale one of them"
+        )
+    scale = _scale(width, height, config)
+    return ImageInput(prepare(pixels, scale, config), lidar_to_image(frame.camera, scale))
+
+
+def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        try:
+            return decode_bgr(bytes(image))
+        except CooptrackError as error:
+            raise FrameRejected(f"image: {error}") from None
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise FrameRejected(f"image: shape {pixels.shape}; expected [height, width, 3] in BGR order")
+    if not np.isfinite(pixels).all():
+        raise FrameRejected("image: has pixels that are not finite")
+    return pixels
+
+
+def _scale(width: int, height: int, config: ModelConfig) -> float:
+    """Factor that fits the width; what is missing in height is padded, at most one stride of the network."""
+    rows, columns = config.image_size
+    scale = columns / width
+    scaled = round(height * scale)
+    if not rows - 32 < scaled <= rows:
+        raise FrameRejected(
+            f"image size: {width}x{height} becomes {columns}x{scaled}; {config.name} takes {columns}x{rows} "
+            f"(aspect ratio as of 1920x1080)"
+        )
+    return scale
+
+
+def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDArray[np.float32]:
+    """[3, h, w] from BGR pixels [H, W, 3]."""
+    rows, columns = config.image_size
+    height = round(pixels.shape[0] * scale)
+    # Half size by bilinear interpolation is the mean of four pixels, as area interpolation is.
+    way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
+    scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=way)
+    rgb = (scaled[..., ::-1] - np.float32(config.image_mean)) / np.float32(config.image_std)
+    padded = np.zeros((3, rows, columns), np.float32)
+    padded[:, :height] = rgb.transpose(2, 0, 1)
+    return padded
+
+
+def lidar_to_image(camera: CameraView, scale: float) -> Float:
+    """[4, 4] from the sensor frame to the pixels of the scaled image."""
+    K = np.eye(4)
+    K[:3, :3] = camera.K
+    return np.asarray(np.diag([scale, scale, 1.0, 1.0]) @ K @ camera.T_camera_from_sensor, np.float64)
+
+
+def check_camera(camera: CameraView) -> None:
+    """Raises FrameRejected for a calibration with which nothing can be seen."""
+    if not (np.isfinite(camera.K).all() and np.isfinite(camera.T_camera_from_sensor).all()):
+        raise FrameRejected("camera: the calibration has numbers that are not finite")
+    determinant = float(np.linalg.det(camera.K))
+    if abs(determinant) < 1e-6 or camera.K[0, 0] <= 0 or camera.K[1, 1] <= 0:
+        raise FrameRejected(
+            f"camera matrix: fx {camera.K[0, 0]:g}, fy {camera.K[1, 1]:g}, determinant {determinant:g}; "
+            "expected positive focal lengths in pixels"
+        )
+    if not is_rotation(camera.T_camera_from_sensor[:3, :3], _MAX_SKEW):
+        raise FrameRejected("camera extrinsics: T_camera_from_sensor has no rotation; check the static transform")

@@ -1,0 +1,123 @@
+"""A network over time: what it keeps of one frame for the next, and a whole frame on one page (spec 1.2, 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.model.agent_model import AgentModel, Cooperation, Perception
+from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.can_bus import can_bus
+from cooptrack_core.model.life_cycle import Advanced, advance
+from cooptrack_core.model.propagation import propagate
+from cooptrack_core.model.queries import Queries
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """One frame of one agent as the network takes it."""
+
+    image: Tensor  # [3, h, w] normalised RGB, padded
+    lidar2img: Tensor  # [4, 4] to pixels of the padded image
+    T_map_from_sensor: Float  # [4, 4]
+    stamp_s: float  # since any fixed moment
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a frame leaves to the next one."""
+
+    bev: Tensor  # [HW, C]
+    live: Queries  # [A]
+    T_map_from_sensor: Float
+    stamp_s: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything about a finished frame."""
+
+    perception: Perception  # a batch of one
+    remote: RemoteInstances | None  # aligned instances of the messages; None: the network is not cooperative
+    cooperation: Cooperation | None
+    refined: Queries  # [N]
+    advanced: Advanced
+
+
+class Session:
+    """Runs a network frame by frame, without gradient."""
+
+    def __init__(self, model: AgentModel, seed: int = 0, matcher: str = "affinity") -> None:
+        """matcher: how a cooperative network pairs instances, `affinity` or `distance`."""
+        self.model, self.matcher = model, matcher
+        self._seed = seed
+        self._generator = torch.Generator().manual_seed(seed)
+        self.memory: Memory | None = None
+        self.next_id = 1  # survives reset(): an id is never reused within a run
+
+    def reset(self) -> None:
+        """Forgets tracks and BEV memory."""
+        self.memory = None
+        self._generator.manual_seed(self._seed)
+
+    @torch.inference_mode()
+    def step(
+        self, frame: NetworkInput, messages: Sequence[tuple[RemoteInstances, Tensor]] = (), *, shuffle: bool = True
+    ) -> Step:
+        """One frame with the instances of others and their T_vehicle_from_infra [4, 4].
+
+        shuffle False: the fresh queries that give way to tracks are the last ones under every option.
+        """
+        self._forget_what_is_too_old(frame.stamp_s)
+        model, memory = self.model, self.memory
+        queries = model.assemble(self.live_at(frame), self._generator if shuffle else None)
+        perception = model.perceive(
+            frame.image[None],
+            frame.lidar2img[None].to(frame.image),
+            self._can_bus(frame),
+            queries.map(lambda value: value[None]),
+            None if memory is None else memory.bev[None],
+        )
+        own = perception.queries.select(0)
+        remote = cooperation = None
+        if model.config.cooperative:
+            remote = model.align(messages)
+            cooperation = model.cooperate(own, remote, self.matcher)
+            own = cooperation.queries
+        refined = model.refine(own)
+        advanced = advance(refined, self.next_id, model.config)
+        self.next_id = advanced.next_id
+        live = advanced.queries.select(advanced.live)
+        self.memory = Memory(perception.bev[0], live, frame.T_map_from_sensor, frame.stamp_s)
+        return Step(perception, remote, cooperation, refined, advanced)
+
+    def live_at(self, frame: NetworkInput) -> Queries | None:
+        """The live tracks moved to the time and pose of a frame, with query embeddings; None without memory."""
+        moved = self.moved(frame.stamp_s, frame.T_map_from_sensor)
+        return None if moved is None else moved.with_(query_embeds=self.model.embed(moved.ref_pts))
+
+    def moved(self, stamp_s: float, T_map_from_sensor: Float) -> Queries | None:
+        """The live tracks moved to another time and pose; the memory stays as it is."""
+        if self.memory is None:
+            return None
+        T_new_from_old = inverse(T_map_from_sensor) @ self.memory.T_map_from_sensor
+        dt_s = stamp_s - self.memory.stamp_s
+        return propagate(self.memory.live, dt_s, torch.from_numpy(T_new_from_old), self.model.config)
+
+    def _forget_what_is_too_old(self, stamp_s: float) -> None:
+        if self.memory is not None and not 0.0 <= stamp_s - self.memory.stamp_s <= self.model.config.max_gap_s:
+            self.reset()
+
+    def _can_bus(self, frame: NetworkInput) -> Tensor:
+        """[1, 18]"""
+        previous = None if self.memory is None else self.memory.T_map_from_sensor
+        values = can_bus(frame.T_map_from_sensor, previous, self.model.config)
+        return torch.from_numpy(values)[None].to(frame.image)
