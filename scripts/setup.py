@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytorch_source
 import steps
 import system_check
 
@@ -31,6 +32,9 @@ BUILD_INPUTS = (
     "cooptrack_ros/setup.cfg", "scripts/cooptrack", "scripts/environment.py",
 )  # fmt: skip
 INSTALLED_TREES = ("cooptrack_core", "cooptrack_ros", "config", "launch", "rviz")
+CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
+PINNED_BESIDE_ROS = ("safetensors==", "setuptools<", "torch==")
+SIZE_OF_THE_REST = "about 0.9 GB on disk"
 TOO_OLD = ("ardent", "bouncy", "crystal", "dashing", "eloquent", "foxy", "galactic", "humble", "iron")
 # What another workspace or environment has set must not reach an environment made of wheels.
 FOREIGN = (
@@ -134,18 +138,20 @@ def make_venv(distribution: str | None) -> None:
 def install(distribution: str | None) -> None:
     """Python packages into .venv, and the wheels of ROS 2 mended."""
     environment = base_environment(distribution)
-    arguments = ["-e", ".[synth,video,dev]"]
+    pip = [str(PYTHON), "-m", "pip"]
+    pytorch = pytorch_source.choose(pip, environment)
+    arguments = ["-e", ".[network,synth,video,dev]", *pytorch.arguments]
     if distribution is None:
         arguments += ["-r", "compat/requirements-ros.txt", "-c", "scripts/constraints.txt"]
-        title = "installing ROS 2 Kilted and Python packages into .venv, about 400 MB on disk"
+        title = f"installing into .venv: ROS 2 Kilted and Python packages, {SIZE_OF_THE_REST}; {pytorch.description}"
     else:
         arguments += ["colcon-common-extensions", "-c", str(system_constraints())]
-        title = f"installing Python packages beside ROS 2 {distribution} into .venv"
+        title = f"installing into .venv: Python packages beside ROS 2 {distribution}; {pytorch.description}"
     if not system_check.has_cmake(environment["PATH"]):
         arguments += ["cmake>=3.22,<4"]
     steps.run(
         title,
-        [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *arguments],
+        [*pip, "install", "--disable-pip-version-check", *arguments],
         LOGS / "pip.log",
         remedy="is the package index reachable (network, proxy)? `make clean` starts anew",
         environment=environment,
@@ -155,13 +161,15 @@ def install(distribution: str | None) -> None:
 
 
 def system_constraints() -> Path:
-    """Constraints that keep numpy at the version that the packages of a sourced ROS 2 were built with."""
+    """Constraints beside a sourced ROS 2: the numpy it was built with, and what keeps PyTorch in its place."""
     path = ROOT / "build" / "system_constraints.txt"
     path.parent.mkdir(exist_ok=True)
     code = "import numpy; print(f'numpy=={numpy.__version__}')"
     python = shutil.which("python3") or sys.executable
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    path.write_text(found.stdout)
+    lines = CONSTRAINTS.read_text().splitlines()
+    pinned = [line for line in lines if line.startswith(PINNED_BESIDE_ROS)]
+    path.write_text("\n".join([*found.stdout.splitlines(), *pinned, ""]))
     return path
 
 

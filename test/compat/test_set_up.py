@@ -13,6 +13,7 @@ from pathlib import Path
 import environment
 import free_domain
 import pytest
+import pytorch_source
 import steps
 import system_check
 
@@ -145,6 +146,52 @@ def test_changed_message_is_noticed_and_changed_code_is_not(tmp_path: Path, monk
     with (tmp_path / "cooptrack_msgs" / "msg" / "FrameInfo.msg").open("a") as message:
         message.write("uint8 more\n")
     assert set_up.digest(inputs) != before[0]
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("own_index", [False, True])
+@pytest.mark.parametrize("index_answers", [False, True])
+def test_pytorch_comes_as_cpu_build_only_where_that_is_wanted_and_reachable(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, own_index: bool, index_answers: bool
+) -> None:
+    monkeypatch.setattr(pytorch_source, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(pytorch_source, "has_own_index", lambda *_: own_index)
+    monkeypatch.setattr(pytorch_source, "answers", lambda _: index_answers)
+    source = pytorch_source.choose(["pip"], {})
+    if index_answers and not gpu and not own_index:
+        assert source.arguments == ("--extra-index-url", pytorch_source.CPU_INDEX) and "0.8 GB" in source.description
+    else:
+        assert source.arguments == () and "several GB" in source.description  # the user is told what may come
+
+
+@pytest.mark.parametrize("option", ["INDEX_URL", "EXTRA_INDEX_URL", "NO_INDEX"])
+def test_package_index_of_the_user_is_respected(tmp_path: Path, option: str) -> None:
+    pip = [sys.executable, "-m", "pip"]
+    bare = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull}
+    assert not pytorch_source.has_own_index(pip, bare)
+    assert not pytorch_source.has_own_index(pip, {**bare, "PIP_FIND_LINKS": "/wheels"})
+    assert pytorch_source.has_own_index(pip, {**bare, f"PIP_{option}": "1"})
+    (tmp_path / "pip.conf").write_text(f"[install]\n{option.lower().replace('_', '-')} = 1\n")
+    assert pytorch_source.has_own_index(pip, {**bare, "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")})
+
+
+def test_server_that_never_answers_does_not_hold_up_the_set_up() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert not pytorch_source.answers(f"http://127.0.0.1:{silent.getsockname()[1]}/", within_s=0.2)
+    assert not pytorch_source.answers("http://127.0.0.1:1/") and not pytorch_source.answers("no address")
+
+
+def test_versions_of_pytorch_and_setuptools_are_fixed_beside_any_ros(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(set_up, "ROOT", tmp_path)
+    lines = set_up.system_constraints().read_text().splitlines()
+    assert [line.partition("=")[0] for line in lines if "=" in line and "<" not in line] == [
+        "numpy", "safetensors", "torch",
+    ]  # fmt: skip
+    assert any(line.startswith("setuptools<80") for line in lines)
 
 
 def test_domain_in_use_is_not_chosen() -> None:
