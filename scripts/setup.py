@@ -34,7 +34,7 @@ BUILD_INPUTS = (
 INSTALLED_TREES = ("cooptrack_core", "cooptrack_ros", "config", "launch", "rviz")
 CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 PINNED_BESIDE_ROS = ("safetensors==", "setuptools<", "torch==")
-SIZE_OF_THE_REST = "about 0.9 GB on disk"
+SIZE_OF_THE_REST = "about 1 GB on disk"
 TOO_OLD = ("ardent", "bouncy", "crystal", "dashing", "eloquent", "foxy", "galactic", "humble", "iron")
 # What another workspace or environment has set must not reach an environment made of wheels.
 FOREIGN = (
