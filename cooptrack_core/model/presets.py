@@ -29,9 +29,11 @@ class Options:
     affinity_matching_after_steps: int | None = 2000  # training fuses by the rule first, then as inference; None: never
     protect_live_tracks: bool = True  # completion drops background queries only
     kinematic_compensation: bool = True  # roadside instances are moved by their velocity to the time of the frame
+    own_vehicle_m: tuple[float, float] = (4.6, 2.9)  # length, width with a margin; what others report there is us
     # BEV memory.
     rotate_about_bev_centre: bool = True  # official: about cell (100, 100) of a 50 x 50 map
     shift_past_only: bool = True  # official: the shift also moves the reference of the present frame
+    shift_along_lidar_axes: bool = True  # official: along axes with y forward and x to the right
     wrap_yaw_difference: bool = True  # official: a step of the yaw over north gives 360 degrees
     # Geometry.
     ego_motion_of_velocity_and_heading: bool = True  # official: only the centre of a track is compensated
@@ -49,8 +51,10 @@ OFFICIAL = Options(
     affinity_matching_after_steps=None,
     protect_live_tracks=False,
     kinematic_compensation=False,
+    own_vehicle_m=(0.0, 0.0),
     rotate_about_bev_centre=False,
     shift_past_only=False,
+    shift_along_lidar_axes=False,
     wrap_yaw_difference=False,
     ego_motion_of_velocity_and_heading=False,
     orthonormalise_extrinsics=False,

@@ -1,0 +1,132 @@
+"""Detection decoder: queries look at each other and at the BEV grid and refine their boxes (spec 2.5).
+
+Deformable DETR with iterative refinement; six layers in the published network, no norm at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cooptrack_core.model import box_code
+from cooptrack_core.model.deformable_attention import deformable_attention, initialise_projections
+from cooptrack_core.model.feed_forward import FeedForward
+from cooptrack_core.model.presets import ModelConfig
+
+_PRIOR = 0.01  # share of queries that hold an object of a class when training starts
+
+
+@dataclass(frozen=True)
+class DecoderOutput:
+    """B samples, N queries; the first dimension of logits and boxes is the layer."""
+
+    logits: Tensor  # [L, B, N, K]
+    boxes: Tensor  # [L, B, N, 10] codes, m
+    last_ref_pts: Tensor  # [B, N, 3] normalised centres of the last boxes
+    feats: Tensor  # [B, N, C] of the last layer
+
+
+class BevCrossAttention(nn.Module):
+    """Deformable attention of queries on the BEV grid, one level."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dims, self.heads, self.points = config.embed_dims, config.num_heads, config.decoder_points
+        self.bev_size = config.bev_size
+        self.dropout = config.dropout
+        self.sampling_offsets = nn.Linear(dims, self.heads * self.points * 2)
+        self.attention_weights = nn.Linear(dims, self.heads * self.points)
+        self.value_proj = nn.Linear(dims, dims)
+        self.output_proj = nn.Linear(dims, dims)
+        initialise_projections(
+            self.sampling_offsets,
+            self.attention_weights,
+            (self.value_proj, self.output_proj),
+            self.heads,
+            self.points,
+        )
+
+    def forward(self, queries: Tensor, bev: Tensor, points: Tensor) -> Tensor:
+        """Queries [B, N, C] with positions added, bev [B, HW, C], points [B, N, 2] (x, y in 0..1) -> [B, N, C]."""
+        b, n, dims = queries.shape
+        rows, columns = self.bev_size
+        value = self.value_proj(bev).reshape(b, rows * columns, self.heads, dims // self.heads)
+        offsets = self.sampling_offsets(queries).reshape(b, n, self.heads, 1, self.points, 2)
+        weights = self.attention_weights(queries).reshape(b, n, self.heads, 1, self.points).softmax(-1)
+        locations = points[:, :, None, None, None] + offsets / offsets.new_tensor((columns, rows))
+        sampled = deformable_attention(value, [self.bev_size], locations, weights)  # [B, N, C]
+        return F.dropout(self.output_proj(sampled), self.dropout, self.training)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention on the grid and feed-forward, each with a residual and then a norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dims = config.embed_dims
+        self.dropout = config.dropout
+        self.self_attention = nn.MultiheadAttention(dims, config.num_heads, config.dropout, batch_first=True)
+        self.cross_attention = BevCrossAttention(config)
+        self.ffn = FeedForward(dims, config.decoder_ffn, config.dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
+
+    def forward(self, x: Tensor, embeds: Tensor, bev: Tensor, points: Tensor) -> Tensor:
+        """x, embeds [B, N, C], bev [B, HW, C], points [B, N, 2] -> [B, N, C]."""
+        placed = x + embeds
+        attended, _ = self.self_attention(placed, placed, x, need_weights=False)
+        x = self.norms[0](x + F.dropout(attended, self.dropout, self.training))
+        x = self.norms[1](x + self.cross_attention(x + embeds, bev, points))
+        return self.norms[2](x + self.ffn(x))
+
+
+class Decoder(nn.Module):
+    """Layers, each with its own class and box branch."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.point_range_m = config.point_range_m
+        layers = range(config.decoder_layers)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in layers)
+        self.class_branches = nn.ModuleList(_class_branch(config.embed_dims, config.num_classes) for _ in layers)
+        self.box_branches = nn.ModuleList(_box_branch(config.embed_dims) for _ in layers)
+
+    def forward(self, bev: Tensor, feats: Tensor, embeds: Tensor, ref_pts: Tensor) -> DecoderOutput:
+        """bev [B, HW, C]; feats, embeds [B, N, C]; ref_pts [B, N, 3] normalised."""
+        logits: list[Tensor] = []
+        boxes: list[Tensor] = []
+        x, points = feats, ref_pts
+        for layer, classify, locate in zip(self.layers, self.class_branches, self.box_branches, strict=True):
+            # Gradients of a layer's boxes stop at the points it starts from.
+            entering = points.detach() if boxes else points
+            x = layer(x, embeds, bev, entering[..., :2])  # [B, N, C]
+            code, points = box_code.refine(locate(x), entering, self.point_range_m)  # [B, N, 10], [B, N, 3]
+            logits.append(classify(x))  # [B, N, K]
+            boxes.append(code)
+        return DecoderOutput(torch.stack(logits), torch.stack(boxes), points, x)
+
+
+def _class_branch(dims: int, classes: int) -> nn.Sequential:
+    branch = nn.Sequential(
+        nn.Linear(dims, dims),
+        nn.LayerNorm(dims),
+        nn.ReLU(),
+        nn.Linear(dims, dims),
+        nn.LayerNorm(dims),
+        nn.ReLU(),
+        nn.Linear(dims, classes),
+    )
+    nn.init.constant_(branch[6].get_parameter("bias"), -math.log((1.0 - _PRIOR) / _PRIOR))
+    return branch
+
+
+def _box_branch(dims: int) -> nn.Sequential:
+    branch = nn.Sequential(
+        nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, box_code.CODE_SIZE)
+    )
+    nn.init.normal_(branch[4].get_parameter("weight"), std=0.01)
+    nn.init.zeros_(branch[4].get_parameter("bias"))
+    return branch
