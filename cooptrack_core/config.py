@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from cooptrack_core.types import CooptrackError
 
 MODES = ("ego", "late", "distance", "learned")
+LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a network has
 DETECTORS = ("simulated", "network")
 DEVICES = ("auto", "cpu", "cuda")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")

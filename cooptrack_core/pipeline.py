@@ -1,28 +1,32 @@
 """One frame of one agent, on one page: perceive, cooperate, advance.
 
-The ROS nodes, the offline runs and the benchmarks all step these two agents; nothing else does.
+The ROS nodes, the offline runs and the benchmarks all step these two agents; nothing else does. An agent
+works on what a detector reports (tracked by Kalman filters) or has a network, which tracks by itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
+from cooptrack_core.cooperation.compose import measured_instances, select_for_message
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.geometry.boxes import move
-from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, inside
-from cooptrack_core.perception import perceive
+from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
+from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
 from cooptrack_core.tracking.ego_motion import EgoMotion
 from cooptrack_core.tracking.life_cycle import Measurements, Tracker
 from cooptrack_core.types import (
     SOURCE_EGO,
     Associations,
+    CooptrackError,
     Frame,
     Instances,
     Message,
@@ -41,6 +45,7 @@ class RoadsideOutput:
     message: Message | None
     tracks: TrackedObjects
     timings_ms: dict[str, float]
+    problem: str = ""  # why the network rejected the frame
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class VehicleOutput:
     frame_index: int
     T_map_from_sensor: Float
     timings_ms: dict[str, float]
+    problem: str = ""  # why the network rejected the frame
+    unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
 
 
 class RoadsideAgent:
@@ -67,54 +74,44 @@ class RoadsideAgent:
         session_id: int,
         sensor_frame: str = "rsu/lidar",
         map_frame: str = "map",
+        network: Network | None = None,
     ) -> None:
-        self.agent_id, self.config = agent_id, config
+        _check_detector(config.detector, network)
+        self.agent_id, self.config, self.network = agent_id, config, network
         self.sensor_frame, self.map_frame = sensor_frame, map_frame
         self._session_id, self._sequence = session_id, 0
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
     def reset(self) -> None:
         """Starts anew after time jumped back; sequence numbers and track ids go on."""
-        self._tracker.reset()
+        _reset(self._tracker, self.network)
         self._motion.reset()
 
     def step(self, frame: Frame) -> RoadsideOutput:
-        """Processes one frame; a frame without detections advances the tracks and sends nothing."""
+        """Processes one frame; a frame without detections or image advances the tracks and sends nothing."""
         clock = _Clock()
-        T_map, pose_known = _locate(self._motion, self._tracker, frame)
-        seen = perceive(frame, self.config.min_score)
-        clock.mark("perceive")
-        fed = _advance(self._tracker, frame.stamp_ns, _own(seen or Instances.empty()), T_map)
-        tracks = self._tracker.report(T_map)
-        clock.mark("advance")
+        T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
+        if self.network is not None:
+            looked, problem = _look(self.network, frame, T_map, ())
+            tracks = self.network.predict(frame.stamp_ns, T_map) if looked is None else looked.tracks
+            to_send = None if looked is None else looked.instances
+            clock.mark("network")
+        else:
+            seen, problem = perceive(frame, self.config.min_score), ""
+            clock.mark("perceive")
+            fed = _advance(self._tracker, frame.stamp_ns, _own(seen or Instances.empty()), T_map)
+            tracks = self._tracker.report(T_map)
+            to_send = None if seen is None else measured_instances(tracks, seen, fed)
+            clock.mark("advance")
         message = None
-        if seen is not None and pose_known:
+        if to_send is not None and pose_known:
             self._sequence += 1
-            message = self._compose(frame.stamp_ns, tracks, T_map, seen, fed)
+            message = self._compose(frame.stamp_ns, to_send, T_map)
         clock.mark("compose")
-        return RoadsideOutput(message, tracks, clock.marks_ms)
+        return RoadsideOutput(message, tracks, clock.marks_ms, problem)
 
-    def _compose(self, stamp_ns: int, tracks: TrackedObjects, T_map: Float, seen: Instances, fed: Int) -> Message:
-        """Message with the best-scored tracks measured in this frame and the features of their instances.
-
-        fed: [len(seen)] the track id that each seen instance feeds.
-        """
-        measured = np.flatnonzero((tracks.sources > 0) & inside(tracks.center_m, INFRASTRUCTURE_RANGE_M))
-        chosen = np.sort(measured[np.argsort(-tracks.score[measured], kind="stable")][: self.config.max_instances])
-        instances = Instances.create(
-            tracks.center_m[chosen],
-            tracks.size_m[chosen],
-            tracks.heading_rad[chosen],
-            tracks.class_id[chosen],
-            np.clip(tracks.score[chosen], 0.0, 1.0),
-            velocity_mps=tracks.velocity_mps[chosen],
-            instance_id=tracks.track_id[chosen],
-            position_variance_m2=np.diagonal(tracks.position_covariance_m2[chosen], axis1=1, axis2=2)[:, :2],
-            velocity_variance_m2ps2=np.diagonal(tracks.velocity_covariance_m2ps2[chosen], axis1=1, axis2=2),
-            time_since_update_s=tracks.time_since_update_s[chosen],
-            age_frames=tracks.age_frames[chosen],
-            features=None if seen.features is None else seen.features.select(_rows_of(tracks.track_id[chosen], fed)),
-        )
+    def _compose(self, stamp_ns: int, to_send: Instances, T_map: Float) -> Message:
+        instances, withheld = select_for_message(to_send, self.config.max_instances)
         return Message(
             agent_id=self.agent_id,
             session_id=self._session_id,
@@ -124,7 +121,7 @@ class RoadsideAgent:
             T_map_from_sensor=T_map,
             instances=instances,
             point_range_m=INFRASTRUCTURE_RANGE_M,
-            instances_withheld=len(measured) - len(chosen),
+            instances_withheld=withheld,
             map_frame=self.map_frame,
         )
 
@@ -132,11 +129,19 @@ class RoadsideAgent:
 class VehicleAgent:
     """A vehicle: tracks what it sees together with what others send it."""
 
-    def __init__(self, agent_id: str, config: VehicleConfig, map_frame: str = "map") -> None:
-        self.agent_id, self.config = agent_id, config
+    def __init__(
+        self, agent_id: str, config: VehicleConfig, map_frame: str = "map", network: Network | None = None
+    ) -> None:
+        _check_detector(config.detector, network)
+        if config.mode in LEARNED_MODES and network is None:
+            raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
+        self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
+        # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
+        self._object_level = network is None or config.mode == "late"
+        self._highest_id = 0
 
     @property
     def counters(self) -> dict[str, int]:
@@ -146,7 +151,7 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
-        self._tracker.reset()
+        _reset(self._tracker, self.network)
         self._motion.reset()
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
@@ -160,20 +165,59 @@ class VehicleAgent:
     def step(self, frame: Frame, messages: Sequence[Message] | None = None) -> VehicleOutput:
         """Processes one frame with the newest admitted messages, or with exactly the given ones (to repeat a run).
 
-        A frame without detections and without messages only predicts. An unknown pose is continued from
-        the last ones and switches cooperation off for the frame.
+        A frame without detections or image and without messages only predicts. An unknown pose is continued
+        from the last ones and switches cooperation off for the frame.
         """
         clock = _Clock()
         self._frame_index += 1
-        T_map, pose_known = _locate(self._motion, self._tracker, frame)
+        T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         admitted, refusals = self.admission.take(frame.stamp_ns)
         cooperative = self.config.mode != "ego" and pose_known
         used = list(admitted if messages is None else messages) if cooperative else []
-        seen = perceive(frame, self.config.min_score)
-        clock.mark("perceive")
-        fused, associations = fuse(seen or Instances.empty(), used, frame.stamp_ns, T_map, self.config.late)
+        if self.network is None:
+            view = _View(perceive(frame, self.config.min_score), used)
+        else:
+            view = self._look(self.network, frame, T_map, used)
+        clock.mark("perceive" if self.network is None else "network")
+        if self._object_level:
+            tracks, associations = self._fuse_objects(frame.stamp_ns, T_map, view, clock)
+        else:
+            assert view.own is not None
+            tracks, associations = view.own
+        predicted_only = view.seen is None and not associations.messages
+        unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
+        return VehicleOutput(
+            tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
+            view.problem, unused,
+        )  # fmt: skip
+
+    def _look(self, network: Network, frame: Frame, T_map: Float, used: list[Message]) -> _View:
+        """The network's view of a frame, with the messages whose features it understands."""
+        if self.config.mode not in LEARNED_MODES:
+            looked, problem = _look(network, frame, T_map, ())
+            if self.config.mode == "late":
+                seen = None if looked is None else looked.detections
+                return _View(None if seen is None else seen.select(seen.score >= self.config.min_score), used, problem)
+            others: list[Message] = []
+        else:
+            understood, others = fallback.split(used, network)
+            looked, problem = _look(network, frame, T_map, understood)
+        tracks = network.predict(frame.stamp_ns, T_map) if looked is None else looked.tracks
+        associations = (
+            _nothing_associated(frame.stamp_ns, T_map, self.config) if looked is None else looked.associations
+        )
+        self._highest_id = max(self._highest_id, int(tracks.track_id.max(initial=0)))
+        if others and not self._object_level:
+            self._object_level = True
+            self._tracker.skip_ids(self._highest_id)
+        return _View(None if looked is None else fallback.as_instances(tracks), others, problem, (tracks, associations))
+
+    def _fuse_objects(
+        self, stamp_ns: int, T_map: Float, view: _View, clock: _Clock
+    ) -> tuple[TrackedObjects, Associations]:
+        fused, associations = fuse(view.seen or Instances.empty(), view.others, stamp_ns, T_map, self.config.late)
         clock.mark("cooperate")
-        fed = _advance(self._tracker, frame.stamp_ns, fused, T_map)
+        fed = _advance(self._tracker, stamp_ns, fused, T_map)
         tracks = self._tracker.report(T_map)
         clock.mark("advance")
         associations = replace(
@@ -182,24 +226,55 @@ class VehicleAgent:
             unmatched_ego_track_id=fed[fused.unmatched_ego_row],
             unmatched_remote_track_id=fed[fused.unmatched_remote_row],
         )
-        predicted_only = seen is None and not used
-        return VehicleOutput(
-            tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms
-        )
+        if view.own is not None and view.seen is not None:
+            ids, own = view.own[0].track_id, view.own[1]
+            associations = fallback.joined(fallback.renamed(own, ids, fed[: len(ids)]), associations)
+        return tracks, associations
 
 
-def _locate(motion: EgoMotion, tracker: Tracker, frame: Frame) -> tuple[Float, bool]:
+@dataclass(frozen=True)
+class _View:
+    """What the vehicle makes of a frame before objects are fused."""
+
+    seen: Instances | None  # None: nothing usable in this frame
+    others: list[Message]  # messages whose objects are still to be fused
+    problem: str = ""
+    own: tuple[TrackedObjects, Associations] | None = None  # of a network that tracks by itself
+
+
+def _check_detector(detector: str, network: Network | None) -> None:
+    if (detector == "network") != (network is not None):
+        raise CooptrackError(f"detector {detector}: {'needs' if network is None else 'takes no'} network")
+
+
+def _look(
+    network: Network, frame: Frame, T_map: Float, messages: Sequence[Message]
+) -> tuple[NetworkOutput | None, str]:
+    """What the network makes of a frame; None and why if it cannot use it. A lost frame is no problem of its own."""
+    if frame.image is None:
+        return None, ""
+    try:
+        return network.step(frame, T_map, messages), ""
+    except FrameRejected as rejected:
+        return None, str(rejected)
+
+
+def _nothing_associated(stamp_ns: int, T_map: Float, config: VehicleConfig) -> Associations:
+    return fuse(Instances.empty(), (), stamp_ns, T_map, config.late)[1]
+
+
+def _reset(tracker: Tracker, network: Network | None) -> None:
+    tracker.reset()
+    if network is not None:
+        network.reset()
+
+
+def _locate(motion: EgoMotion, tracker: Tracker, network: Network | None, frame: Frame) -> tuple[Float, bool]:
     first_pose = not motion.ever_known
     T_map, known = motion.update(frame.stamp_ns, frame.T_map_from_sensor)
     if known and first_pose:
-        tracker.reset()  # tracks made before the first pose live in another frame
+        _reset(tracker, network)  # tracks made before the first pose live in another frame
     return T_map, known
-
-
-def _rows_of(track_id: Int, fed: Int) -> Int:
-    """[N] the row of the instance that feeds each track."""
-    order = np.argsort(fed, kind="stable")
-    return np.asarray(order[np.searchsorted(fed[order], track_id)], np.int64)
 
 
 def _own(seen: Instances) -> Fused:

@@ -12,7 +12,7 @@ from cooptrack_core.data.images import decode_bgr
 from cooptrack_core.geometry.transforms import is_rotation
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.perception import FrameRejected
-from cooptrack_core.types import CameraView, CooptrackError, Frame
+from cooptrack_core.types import CameraView, Frame
 
 Float = NDArray[np.float64]
 _MAX_SKEW = 0.05  # how far a stored rotation may be from orthonormal
@@ -46,10 +46,10 @@ def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
 
 def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(image, (bytes, bytearray, memoryview)):
-        try:
-            return decode_bgr(bytes(image))
-        except CooptrackError as error:
-            raise FrameRejected(f"image: {error}") from None
+        decoded = decode_bgr(bytes(image))
+        if decoded is None:
+            raise FrameRejected(f"image: {len(image)} bytes that cannot be decoded; expected a whole JPEG or PNG file")
+        return decoded
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise FrameRejected(f"image: shape {pixels.shape}; expected [height, width, 3] in BGR order")

@@ -85,6 +85,10 @@ class Tracker:
         """Forgets all tracks."""
         self._tracks, self._agents, self._stamp_ns = _Tracks.none(), [], None
 
+    def skip_ids(self, used: int) -> None:
+        """Ids up to `used` are taken by somebody else."""
+        self._next_id = max(self._next_id, used + 1)
+
     def step(self, stamp_ns: int, measured: Measurements) -> Int:
         """Advances to stamp_ns with what was measured then.
 

@@ -1,0 +1,46 @@
+"""What a roadside unit puts into a message: the best-scored instances inside its range."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, inside
+from cooptrack_core.types import Instances, TrackedObjects
+
+Int = NDArray[np.int64]
+
+
+def measured_instances(tracks: TrackedObjects, seen: Instances, fed: Int) -> Instances:
+    """Tracks measured in this frame, with the features of the instance that each was measured by.
+
+    fed: [len(seen)] the track id that each seen instance feeds.
+    """
+    rows = np.flatnonzero(tracks.sources > 0)
+    return Instances.create(
+        tracks.center_m[rows],
+        tracks.size_m[rows],
+        tracks.heading_rad[rows],
+        tracks.class_id[rows],
+        np.clip(tracks.score[rows], 0.0, 1.0),
+        velocity_mps=tracks.velocity_mps[rows],
+        instance_id=tracks.track_id[rows],
+        position_variance_m2=np.diagonal(tracks.position_covariance_m2[rows], axis1=1, axis2=2)[:, :2],
+        velocity_variance_m2ps2=np.diagonal(tracks.velocity_covariance_m2ps2[rows], axis1=1, axis2=2),
+        time_since_update_s=tracks.time_since_update_s[rows],
+        age_frames=tracks.age_frames[rows],
+        features=None if seen.features is None else seen.features.select(_rows_of(tracks.track_id[rows], fed)),
+    )
+
+
+def select_for_message(instances: Instances, max_instances: int) -> tuple[Instances, int]:
+    """The instances to send, in their order, and how many had to stay behind."""
+    rows = np.flatnonzero(inside(instances.center_m, INFRASTRUCTURE_RANGE_M))
+    best = np.sort(rows[np.argsort(-instances.score[rows], kind="stable")][:max_instances])
+    return instances.select(best), len(rows) - len(best)
+
+
+def _rows_of(track_id: Int, fed: Int) -> Int:
+    """[N] the row of the instance that feeds each track."""
+    order = np.argsort(fed, kind="stable")
+    return np.asarray(order[np.searchsorted(fed[order], track_id)], np.int64)

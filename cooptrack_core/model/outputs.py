@@ -1,0 +1,250 @@
+"""Finished frames of the network in the types of the pipeline: tracks, detections, features, associations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cooptrack_core.model import box_code
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.session import Step
+from cooptrack_core.model.track_book import TrackBook
+from cooptrack_core.types import (
+    SOURCE_EGO,
+    SOURCE_REMOTE,
+    Associations,
+    Features,
+    Instances,
+    Message,
+    MessageUse,
+    TrackedObjects,
+)
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+# Random weights give boxes of any size; what no road user has is cut off, so that receivers need not refuse it.
+_SIZE_M = (0.05, 60.0)
+_SPEED_MPS = 100.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where each of V refined queries comes from."""
+
+    ego_row: Int  # [V] row among the vehicle's own queries; -1: only others see it
+    sources: Int  # [V] bits SOURCE_*
+    agents: dict[int, tuple[str, ...]]  # by row; others behind it, absent if none
+
+
+def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str]) -> Origin:
+    """Own or others', by the pairs of the frame. An own query counts as seen if the decoder alone would report it."""
+    own_scores = done.perception.queries.scores[0].cpu().numpy()
+    count = len(done.refined)
+    if done.cooperation is None or done.remote is None:
+        return Origin(np.arange(count), np.full(count, SOURCE_EGO, np.int64), {})
+    fused = done.cooperation.fused
+    ego_row, joined = fused.ego_row.cpu().numpy(), fused.remote_row.cpu().numpy()
+    owner = done.remote.owner.cpu().numpy()
+    row_of_ego = np.full(len(own_scores), -1, np.int64)
+    row_of_ego[ego_row[ego_row >= 0]] = np.flatnonzero(ego_row >= 0)
+    rows = np.concatenate([row_of_ego[done.cooperation.ego_index.cpu().numpy()], np.flatnonzero(joined >= 0)])
+    owners = np.concatenate([owner[done.cooperation.remote_index.cpu().numpy()], owner[joined[joined >= 0]]])
+    agents: dict[int, tuple[str, ...]] = {}
+    for row, who in sorted(zip(rows.tolist(), owners.tolist(), strict=True)):
+        agents[row] = (*agents.get(row, ()), agent_ids[who])
+    remote = np.zeros(count, bool)
+    remote[rows] = True
+    own = (ego_row >= 0) & ((own_scores[ego_row] >= config.output_threshold) | ~remote)
+    return Origin(ego_row, own * SOURCE_EGO + remote * SOURCE_REMOTE, agents)
+
+
+def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:
+    """Rows of the queries that the frame reports, best first, of those marked in candidates [N] bool (spec 2.6)."""
+    index = torch.nonzero(candidates).squeeze(-1)
+    chosen = queries.select(index)
+    output = box_code.select_output(
+        chosen.boxes, chosen.logits, chosen.scores, config.output_range_m, config.max_outputs
+    )
+    return np.asarray(index[output.index].cpu().numpy(), np.int64)
+
+
+def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
+    """Boxes of some rows in the public convention."""
+    code = queries.boxes.detach().cpu().numpy()[rows].astype(np.float64)
+    code[:, [2, 3, 5]] = np.clip(code[:, [2, 3, 5]], *np.log(_SIZE_M))
+    code[:, 8:10] = np.clip(code[:, 8:10], -_SPEED_MPS, _SPEED_MPS)
+    return box_code.to_public(code)
+
+
+def tracks(
+    queries: Queries, rows: Int, origin: Origin, book: TrackBook, frame_index: int, stamp_ns: int
+) -> TrackedObjects:
+    """Tracks of some rows of the refined queries, in that order. The network reports no covariance."""
+    ids = queries.track_id.cpu().numpy()[rows]
+    return _tracks(queries, rows, ids, origin.sources[rows], [origin.agents.get(row, ()) for row in rows.tolist()],
+                   book, frame_index, stamp_ns)  # fmt: skip
+
+
+def predicted(live: Queries, book: TrackBook, frame_index: int, stamp_ns: int) -> TrackedObjects:
+    """Live tracks without a look at the road."""
+    rows = np.arange(len(live))
+    ids = live.track_id.cpu().numpy()
+    return _tracks(live, rows, ids, np.zeros(len(rows), np.int64), [()] * len(rows), book, frame_index, stamp_ns)
+
+
+def no_tracks(stamp_ns: int) -> TrackedObjects:
+    """Before the first frame."""
+    blank = Queries.empty(0, dims=1, classes=1, history=1, like=torch.zeros(0))
+    return predicted(blank, TrackBook(), 0, stamp_ns)
+
+
+def _tracks(
+    queries: Queries, rows: Int, ids: Int, sources: Int, agents: Sequence[tuple[str, ...]], book: TrackBook,
+    frame_index: int, stamp_ns: int,
+) -> TrackedObjects:  # fmt: skip
+    n = len(rows)
+    boxes, life = public_boxes(queries, rows), book.of(ids, frame_index, stamp_ns)
+    return TrackedObjects(
+        stamp_ns=stamp_ns,
+        track_id=ids,
+        class_id=_classes(queries, rows),
+        score=queries.scores.cpu().numpy()[rows].astype(np.float64),
+        center_m=boxes.center_m,
+        size_m=boxes.size_m,
+        heading_rad=boxes.heading_rad,
+        velocity_mps=boxes.velocity_mps,
+        position_covariance_m2=np.full((n, 3, 3), np.nan),
+        heading_variance_rad2=np.full(n, np.nan),
+        velocity_covariance_m2ps2=np.full((n, 2, 2), np.nan),
+        sources=sources,
+        sources_ever=life.sources_ever,
+        agents=agents,
+        age_frames=life.age_frames,
+        hits=life.hits,
+        time_since_update_s=life.time_since_update_s,
+    )
+
+
+def _classes(queries: Queries, rows: Int) -> Int:
+    return np.asarray(queries.logits.argmax(-1).cpu().numpy()[rows], np.int64)
+
+
+def instances(
+    tracked: TrackedObjects, chosen: Int, queries: Queries, rows: Int, preset: str, fingerprint: bytes
+) -> Instances:
+    """What a roadside unit sends: the chosen tracks with the features of their queries.
+
+    chosen: [M] rows of `tracked`, rows: [len(tracked)] row of the query behind each track.
+    """
+    index = torch.from_numpy(rows[chosen]).to(queries.scores.device)
+
+    def stream(values: torch.Tensor) -> NDArray[np.float32]:
+        return np.asarray(values[index].float().cpu().numpy(), np.float32)
+
+    features = Features(
+        stream(queries.query_feats), stream(queries.query_embeds), stream(queries.motion_feats), preset, fingerprint
+    )
+    return Instances.create(
+        tracked.center_m[chosen],
+        tracked.size_m[chosen],
+        tracked.heading_rad[chosen],
+        tracked.class_id[chosen],
+        tracked.score[chosen],
+        velocity_mps=tracked.velocity_mps[chosen],
+        instance_id=tracked.track_id[chosen],
+        time_since_update_s=tracked.time_since_update_s[chosen],
+        age_frames=tracked.age_frames[chosen],
+        features=features,
+    )
+
+
+def detections(queries: Queries, config: ModelConfig) -> Instances:
+    """All boxes of the frame without regard to tracks, best first (the detection output of spec 6.2)."""
+    rows = reported_rows(queries, torch.ones_like(queries.scores, dtype=torch.bool), config)
+    boxes = public_boxes(queries, rows)
+    return Instances.create(
+        boxes.center_m,
+        boxes.size_m,
+        boxes.heading_rad,
+        _classes(queries, rows),
+        queries.scores.cpu().numpy()[rows].astype(np.float64),
+        velocity_mps=boxes.velocity_mps,
+    )
+
+
+def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_ns: int, reported: Int) -> Associations:
+    """Pairs and what found no partner; own queries are listed if they are reported or paired.
+
+    reported: rows of the refined queries with a track. Indices of own instances are rows of the queries.
+    """
+    uses = tuple(
+        MessageUse(m.agent_id, m.session_id, m.sequence, (stamp_ns - m.stamp_ns) / 1e6, m.size_bytes) for m in messages
+    )
+    ids = np.zeros(len(done.refined), np.int64)
+    ids[reported] = done.advanced.queries.track_id.cpu().numpy()[reported]
+    own = done.perception.queries.select(0)
+    own_id = np.zeros(len(own), np.int64)
+    own_id[origin.ego_row[origin.ego_row >= 0]] = ids[origin.ego_row >= 0]
+    pairs = _pairs(done)
+    ego_index, remote_index = pairs
+    listed = origin.ego_row[reported]
+    alone = np.setdiff1d(listed[listed >= 0], ego_index)
+    remote = _Remote.of(done)
+    joined_id = np.zeros(len(remote.owner), np.int64)
+    if done.cooperation is not None:
+        joined = done.cooperation.fused.remote_row.cpu().numpy()
+        joined_id[joined[joined >= 0]] = ids[joined >= 0]
+    unmatched = np.setdiff1d(np.arange(len(remote.owner)), remote_index)
+    return Associations(
+        messages=uses,
+        pair_ego_index=ego_index,
+        pair_message_index=remote.owner[remote_index],
+        pair_instance_index=remote.row[remote_index],
+        pair_affinity=_affinity(done, ego_index, remote_index),
+        pair_ego_center_m=public_boxes(own, ego_index).center_m,
+        pair_remote_center_m=remote.center_m[remote_index],
+        unmatched_ego_index=alone,
+        unmatched_ego_center_m=public_boxes(own, alone).center_m,
+        unmatched_remote_message_index=remote.owner[unmatched],
+        unmatched_remote_instance_index=remote.row[unmatched],
+        unmatched_remote_center_m=remote.center_m[unmatched],
+        pair_track_id=own_id[ego_index],
+        unmatched_ego_track_id=own_id[alone],
+        unmatched_remote_track_id=joined_id[unmatched],
+    )
+
+
+def _pairs(done: Step) -> tuple[Int, Int]:
+    if done.cooperation is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return done.cooperation.ego_index.cpu().numpy(), done.cooperation.remote_index.cpu().numpy()
+
+
+def _affinity(done: Step, ego_index: Int, remote_index: Int) -> Float:
+    if done.cooperation is None:
+        return np.zeros(0)
+    affinity = done.cooperation.affinity.sigmoid().cpu().numpy().astype(np.float64)
+    return np.asarray(affinity[ego_index, remote_index], np.float64)
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """Aligned instances of all messages."""
+
+    owner: Int
+    row: Int
+    center_m: Float
+
+    @staticmethod
+    def of(done: Step) -> _Remote:
+        if done.remote is None:
+            return _Remote(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)))
+        code = done.remote.boxes.cpu().numpy()
+        return _Remote(
+            done.remote.owner.cpu().numpy(), done.remote.row.cpu().numpy(), box_code.to_public(code).center_m
+        )

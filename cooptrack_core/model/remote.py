@@ -1,0 +1,64 @@
+"""A decoded message as the instances that the network aligns (spec 1.4, 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cooptrack_core.geometry.transforms import apply
+from cooptrack_core.model import box_code
+from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.types import Instances, Message
+
+Float = NDArray[np.float64]
+
+
+def remote_instances(
+    message: Message,
+    owner: int,
+    dt_s: float,
+    T_vehicle_from_infra: Float,
+    config: ModelConfig,
+    embed: Callable[[Tensor], Tensor],
+) -> RemoteInstances:
+    """The instances of a message in the sender's frame, moved on by dt_s where the options say so.
+
+    owner: row of the message among those of the frame. embed: the vehicle's own query embedding, used where
+    the message brings none. Reports of the own vehicle are left out.
+    """
+    features = message.instances.features
+    assert features is not None, "only messages with features come here"
+    instances, center_m = message.instances, message.instances.center_m
+    velocity_mps = np.nan_to_num(instances.velocity_mps)
+    if config.options.kinematic_compensation:
+        center_m = center_m + np.pad(velocity_mps * dt_s, ((0, 0), (0, 1)))
+    keep = np.flatnonzero(~_is_own_vehicle(apply(T_vehicle_from_infra, center_m), config))
+    code = _code(instances.select(keep), center_m[keep], velocity_mps[keep])
+    ref_pts = box_code.normalise(box_code.center(code), config.roadside_point_range_m)
+    embeds = features.embedding
+    return RemoteInstances(
+        query_feats=torch.from_numpy(features.query[keep]),
+        query_embeds=embed(ref_pts) if embeds is None else torch.from_numpy(embeds[keep]),
+        motion_feats=torch.from_numpy(features.motion[keep]),
+        ref_pts=ref_pts,
+        boxes=code,
+        owner=torch.full((len(keep),), owner, dtype=torch.int64),
+        row=torch.from_numpy(keep.astype(np.int64)),
+    )
+
+
+def _code(instances: Instances, center_m: Float, velocity_mps: Float) -> Tensor:
+    """[I, 10]"""
+    public = box_code.PublicBoxes(center_m, instances.size_m, instances.heading_rad, velocity_mps)
+    return torch.from_numpy(box_code.from_public(public).astype(np.float32))
+
+
+def _is_own_vehicle(aligned_m: Float, config: ModelConfig) -> NDArray[np.bool_]:
+    length_m, width_m = config.options.own_vehicle_m
+    inside = (np.abs(aligned_m[:, 0]) < length_m / 2) & (np.abs(aligned_m[:, 1]) < width_m / 2)
+    return np.asarray(inside, np.bool_)

@@ -1,0 +1,161 @@
+"""A network behind the pipeline's seam: frames and messages in, tracks, associations and features out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.model import outputs
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.image_input import image_input
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.remote import remote_instances
+from cooptrack_core.model.session import NetworkInput, Session, Step
+from cooptrack_core.model.track_book import TrackBook
+from cooptrack_core.perception import FrameRejected, NetworkOutput
+from cooptrack_core.types import CameraView, Frame, Message, TrackedObjects
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known of a network's weights."""
+
+    fingerprint: bytes  # SHA-256 of configuration and weights
+    roadside_fingerprint: bytes | None  # of the roadside network that a vehicle's was trained with
+    trained: bool
+    source: str  # file or name of the weights
+
+
+class NetworkRuntime:
+    """Implements perception.Network on an AgentModel."""
+
+    def __init__(
+        self, model: AgentModel, identity: Identity, device: torch.device, *, seed: int = 0, matcher: str = "affinity"
+    ) -> None:
+        """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others."""
+        self.identity, self.device = identity, device
+        self._model = model.to(device).eval()
+        self._session = Session(self._model, seed, matcher)
+        self._book = TrackBook()
+        self._frame_index = 0
+        self._epoch_ns: int | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes and options."""
+        return self._model.config
+
+    @property
+    def preset(self) -> str:
+        """Name of the configuration."""
+        return self.config.name
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Goes into messages."""
+        return self.identity.fingerprint
+
+    @property
+    def trained(self) -> bool:
+        """False: random weights."""
+        return self.identity.trained
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self._model.parameters())
+
+    def understands(self, message: Message) -> bool:
+        """Whether the features come from the roadside network that this one was trained with."""
+        features = message.instances.features
+        return (
+            self.config.cooperative
+            and features is not None
+            and features.fingerprint == self.identity.roadside_fingerprint
+            and features.query.shape[1] == self.config.embed_dims
+        )
+
+    def reset(self) -> None:
+        """Forgets all tracks and the BEV memory; track ids go on."""
+        self._session.reset()
+        self._book.clear()
+
+    def warm_up(self) -> None:
+        """Runs two grey frames on the side, so that the first real one does not pay for lazy set-up."""
+        height, width = self.config.image_size
+        camera = CameraView(
+            np.array([[width, 0.0, width / 2], [0.0, width, height / 2], [0.0, 0.0, 1.0]]),
+            np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+            width,
+            height,
+        )
+        frame = Frame(0, np.eye(4), image=np.full((height, width, 3), 127, np.uint8), camera=camera)
+        scratch = NetworkRuntime(self._model, self.identity, self.device, matcher=self._session.matcher)
+        scratch.step(frame, np.eye(4), ())
+        scratch.step(replace(frame, stamp_ns=100_000_000), np.eye(4), ())
+
+    def step(self, frame: Frame, T_map_from_sensor: Float, messages: Sequence[Message]) -> NetworkOutput:
+        """Processes a frame. Raises FrameRejected before anything is changed."""
+        given = self._input(frame, T_map_from_sensor)
+        with torch.inference_mode():
+            remotes = [self._remote(m, row, frame.stamp_ns, T_map_from_sensor) for row, m in enumerate(messages)]
+            done = self._session.step(given, remotes)
+            self._frame_index += 1
+            return self._output(done, frame.stamp_ns, messages)
+
+    def predict(self, stamp_ns: int, T_map_from_sensor: Float) -> TrackedObjects:
+        """The live tracks moved to another time and pose; the state stays as it is."""
+        with torch.inference_mode():
+            live = self._session.moved(self._seconds(stamp_ns), T_map_from_sensor)
+            if live is None:
+                return outputs.no_tracks(stamp_ns)
+            return outputs.predicted(live, self._book, self._frame_index, stamp_ns)
+
+    def _seconds(self, stamp_ns: int) -> float:
+        """Since the first frame: seconds since 1970 do not fit single precision."""
+        if self._epoch_ns is None:
+            self._epoch_ns = stamp_ns
+        return (stamp_ns - self._epoch_ns) / 1e9
+
+    def _input(self, frame: Frame, T_map_from_sensor: Float) -> NetworkInput:
+        if not np.isfinite(T_map_from_sensor).all():
+            raise FrameRejected("pose: has numbers that are not finite")
+        made = image_input(frame, self.config)
+        image = torch.from_numpy(made.image).to(self.device)
+        lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
+        return NetworkInput(image, lidar2img, T_map_from_sensor, self._seconds(frame.stamp_ns))
+
+    def _remote(
+        self, message: Message, row: int, stamp_ns: int, T_map_from_ego: Float
+    ) -> tuple[RemoteInstances, Tensor]:
+        assert message.T_map_from_sensor is not None, "admission refuses messages without a pose"
+        T_vehicle_from_infra = inverse(T_map_from_ego) @ message.T_map_from_sensor
+        dt_s = (stamp_ns - message.stamp_ns) / 1e9
+        remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._model.embed)
+        return remote.to(self.device), torch.from_numpy(T_vehicle_from_infra.astype(np.float32)).to(self.device)
+
+    def _output(self, done: Step, stamp_ns: int, messages: Sequence[Message]) -> NetworkOutput:
+        config, advanced, queries = self.config, done.advanced, done.advanced.queries
+        origin = outputs.origin_of(done, config, [message.agent_id for message in messages])
+        ids, live, seen = (x.cpu().numpy() for x in (queries.track_id, advanced.live, advanced.reported))
+        known = live | seen
+        self._book.record(ids[known], np.where(seen, origin.sources, 0)[known], self._frame_index, stamp_ns)
+        rows = outputs.reported_rows(queries, advanced.reported, config)
+        tracks = outputs.tracks(queries, rows, origin, self._book, self._frame_index, stamp_ns)
+        self._book.keep(ids[live])
+        active = np.flatnonzero(tracks.score > config.score_threshold)
+        return NetworkOutput(
+            instances=outputs.instances(tracks, active, queries, rows, self.preset, self.fingerprint),
+            detections=outputs.detections(queries, config),
+            tracks=tracks,
+            associations=outputs.associations(done, origin, messages, stamp_ns, rows),
+        )

@@ -1,0 +1,30 @@
+"""Networks for agents, made when one is wanted: without `detector: network` nobody needs torch."""
+
+from __future__ import annotations
+
+from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
+from cooptrack_core.perception import Network
+from cooptrack_core.types import CooptrackError
+
+
+def network_of(config: RoadsideConfig | VehicleConfig) -> Network | None:
+    """The network that an agent of this configuration needs, if any."""
+    if config.detector != "network":
+        return None
+    if isinstance(config, RoadsideConfig):
+        return make_network(config.network, "inf")
+    return make_network(config.network, "coop", "distance" if config.mode == "distance" else "affinity")
+
+
+def make_network(config: NetworkConfig, role: str, matcher: str = "affinity") -> Network:
+    """The network of a preset family for `inf` (roadside) or `coop` (vehicle), with weights, warm.
+
+    Raises CooptrackError with file and remedy for weights that do not fit, or if torch is missing.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise CooptrackError("detector network: torch is not installed; pip install 'cooptrack[network]'") from None
+    from cooptrack_core.model.loading import load_network
+
+    return load_network(config, role, matcher)
