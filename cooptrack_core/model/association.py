@@ -1,0 +1,172 @@
+"""Graph-based association: which instance of another agent is which query of ours (paper GBA, spec 5.1 to 5.3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cooptrack_core.model import box_code
+from cooptrack_core.model.mlp import normed_mlp, set_prior, two_layer_mlp
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.queries import Queries
+from cooptrack_core.tracking.assignment import assign
+
+RULE_LIMIT_M = 3.5  # match_by_distance leaves pairs farther apart alone
+AFFINITY_PRIOR = 0.1  # where training starts: most pairs are not the same object
+UNSCORED = -1e4  # logit of a pair that can not match; finite, so that losses stay so
+PAIRS_AT_ONCE = 2048  # at inference; so many rows of C channels stay in the cache
+
+
+class GraphAssociation(nn.Module):
+    """Affinity of every ego query with every remote instance, from their features (nodes) and offset (edge)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dims = config.embed_dims
+        self.ego_node = two_layer_mlp(2 * dims, dims)
+        self.remote_node = two_layer_mlp(2 * dims, dims)
+        self.edge = nn.Sequential(nn.Linear(3, dims), nn.ReLU(), nn.Linear(dims, dims))
+        self.wq = nn.Parameter(torch.empty(dims, dims))
+        self.wk = nn.Parameter(torch.empty(dims, dims))
+        self.we = nn.Parameter(torch.empty(dims, dims))
+        self.affinity = normed_mlp((dims, dims), 1)
+        for weight in (self.wq, self.wk, self.we):
+            nn.init.xavier_uniform_(weight)
+        set_prior(self.affinity[-1], AFFINITY_PRIOR)
+
+    def forward(self, ego: Queries, remote: Queries) -> Tensor:
+        """[V] ego and [I] aligned remote queries -> logits [V, I].
+
+        At inference pairs beyond the distance gate, which can not match, are not scored: UNSCORED.
+        """
+        if self.training or torch.is_grad_enabled():
+            return self.plain(ego, remote)
+        if math.isinf(self.config.options.distance_gate_m):
+            return self._folded(ego, remote)
+        return self._within_gate(ego, remote)
+
+    def plain(self, ego: Queries, remote: Queries) -> Tensor:
+        """The affinity as the paper writes it: [V], [I] -> [V, I] logits."""
+        q = _node(self.ego_node, ego) @ self.wq  # [V, C]
+        k = _node(self.remote_node, remote) @ self.wk  # [I, C]
+        offset = ego.ref_pts[:, None] - remote.ref_pts  # [V, I, 3], signed, in shares of the point range
+        z = (q @ k.T)[..., None] + self.edge(offset) @ self.we  # [V, I, C]
+        return self.affinity(z)[..., 0]
+
+    def _folded(self, ego: Queries, remote: Queries) -> Tensor:
+        """plain() with the three linear maps of an edge made one and no [V, I, C] tensor: [V, I] logits."""
+        similarity = self._similarity(ego, remote)  # [V, I]
+        ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
+        scorer = _PairScorer(self)
+        logits = torch.empty_like(similarity)
+        step = max(1, PAIRS_AT_ONCE // max(1, len(remote)))
+        for start in range(0, len(ego), step):
+            rows = slice(start, start + step)
+            hidden = (ego_side[rows, None] - remote_side).flatten(0, 1)  # [step * I, C]
+            logits[rows] = scorer(hidden, similarity[rows].flatten()).view_as(logits[rows])
+        return logits
+
+    def _within_gate(self, ego: Queries, remote: Queries) -> Tensor:
+        """plain() for pairs within the distance gate, UNSCORED elsewhere: [V, I] logits."""
+        allowed = distances_m(ego, remote, self.config) <= self.config.options.distance_gate_m
+        logits = torch.full_like(allowed, UNSCORED, dtype=ego.query_feats.dtype)
+        near = allowed.any(1)  # [V]
+        some = ego.select(near)
+        rows, columns = allowed[near].nonzero(as_tuple=True)  # [P]
+        similarity = self._similarity(some, remote)[rows, columns]  # [P]
+        ego_side, remote_side = self._edge_sides(some, remote)
+        scorer = _PairScorer(self)
+        scores = [
+            scorer(ego_side[r] - remote_side[c], s)
+            for r, c, s in zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity)), strict=True)
+        ]
+        logits[allowed] = torch.cat(scores)
+        return logits
+
+    def _similarity(self, ego: Queries, remote: Queries) -> Tensor:
+        k = _node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
+        return _node(self.ego_node, ego) @ k.T  # [V, I]
+
+    def _edge_sides(self, ego: Queries, remote: Queries) -> tuple[Tensor, Tensor]:
+        """The first linear map of an edge is a difference of these: [V, C] minus [I, C]."""
+        first = self.edge[0]
+        assert isinstance(first, nn.Linear)
+        return first(ego.ref_pts), remote.ref_pts @ first.weight.T
+
+
+class _PairScorer:
+    """What follows the first layer of an edge, its linear maps multiplied into one."""
+
+    def __init__(self, association: GraphAssociation) -> None:
+        second, third, norm, last = (
+            association.edge[2],
+            association.affinity[0],
+            association.affinity[1],
+            association.affinity[3],
+        )
+        assert isinstance(second, nn.Linear) and isinstance(third, nn.Linear)
+        assert isinstance(norm, nn.LayerNorm) and isinstance(last, nn.Linear)
+        fold = third.weight @ association.we.T  # [C, C]
+        self.weight = fold @ second.weight  # [C, C]
+        self.bias = fold @ second.bias + third.bias  # [C]
+        self.similarity_weight = third.weight.sum(1)  # [C], the similarity goes to all channels alike
+        self.norm, self.last = norm, last
+
+    def __call__(self, hidden: Tensor, similarity: Tensor) -> Tensor:
+        """[P, C] edges before their ReLU (overwritten), [P] similarity of the nodes -> [P] logits."""
+        z = functional.linear(hidden.relu_(), self.weight, self.bias).addr_(similarity, self.similarity_weight)
+        return self.last(self.norm(z).relu_())[:, 0]
+
+
+def _node(mlp: nn.Module, queries: Queries) -> Tensor:
+    return mlp(torch.cat((queries.query_feats, queries.motion_feats), dim=-1))
+
+
+def distances_m(ego: Queries, remote: Queries, config: ModelConfig) -> Tensor:
+    """[V, I] distances in space between reference points, m."""
+    a, b = (box_code.denormalise(side.ref_pts.detach(), config.point_range_m) for side in (ego, remote))
+    return (a[:, None] - b).norm(dim=-1)
+
+
+@torch.no_grad()
+def match_by_affinity(
+    logits: Tensor, ego: Queries, remote: Queries, owner: Tensor, config: ModelConfig
+) -> tuple[Tensor, Tensor]:
+    """Pairs of highest total affinity among those that reach the threshold and lie within the gate (spec 5.2).
+
+    logits [V, I]; owner [I] the agent of each instance. Returns ego rows and remote rows [P], by ego row. With
+    the published options every instance gets a partner.
+    """
+    affinity = logits.sigmoid()
+    allowed = affinity >= config.options.affinity_threshold
+    if math.isfinite(config.options.distance_gate_m):
+        allowed &= distances_m(ego, remote, config) <= config.options.distance_gate_m
+    return _match(1.0 - affinity, allowed, owner)
+
+
+@torch.no_grad()
+def match_by_distance(
+    ego: Queries, remote: Queries, owner: Tensor, config: ModelConfig, limit_m: float = RULE_LIMIT_M
+) -> tuple[Tensor, Tensor]:
+    """The rule that training starts with: nearest pairs, none farther apart than the limit (spec 5.3)."""
+    distance = distances_m(ego, remote, config)
+    return _match(distance, distance <= limit_m, owner)
+
+
+def _match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """One assignment for each agent, so that a query takes at most one instance of each: [P], [P] by query."""
+    costs, masks, owners = cost.double().cpu().numpy(), allowed.cpu().numpy(), owner.cpu().numpy()
+    queries, instances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for agent in np.unique(owners):
+        columns = np.flatnonzero(owners == agent)
+        row, column = assign(costs[:, columns], masks[:, columns])
+        queries.append(row)
+        instances.append(columns[column])
+    ego_index, remote_index = np.concatenate(queries), np.concatenate(instances)
+    order = np.lexsort((remote_index, ego_index))
+    return torch.from_numpy(ego_index[order]).to(cost.device), torch.from_numpy(remote_index[order]).to(cost.device)

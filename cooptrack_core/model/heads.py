@@ -1,0 +1,31 @@
+"""Last heads of a frame: class from semantics, box from motion (spec 3.2.4)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from cooptrack_core.model import box_code
+from cooptrack_core.model.mlp import normed_mlp, set_prior
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.queries import Queries
+
+POSITIVE_PRIOR = 0.01  # share of queries that show an object, where training starts
+
+
+class RefinementHeads(nn.Module):
+    """Two small nets that work on each query alone."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.point_range_m = config.point_range_m
+        widths = (config.embed_dims,) * 3
+        self.class_head = normed_mlp(widths, config.num_classes)
+        self.box_head = normed_mlp(widths, box_code.CODE_SIZE)
+        set_prior(self.class_head[-1], POSITIVE_PRIOR)
+
+    def forward(self, queries: Queries) -> Queries:
+        """[..., N] queries -> the same with logits, scores, boxes (m, m/s) and reference points replaced."""
+        logits = self.class_head(queries.query_feats)  # [..., N, K]
+        deltas = self.box_head(queries.motion_feats)  # [..., N, 10]
+        boxes, ref_pts = box_code.refine(deltas, queries.ref_pts, self.point_range_m)
+        return queries.with_(logits=logits, scores=logits.sigmoid().amax(-1), boxes=boxes, ref_pts=ref_pts)

@@ -1,0 +1,68 @@
+"""History reasoning: what a query was in the last frames, and what stands around it (paper MDFE, spec 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core.model.mlp import two_layer_mlp
+from cooptrack_core.model.positional import time_encoding
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.transformer import TransformerStack
+
+
+class HistoryReasoner(nn.Module):
+    """Semantic features attend to their own history and then to each other, motion features to their history."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.time_embedding = two_layer_mlp(config.embed_dims, config.embed_dims)
+        self.history = TransformerStack(config)
+        self.spatial = TransformerStack(config)
+        self.motion = TransformerStack(config)
+        self.motion.load_state_dict(self.history.state_dict())
+
+    def forward(self, queries: Queries) -> Queries:
+        """[B, N] queries -> the same with the present frame in the history and both features reasoned over."""
+        pushed = push(queries)
+        if queries.scores.numel() == 0:
+            return pushed
+        length, dims = pushed.history_feats.shape[-2:]
+        time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
+        feats = _over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
+        feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
+        motion = _over_time(self.motion, pushed.motion_feats, pushed.history_motion, pushed.history_padding, time)
+        return pushed.with_(
+            query_feats=feats,
+            motion_feats=motion,
+            history_feats=_with_newest(pushed.history_feats, feats),
+            history_motion=_with_newest(pushed.history_motion, motion),
+        )
+
+
+def push(queries: Queries) -> Queries:
+    """First in, first out: the oldest slot of the history goes, the present features come in (any leading shape)."""
+    valid = torch.zeros_like(queries.history_padding[..., :1])
+    return queries.with_(
+        history_feats=torch.cat((queries.history_feats[..., 1:, :], queries.query_feats[..., None, :]), dim=-2),
+        history_motion=torch.cat((queries.history_motion[..., 1:, :], queries.motion_feats[..., None, :]), dim=-2),
+        history_padding=torch.cat((queries.history_padding[..., 1:], valid), dim=-1),
+    )
+
+
+def _over_time(stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
+    """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
+    attended = stack(
+        feats.flatten(0, 1)[:, None],  # [B * N, 1, C]
+        time[-1:],  # [1, C]
+        history.flatten(0, 1),  # [B * N, H, C]
+        time,
+        padding.flatten(0, 1),  # [B * N, H]
+    )
+    return attended.view_as(feats)
+
+
+def _with_newest(history: Tensor, newest: Tensor) -> Tensor:
+    """The newest slot replaced, without gradient: no learning through time (spec 7.2)."""
+    return torch.cat((history[..., :-1, :], newest.detach()[..., None, :]), dim=-2)
