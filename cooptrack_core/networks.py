@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.perception import Network
 from cooptrack_core.types import CooptrackError
@@ -22,9 +24,11 @@ def make_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     Raises CooptrackError with file and remedy for weights that do not fit, or if torch is missing.
     """
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError:
         raise CooptrackError("detector network: torch is not installed; pip install 'cooptrack[network]'") from None
     from cooptrack_core.model.loading import load_network
 
+    # The same offline: the last bit of a sum may depend on the number of threads.
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // 2))
     return load_network(config, role, matcher)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class Network(Protocol):
     @property
     def trained(self) -> bool:
         """False: random weights."""
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What users want to know beside that: device, weights, parameters."""
 
     def understands(self, message: Message) -> bool:
         """Whether the features of a message come from the roadside network that this one was trained with."""

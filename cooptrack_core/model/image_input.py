@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.images import decode_bgr
+from cooptrack_core.data.images import decode_bgr, jpeg_problem
 from cooptrack_core.geometry.transforms import is_rotation
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.perception import FrameRejected
@@ -46,7 +46,12 @@ def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
 
 def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(image, (bytes, bytearray, memoryview)):
-        decoded = decode_bgr(bytes(image))
+        data = bytes(image)
+        if data[:2] == b"\xff\xd8" and (
+            defect := jpeg_problem(data)
+        ):  # would be decoded, with grey for what is missing
+            raise FrameRejected(f"image: {len(data)} bytes: {defect}; expected a whole file")
+        decoded = decode_bgr(data)
         if decoded is None:
             raise FrameRejected(f"image: {len(image)} bytes that cannot be decoded; expected a whole JPEG or PNG file")
         return decoded
