@@ -84,33 +84,58 @@ def _by_grid_sample(value: Tensor, shapes: Sequence[tuple[int, int]], locations:
 
 
 def _by_gather(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Every sample is a weighted sum of four rows of the value table [B * S * heads, D]."""
-    b, tokens, heads, dims = value.shape
-    queries = locations.shape[1]
-    size = locations.new_tensor([(w, h) for h, w in shapes])[:, None]  # [L, 1, 2]
-    # Half a cell outside the map a sample has faded to zero, so that nothing is lost by clamping it there.
-    xy = (locations * size - 0.5).clamp(min=-1.0).minimum(size)  # [B, Q, heads, L, P, 2] in cells
-    low = xy.floor()
-    high_share = xy - low
-    cell = torch.stack((low, low + 1.0), dim=-1)  # [..., 2 (xy), 2 (low, high)]
-    inside = (cell >= 0.0) & (cell < size[..., None])
-    share = torch.stack((1.0 - high_share, high_share), dim=-1) * inside
-    index = cell.clamp(min=0.0).minimum(size[..., None] - 1.0).long()
-    x, y = index[..., 0, :], index[..., 1, :]  # [B, Q, heads, L, P, 2]
-    starts = [sum(h * w for h, w in shapes[:level]) for level in range(len(shapes))]
-    width = index.new_tensor([w for _, w in shapes])[:, None, None, None]  # [L, 1, 1, 1]
-    token = y[..., :, None] * width + x[..., None, :] + index.new_tensor(starts)[:, None, None, None]
-    sample = torch.arange(b, device=value.device).reshape(b, 1, 1, 1, 1, 1, 1)
-    head = torch.arange(heads, device=value.device).reshape(heads, 1, 1, 1, 1)
-    rows = (sample * tokens + token) * heads + head  # [B, Q, heads, L, P, 2 (y), 2 (x)]
-    shares = weights[..., None, None] * share[..., 1, :, None] * share[..., 0, None, :]
+    """Every output is a weighted sum of 4 L P rows of a table of values."""
+    b, _, heads, dims = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
     bags = b * queries * heads
     if bags == 0:
         return value.new_zeros(b, queries, heads * dims)
+    table, starts = _padded_table(value, shapes)  # [B * tokens * heads, D]
+    tokens = len(table) // (b * heads)
+    # Row of a head's first value of each level of each sample.
+    sample = torch.arange(b, device=value.device, dtype=torch.int32).reshape(b, 1, 1, 1) * (tokens * heads)
+    first = sample + torch.arange(heads, device=value.device, dtype=torch.int32)[:, None]  # [B, 1, heads, 1]
+    rows, shares = [], []
+    for level, (h, w) in enumerate(shapes):
+        corners, level_shares = _corners(locations[:, :, :, level], weights[:, :, :, level], h, w)
+        rows += [(corner + starts[level]) * heads + first for corner in corners]  # each [B, Q, heads, P]
+        shares += level_shares
+    per_bag = 4 * len(shapes) * points
     sums = F.embedding_bag(
-        rows.reshape(bags, -1),
-        value.reshape(-1, dims),
+        torch.cat(rows, dim=-1).reshape(bags, per_bag).clamp_(0, len(table) - 1),  # not a number: any row will do
+        table,
         mode="sum",
-        per_sample_weights=shares.reshape(bags, -1).to(value.dtype),
+        per_sample_weights=torch.cat(shares, dim=-1).reshape(bags, per_bag).to(value.dtype),
     )
     return sums.reshape(b, queries, heads * dims)
+
+
+def _padded_table(value: Tensor, shapes: Sequence[tuple[int, int]]) -> tuple[Tensor, list[int]]:
+    """The maps with a border of zeros, one after the other: ([B * tokens * heads, D], first token of each map)."""
+    b, _, heads, dims = value.shape
+    padded, starts, start, count = [], [], 0, 0
+    for h, w in shapes:
+        maps = value[:, start : start + h * w].reshape(b, h, w, heads * dims)
+        padded.append(F.pad(maps, (0, 0, 1, 1, 1, 1)).flatten(1, 2))
+        starts.append(count)
+        start += h * w
+        count += (h + 2) * (w + 2)
+    # One row more: the far corners of a sample on the last border row, which have no weight.
+    padded.append(value.new_zeros(b, shapes[-1][1] + 3, heads * dims))
+    return torch.cat(padded, dim=1).reshape(-1, dims), starts
+
+
+def _corners(locations: Tensor, weights: Tensor, h: int, w: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The four cells around each location [..., 2] in a map with border, and their parts of the weight [...]."""
+    # Half a cell outside the map a sample has faded to zero, so that nothing is lost by clamping it there.
+    x = (locations[..., 0] * w - 0.5).clamp_(-1.0, float(w))
+    y = (locations[..., 1] * h - 0.5).clamp_(-1.0, float(h))
+    left, low = x.floor(), y.floor()
+    token = (low * (w + 2) + left + (w + 3)).int()  # of the lower left cell
+    right_share, high_share = x - left, y - low
+    high = weights * high_share
+    high_right = high * right_share
+    lower = weights - high
+    low_right = lower * right_share
+    tokens = [token, token + 1, token + (w + 2), token + (w + 3)]
+    return tokens, [lower - low_right, low_right, high - high_right, high_right]
