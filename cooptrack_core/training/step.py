@@ -1,0 +1,158 @@
+"""One training iteration of an agent, alone or cooperative, on the next frame of every slot of a batch (spec 7).
+
+Each slot is a stream of frames with its own memory. Nothing of a frame carries gradient into the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.model.agent_model import AgentModel, Perception
+from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.can_bus import can_bus
+from cooptrack_core.model.propagation import propagate
+from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.session import Memory, NetworkInput
+from cooptrack_core.training.assignment import Assignment
+from cooptrack_core.training.carry import CarryOptions, carried_rows
+from cooptrack_core.training.ground_truth import GroundTruth
+from cooptrack_core.training.losses import batch_average
+from cooptrack_core.training.supervision import (
+    Supervised,
+    supervise_alone,
+    supervise_decoder,
+    supervise_together,
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame of one slot and what should be found in it."""
+
+    given: NetworkInput
+    truth: GroundTruth  # in the agent's lidar frame
+    scene: str = ""  # another name than in the slot's last frame starts a new stream
+    messages: Sequence[tuple[RemoteInstances, Tensor]] = ()  # as AgentModel.align takes them
+    # What the decoder of a cooperative network learns from as well. The published one has none: its decoder's
+    # scores stay those of the stage before (spec 10.3).
+    decoder_truth: GroundTruth | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an iteration gives for B slots."""
+
+    losses: dict[str, Tensor]  # by name, averaged over the slots
+    total: Tensor  # scalar, their sum
+    assignments: list[Assignment]  # [B] of the output that gave the ids
+    carried_rows: list[Tensor]  # [B] x [A] rows of the assignment that go on as tracks
+    carried: list[Queries]  # [B] x [A] these tracks, as the frame left them, detached
+
+
+class Iteration:
+    """The streaming state of training: call it with the next frame of every slot, then step the optimizer."""
+
+    def __init__(
+        self,
+        model: AgentModel,
+        carry: CarryOptions | None = None,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        steps_done: int = 0,
+    ) -> None:
+        """shuffle False: the fresh queries that give way to tracks are the last ones under every option."""
+        self.model, self.shuffle, self.steps_done = model, shuffle, steps_done
+        self.carry = CarryOptions() if carry is None else carry
+        self._generator = torch.Generator().manual_seed(seed)
+        self._memories: list[Memory | None] = []
+        self._scenes: list[str] = []
+
+    def reset(self) -> None:
+        """Forgets the memory of all slots."""
+        self._memories, self._scenes = [], []
+
+    def __call__(self, samples: Sequence[Sample]) -> Outcome:
+        """Losses of the next frame of every slot; slot j goes on with samples[j]."""
+        memories = [self._memory(j, sample) for j, sample in enumerate(samples)]
+        incoming = [self._queries(memory, sample) for memory, sample in zip(memories, samples, strict=True)]
+        perception = self._perceive(samples, memories, Queries.stack(incoming))
+        done = [self._supervise(perception, j, sample) for j, sample in enumerate(samples)]
+        rows = [carried_rows(slot.refined, slot.assignment, self.carry, self._generator) for slot in done]
+        carried = [_tracks(slot.refined, going_on) for slot, going_on in zip(done, rows, strict=True)]
+        self._memories = [
+            Memory(bev, live, sample.given.T_map_from_sensor, sample.given.stamp_s)
+            for bev, live, sample in zip(perception.bev.detach(), carried, samples, strict=True)
+        ]
+        self._scenes = [sample.scene for sample in samples]
+        self.steps_done += 1
+        losses = batch_average([slot.losses for slot in done])
+        total = torch.stack(list(losses.values())).sum()
+        return Outcome(losses, total, [slot.assignment for slot in done], rows, carried)
+
+    @property
+    def matcher(self) -> str:
+        """How instances are paired for fusion now: by distance first, later as at inference (spec 5.3, 10.3)."""
+        after = self.model.config.options.affinity_matching_after_steps
+        return "distance" if after is None or self.steps_done < after else "affinity"
+
+    def _memory(self, slot: int, sample: Sample) -> Memory | None:
+        """What the slot remembers; None where a stream starts, has a gap or goes back in time (spec 1.2.1)."""
+        memory = self._memories[slot] if slot < len(self._memories) else None
+        if memory is None or self._scenes[slot] != sample.scene:
+            return None
+        gap_s = sample.given.stamp_s - memory.stamp_s
+        return memory if 0.0 <= gap_s <= self.model.config.max_gap_s else None
+
+    def _queries(self, memory: Memory | None, sample: Sample) -> Queries:
+        """[N] fresh queries and the slot's tracks, moved to the time and pose of the frame (spec 1.2.2, 1.2.3)."""
+        generator = self._generator if self.shuffle else None
+        if memory is None or len(memory.live) == 0:
+            return self.model.assemble(None, generator)
+        T_new_from_old = inverse(sample.given.T_map_from_sensor) @ memory.T_map_from_sensor
+        dt_s = sample.given.stamp_s - memory.stamp_s
+        live = propagate(memory.live, dt_s, torch.from_numpy(T_new_from_old), self.model.config)
+        return self.model.assemble(live.with_(query_embeds=self.model.embed(live.ref_pts)), generator)
+
+    def _perceive(self, samples: Sequence[Sample], memories: Sequence[Memory | None], queries: Queries) -> Perception:
+        """All slots as one batch, [B, N] queries. The BEV memory of a first frame is zeros (spec 2.4)."""
+        config = self.model.config
+        images = torch.stack([sample.given.image for sample in samples])  # [B, 3, h, w]
+        lidar2img = torch.stack([sample.given.lidar2img for sample in samples]).to(images)  # [B, 4, 4]
+        blank = images.new_zeros(config.bev_cells, config.embed_dims)
+        prev_bev = torch.stack([blank if memory is None else memory.bev for memory in memories])  # [B, HW, C]
+        movement = [
+            can_bus(sample.given.T_map_from_sensor, None if memory is None else memory.T_map_from_sensor, config)
+            for sample, memory in zip(samples, memories, strict=True)
+        ]
+        can = torch.from_numpy(np.stack(movement)).to(images)  # [B, 18]
+        return self.model.perceive(images, lidar2img, can, queries, prev_bev)
+
+    def _supervise(self, perception: Perception, slot: int, sample: Sample) -> Supervised:
+        logits, boxes = perception.decoder.logits[:, slot], perception.decoder.boxes[:, slot]  # [L, N, .]
+        own = perception.queries.select(slot)  # [N]
+        if not self.model.config.cooperative:
+            return supervise_alone(logits, boxes, self.model.refine(own), sample.truth)
+        remote = self.model.align(sample.messages)  # [I]
+        cooperation = self.model.cooperate(own, remote, self.matcher)
+        refined = self.model.refine(cooperation.queries)
+        done = supervise_together(cooperation, own, remote, refined, sample.truth)
+        if sample.decoder_truth is None:
+            return done
+        extra, _ = supervise_decoder(logits, boxes, own.track_id, sample.decoder_truth, "decoder_loss")
+        return Supervised(done.losses | extra, done.refined, done.assignment)
+
+
+def _tracks(refined: Queries, rows: Tensor) -> Queries:
+    """[A] tracks of the next frame, without gradient (spec 7.5)."""
+    live = refined.detach().select(rows)
+    return live.with_(is_track=torch.ones_like(live.is_track))
+
+
+__all__ = ["Iteration", "Outcome", "Sample"]
