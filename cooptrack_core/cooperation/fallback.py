@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +58,19 @@ def renamed(associations: Associations, network_id: Int, object_id: Int) -> Asso
         found = network_id[order][place] == ids
         return np.where(found & (ids > 0), object_id[order][place], 0)
 
-    changes = {f.name: rename(getattr(associations, f.name)) for f in fields(associations) if "track_id" in f.name}
-    return replace(associations, **changes)
+    return replace(
+        associations,
+        pair_track_id=rename(associations.pair_track_id),
+        unmatched_ego_track_id=rename(associations.unmatched_ego_track_id),
+        unmatched_remote_track_id=rename(associations.unmatched_remote_track_id),
+    )
 
 
 def joined(first: Associations, second: Associations) -> Associations:
     """Rows of both; message indices of the second count on from those of the first."""
     offset = len(first.messages)
-    columns = {}
-    for item in fields(Associations):
-        a, b = getattr(first, item.name), getattr(second, item.name)
-        if item.name == "messages":
-            columns[item.name] = (*a, *b)
-        else:
-            columns[item.name] = np.concatenate([a, b + offset if item.name.endswith("message_index") else b])
+    columns: dict[str, Any] = {"messages": (*first.messages, *second.messages)}
+    for name in (item.name for item in fields(Associations) if item.name != "messages"):
+        a, b = getattr(first, name), getattr(second, name)
+        columns[name] = np.concatenate([a, b + offset if name.endswith("message_index") else b])
     return Associations(**columns)

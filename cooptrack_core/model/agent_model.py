@@ -81,9 +81,8 @@ class AgentModel(nn.Module):
 
     def fresh_queries(self, rows: Tensor | None = None) -> Queries:
         """The learned detection queries, all or some rows of them, without id and history (spec 1.5)."""
-        points, feats = self.reference_points, self.query_features
-        if rows is not None:
-            points, feats = points[rows], feats[rows]
+        chosen = slice(None) if rows is None else rows
+        points, feats = self.reference_points[chosen], self.query_features[chosen]
         blank = Queries.empty(
             len(points),
             dims=self.config.embed_dims,

@@ -47,9 +47,8 @@ def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
 def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(image, (bytes, bytearray, memoryview)):
         data = bytes(image)
-        if data[:2] == b"\xff\xd8" and (
-            defect := jpeg_problem(data)
-        ):  # would be decoded, with grey for what is missing
+        # Part of a JPEG file would be decoded, with grey for the rest.
+        if data[:2] == b"\xff\xd8" and (defect := jpeg_problem(data)):
             raise FrameRejected(f"image: {len(data)} bytes: {defect}; expected a whole file")
         decoded = decode_bgr(data)
         if decoded is None:
@@ -83,7 +82,7 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDA
     # Half size by bilinear interpolation is the mean of four pixels, as area interpolation is.
     way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
     scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=way)
-    rgb = (scaled[..., ::-1] - np.float32(config.image_mean)) / np.float32(config.image_std)
+    rgb = (scaled[..., ::-1] - np.asarray(config.image_mean, np.float32)) / np.asarray(config.image_std, np.float32)
     padded = np.zeros((3, rows, columns), np.float32)
     padded[:, :height] = rgb.transpose(2, 0, 1)
     return padded

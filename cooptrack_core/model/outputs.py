@@ -47,13 +47,9 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str]) -> Orig
     count = len(done.refined)
     if done.cooperation is None or done.remote is None:
         return Origin(np.arange(count), np.full(count, SOURCE_EGO, np.int64), {})
-    fused = done.cooperation.fused
-    ego_row, joined = fused.ego_row.cpu().numpy(), fused.remote_row.cpu().numpy()
-    owner = done.remote.owner.cpu().numpy()
-    row_of_ego = np.full(len(own_scores), -1, np.int64)
-    row_of_ego[ego_row[ego_row >= 0]] = np.flatnonzero(ego_row >= 0)
-    rows = np.concatenate([row_of_ego[done.cooperation.ego_index.cpu().numpy()], np.flatnonzero(joined >= 0)])
-    owners = np.concatenate([owner[done.cooperation.remote_index.cpu().numpy()], owner[joined[joined >= 0]]])
+    fused, owner = done.cooperation.fused, done.remote.owner.cpu().numpy()
+    ego_row, row_of_remote = fused.ego_row.cpu().numpy(), fused.remote_row.cpu().numpy()
+    rows, owners = row_of_remote[row_of_remote >= 0], owner[row_of_remote >= 0]
     agents: dict[int, tuple[str, ...]] = {}
     for row, who in sorted(zip(rows.tolist(), owners.tolist(), strict=True)):
         agents[row] = (*agents.get(row, ()), agent_ids[who])
@@ -190,16 +186,12 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
     own = done.perception.queries.select(0)
     own_id = np.zeros(len(own), np.int64)
     own_id[origin.ego_row[origin.ego_row >= 0]] = ids[origin.ego_row >= 0]
-    pairs = _pairs(done)
-    ego_index, remote_index = pairs
+    ego_index, remote_index = _pairs(done)
     listed = origin.ego_row[reported]
     alone = np.setdiff1d(listed[listed >= 0], ego_index)
     remote = _Remote.of(done)
-    joined_id = np.zeros(len(remote.owner), np.int64)
-    if done.cooperation is not None:
-        joined = done.cooperation.fused.remote_row.cpu().numpy()
-        joined_id[joined[joined >= 0]] = ids[joined >= 0]
     unmatched = np.setdiff1d(np.arange(len(remote.owner)), remote_index)
+    joined = np.zeros(0, np.int64) if done.cooperation is None else done.cooperation.fused.remote_row.cpu().numpy()
     return Associations(
         messages=uses,
         pair_ego_index=ego_index,
@@ -215,7 +207,7 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
         unmatched_remote_center_m=remote.center_m[unmatched],
         pair_track_id=own_id[ego_index],
         unmatched_ego_track_id=own_id[alone],
-        unmatched_remote_track_id=joined_id[unmatched],
+        unmatched_remote_track_id=np.where(joined[unmatched] >= 0, ids[joined[unmatched]], 0),
     )
 
 

@@ -74,6 +74,11 @@ class NetworkRuntime:
         """Number of parameters."""
         return sum(p.numel() for p in self._model.parameters())
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What users want to know beside that."""
+        return {"device": str(self.device), "weights": self.identity.source, "parameters": f"{self.parameters:,}"}
+
     def understands(self, message: Message) -> bool:
         """Whether the features come from the roadside network that this one was trained with."""
         features = message.instances.features
@@ -140,8 +145,13 @@ class NetworkRuntime:
         assert message.T_map_from_sensor is not None, "admission refuses messages without a pose"
         T_vehicle_from_infra = inverse(T_map_from_ego) @ message.T_map_from_sensor
         dt_s = (stamp_ns - message.stamp_ns) / 1e9
-        remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._model.embed)
-        return remote.to(self.device), torch.from_numpy(T_vehicle_from_infra.astype(np.float32)).to(self.device)
+        remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._embed)
+        return remote.map(lambda x: x.to(self.device)), torch.from_numpy(T_vehicle_from_infra.astype(np.float32)).to(
+            self.device
+        )
+
+    def _embed(self, ref_pts: Tensor) -> Tensor:
+        return self._model.embed(ref_pts.to(self.device)).cpu()
 
     def _output(self, done: Step, stamp_ns: int, messages: Sequence[Message]) -> NetworkOutput:
         config, advanced, queries = self.config, done.advanced, done.advanced.queries
