@@ -8,9 +8,15 @@ from typing import Any, Protocol
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.loopback import over_the_air
+from cooptrack_core.networks import network_of
+from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent, VehicleOutput
 from cooptrack_core.types import CLASS_NAMES, Frame, Message, TrackedObjects
 
+# Makes the network that an agent of a configuration needs, None if it needs none.
+NetworkMaker = Callable[[RoadsideConfig | VehicleConfig], Network | None]
+# What went wrong in a frame: agent and text.
+Complaint = Callable[[str, str], None]
 # The messages that each frame used, by frame stamp.
 Schedule = Mapping[int, list[Message]]
 
@@ -44,20 +50,35 @@ def run(
     schedule: Schedule | None = None,
     transmit: Callable[[Message, str], Message] = over_the_air,
     on_message: Callable[[Message], None] | None = None,
+    on_problem: Complaint | None = None,
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
     Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame.
     With a schedule (from the associations and messages of a recorded run) each frame uses exactly the
     messages it used then, and the roadside agents are not stepped. Events of other agents are skipped.
+    A frame that a network rejects is a lost one; on_problem hears why.
     """
+
+    def complain(agent_id: str, problem: str) -> None:
+        if on_problem is not None:
+            on_problem(agent_id, problem)
+
     for event in events:
         if event.agent_id == vehicle.agent_id:
             used = None if schedule is None else schedule.get(event.frame.stamp_ns, [])
-            yield OfflineFrame(event.frame, vehicle.step(event.frame, used))
+            output = vehicle.step(event.frame, used)
+            if output.problem:
+                complain(vehicle.agent_id, f"{output.problem}; such frames are only predicted")
+            for sender, reason in output.unused_features.items():
+                complain(vehicle.agent_id, f"features of {sender} are not used, only their objects: {reason}")
+            yield OfflineFrame(event.frame, output)
         elif event.agent_id in roadside and schedule is None:
             agent = roadside[event.agent_id]
-            sent = agent.step(event.frame).message
+            done = agent.step(event.frame)
+            if done.problem:
+                complain(event.agent_id, f"{done.problem}; such frames are only predicted")
+            sent = done.message
             if sent is not None:
                 received = transmit(sent, agent.config.feature_precision)
                 vehicle.receive(received, event.log_time_ns)
@@ -66,14 +87,20 @@ def run(
 
 
 def make_agents(
-    vehicle_id: str, roadside_ids: Iterable[str], vehicle: VehicleConfig, roadside: RoadsideConfig
+    vehicle_id: str,
+    roadside_ids: Iterable[str],
+    vehicle: VehicleConfig,
+    roadside: RoadsideConfig,
+    networks: NetworkMaker = network_of,
 ) -> tuple[VehicleAgent, dict[str, RoadsideAgent]]:
-    """A vehicle and its roadside units, ready to run."""
+    """A vehicle and its roadside units, ready to run; each with a network of its own if its detector is one."""
     units = {
-        name: RoadsideAgent(name, roadside, session_id=index, sensor_frame=f"{name}/lidar")
+        name: RoadsideAgent(
+            name, roadside, session_id=index, sensor_frame=f"{name}/lidar", network=networks(roadside)
+        )
         for index, name in enumerate(roadside_ids, start=1)
-    }
-    return VehicleAgent(vehicle_id, vehicle), units
+    }  # fmt: skip
+    return VehicleAgent(vehicle_id, vehicle, network=networks(vehicle)), units
 
 
 def track_records(tracks: TrackedObjects) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""Offline runs over a rosbag2: freely, or repeating a recorded run message by message."""
+"""Offline runs over a rosbag2 or a dataset sequence: freely, or repeating a recorded run message by message."""
 
 from __future__ import annotations
 
+import re
+import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from tqdm import tqdm
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import wire
 from cooptrack_core.cooperation.loopback import as_fields
-from cooptrack_core.data.bag import Bag, stamp_of
-from cooptrack_core.data.bag_events import BagContext, BagEvent, bag_context, bag_events
+from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events
+from cooptrack_core.data.image_events import image_events
 from cooptrack_core.data.message_definitions import new_typestore
+from cooptrack_core.data.recorded_run import read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
 from cooptrack_core.data.recording_frames import truth_row, without_nan
-from cooptrack_core.offline import OfflineFrame, association_records, make_agents, run, track_records
+from cooptrack_core.networks import network_of
+from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run, track_records
+from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.types import CooptrackError, Message
 
 _TYPE = "cooptrack_msgs/msg/InstanceFeatures"
@@ -27,78 +31,105 @@ _NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --veh
 
 
 def track_bag(
-    path: Path, config: VehicleConfig, *, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",)
+    source: Source,
+    config: VehicleConfig,
+    *,
+    vehicle: str = "vehicle",
+    roadside: Sequence[str] = ("rsu",),
+    roadside_config: RoadsideConfig | None = None,
+    networks: NetworkMaker = network_of,
 ) -> dict[str, Any]:
-    """Tracks a bag with both agents and gives the recording (docs/data.md). Messages arrive without delay."""
-    context = bag_context(path, [vehicle, *roadside])
-    agent, units = make_agents(vehicle, roadside, config, RoadsideConfig())
+    """Tracks a bag or a dataset sequence with both agents and gives the recording (docs/data.md).
+
+    Messages arrive without delay. Units have the detector of the vehicle unless roadside_config says otherwise.
+    """
+    unit_config = roadside_config or RoadsideConfig(detector=config.detector, network=config.network)
+    agents = [vehicle, *roadside]
+    context = bag_context(source, agents)
+    events = _events(source, config.detector, vehicle, roadside, context)
+    present = _present(roadside, context) if unit_config.detector == "network" else roadside
+    agent, units = make_agents(vehicle, present, config, unit_config, networks)
     sent: list[Message] = []
-    events = _with_progress(bag_events(path, vehicle, roadside, context), path)
-    frames = list(run(events, agent, units, transmit=_transmitter(), on_message=sent.append))
+    complain = _Complaints()
+    shown = _with_progress(events, source)
+    frames = list(run(shown, agent, units, transmit=_transmitter(), on_message=sent.append, on_problem=complain))
     if not frames:
-        raise CooptrackError(f"{path}: /{vehicle}/detections_in: {_NO_FRAMES}")
-    return _recording(path, config, context, vehicle, roadside, frames, sent)
+        raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
+    recording = _recording(source, config, context, vehicle, roadside, frames, sent)
+    return recording | networks_used(agent, units)
 
 
 def repeat_bag(
-    path: Path, recorded: Path, config: VehicleConfig, *, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",)
+    source: Source,
+    recorded: Path,
+    config: VehicleConfig | None = None,
+    *,
+    vehicle: str = "vehicle",
+    roadside: Sequence[str] = ("rsu",),
+    networks: NetworkMaker = network_of,
 ) -> dict[str, Any]:
-    """Tracks a bag again as a recorded run did: the same frames, poses known or not, and the same messages.
+    """Tracks a bag or a dataset sequence again as a recorded run did: its frames, poses and messages.
 
-    The result equals what the vehicle node published. Raises CooptrackError if a message that was used is
-    not in the recording.
+    config: None for mode and detector of the run. The result equals what the vehicle node published; how many
+    frames do so byte for byte is in `repeated`. Raises CooptrackError if a message that was used is not in
+    the recording.
     """
-    context = bag_context(path, [vehicle, *roadside])
-    messages, schedule, conditions = _recorded_run(recorded, vehicle, roadside)
-    agent, _ = make_agents(vehicle, (), config, RoadsideConfig())
-    events = _as_recorded(_with_progress(bag_events(path, vehicle, (), context), path), conditions)
-    frames = list(run(events, agent, {}, schedule=schedule))
-    return _recording(path, config, context, vehicle, roadside, frames, messages)
+    then = read_run(recorded, vehicle, roadside)
+    config = config or VehicleConfig(mode=then.mode, detector=then.detector)
+    context = bag_context(source, [vehicle, *roadside])
+    agent, _ = make_agents(vehicle, (), config, RoadsideConfig(), networks)
+    events = then.as_recorded(_events(source, config.detector, vehicle, (), context))
+    frames = []
+    for item in run(_with_progress(events, source), agent, {}, schedule=then.schedule, on_problem=_Complaints()):
+        then.compare(item.frame.stamp_ns, item.output)
+        frames.append(item)
+    recording = _recording(source, config, context, vehicle, roadside, frames, then.messages)
+    repeated = {
+        "frames": len(then.tracks), "equal": then.equal, "first_frame_index": then.first_frame_index
+    }  # fmt: skip
+    return recording | networks_used(agent, {}) | {"repeated": repeated}
 
 
-def _recorded_run(
-    recorded: Path, vehicle: str, roadside: Sequence[str]
-) -> tuple[list[Message], dict[int, list[Message]], dict[int, tuple[bool, bool]]]:
-    """All messages; those used by frame stamp; (predicted_only, pose_known) by frame stamp."""
-    messages: dict[tuple[str, int, int], Message] = {}
-    used: dict[int, Any] = {}
-    conditions: dict[int, tuple[bool, bool]] = {}
-    with Bag(recorded) as bag:
-        topics = [f"/{vehicle}/tracks", f"/{vehicle}/associations", *(f"/{name}/instances" for name in roadside)]
-        for item in bag.messages(topics, open_topics=[t for t in topics if t.endswith("/instances")]):
-            if item.topic.endswith("/instances"):
-                try:
-                    message = wire.decode(item.message, item.size_bytes)
-                except wire.WireError:  # the vehicle has refused it, too
-                    continue
-                messages[message.agent_id, message.session_id, message.sequence] = message
-            elif item.topic.endswith("/associations"):
-                used[stamp_of(item.message)] = item.message
-            else:
-                conditions[stamp_of(item.message)] = (item.message.predicted_only, item.message.pose_known)
-    schedule: dict[int, list[Message]] = {}
-    for stamp_ns, item in used.items():
-        keys = zip(item.message_agent, item.message_session, item.message_sequence, strict=True)
-        for agent, session, sequence in keys:
-            key = (str(agent), int(session), int(sequence))
-            if key not in messages:
-                what = f"message {key[2]} of {key[0]} was used but not recorded"
-                raise CooptrackError(f"{recorded}: {what}; record /{key[0]}/instances too")
-            schedule.setdefault(stamp_ns, []).append(messages[key])
-    return list(messages.values()), schedule, conditions
+def networks_used(vehicle: VehicleAgent, units: Mapping[str, RoadsideAgent]) -> dict[str, Any]:
+    """The entry `networks` of a recording: preset, fingerprint and whether trained, by agent; none without networks."""
+    found = {}
+    agents = {vehicle.agent_id: vehicle.network} | {name: unit.network for name, unit in units.items()}
+    for name, network in agents.items():
+        if network is not None:
+            fingerprint = network.fingerprint.hex()
+            found[name] = {"preset": network.preset, "trained": network.trained, "fingerprint": fingerprint}
+    return {"networks": found} if found else {}
 
 
-def _as_recorded(events: Iterable[BagEvent], conditions: dict[int, tuple[bool, bool]]) -> Iterator[BagEvent]:
-    for event in events:
-        if event.frame.stamp_ns not in conditions:
-            continue  # the node never saw this frame
-        predicted_only, pose_known = conditions[event.frame.stamp_ns]
-        frame = event.frame
-        if predicted_only:
-            frame = replace(frame, detections=None)
-        if not pose_known:
-            frame = replace(frame, T_map_from_sensor=None)
-        yield replace(event, frame=frame)
+def path_of(source: Source) -> Path:
+    """Where a source lies."""
+    return Path(source) if isinstance(source, (str, Path)) else source.path
+
+
+def _events(
+    source: Source, detector: str, vehicle: str, roadside: Sequence[str], context: BagContext
+) -> Iterator[BagEvent]:
+    """The frames of the agents: made by detections, or by images for a network."""
+    make = image_events if detector == "network" else bag_events
+    return make(source, vehicle, roadside, context)
+
+
+def _present(roadside: Sequence[str], context: BagContext) -> list[str]:
+    """The units with a camera: no network is made for one that is not there."""
+    return [name for name in roadside if name in context.cameras]
+
+
+class _Complaints:
+    """Says what went wrong, each reason once for an agent."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def __call__(self, agent_id: str, problem: str) -> None:
+        kind = agent_id, re.sub(r"[-+.\d]+(e[-+]?\d+)?", "#", problem)
+        if kind not in self._said:
+            self._said.add(kind)
+            tqdm.write(f"{agent_id}: {problem}", file=sys.stderr)
 
 
 def _transmitter() -> Callable[[Message, str], Message]:
@@ -128,12 +159,12 @@ def _as_numpy(value: Any) -> Any:
     return np.frombuffer(value, np.dtype(value.typecode)) if isinstance(value, array) else value
 
 
-def _with_progress(events: Iterable[BagEvent], path: Path) -> Iterator[BagEvent]:
-    yield from tqdm(events, desc=f"tracking {path.name}", unit="frame", disable=None, leave=False)
+def _with_progress(events: Iterable[BagEvent], source: Source) -> Iterator[BagEvent]:
+    yield from tqdm(events, desc=f"tracking {path_of(source).name}", unit="frame", disable=None, leave=False)
 
 
 def _recording(
-    path: Path,
+    source: Source,
     config: VehicleConfig,
     context: BagContext,
     vehicle: str,
@@ -148,7 +179,7 @@ def _recording(
         "detector": config.detector,
         "vehicle": vehicle,
         "roadside": list(roadside),
-        "source_bag": str(path),
+        "source_bag": str(path_of(source)),
         "frames_in": len(frames),
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
         "frames": [_frame_record(item, context, vehicle, roadside) for item in frames],

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from cooptrack_core.data.bag import Bag, stamp_of, time_ns
 from cooptrack_core.data.calibration import CameraModel
 from cooptrack_core.data.detections import instances_from_detections
+from cooptrack_core.data.sequence_source import SequenceSource
 from cooptrack_core.geometry.transform_buffer import TransformBuffer, TransformError
-from cooptrack_core.geometry.transforms import from_quaternion
+from cooptrack_core.geometry.transforms import from_quaternion, through_quaternion
 from cooptrack_core.types import CooptrackError, Frame
 
 Float = NDArray[np.float64]
 
-_TF_TYPE = "tf2_msgs/msg/TFMessage"
+# A bag, its path, or a sequence of a dataset that is read like one.
+Source = Path | str | Bag | SequenceSource
+
 _RECORD_TF = "record /tf and /tf_static too, or make the bag with cooptrack to-bag"
 
 
@@ -59,7 +62,8 @@ class BagContext:
         """T_map_from_sensor at a time, registered where a registration is known; None where the pose is unknown."""
         registered = f"{agent}/lidar_registered"
         frame = registered if registered in self.transforms.frames() else sensor_frame
-        return self.transform("map", frame, stamp_ns)
+        T = self.transform("map", frame, stamp_ns)
+        return None if T is None else through_quaternion(T)  # as a node gets it
 
     def transform(self, target: str, source: str, stamp_ns: int = 0) -> Float | None:
         """T_target_from_source, None where it is unknown."""
@@ -69,9 +73,14 @@ class BagContext:
             return None
 
 
-def bag_context(path: Path | str, agents: Sequence[str], *, need_tf: bool = True) -> BagContext:
+def opened(source: Source) -> Bag | SequenceSource:
+    """The bag of a path; to be used as a context manager."""
+    return Bag(source) if isinstance(source, (str, Path)) else source
+
+
+def bag_context(source: Source, agents: Sequence[str], *, need_tf: bool = True) -> BagContext:
     """Reads the context of these agents; CooptrackError for a bag without /tf or /tf_static."""
-    with Bag(path) as bag:
+    with opened(source) as bag:
         if need_tf:
             for topic in ("/tf", "/tf_static"):
                 bag.require(topic, _RECORD_TF)
@@ -80,31 +89,31 @@ def bag_context(path: Path | str, agents: Sequence[str], *, need_tf: bool = True
         truths = {f"/{agent}/ground_truth" for agent in agents}
         for item in bag.messages(["/tf", "/tf_static", *owner, *truths]):
             if item.topic in ("/tf", "/tf_static"):
-                _add_transforms(context.transforms, item.message, static=item.topic == "/tf_static", path=path)
+                _add_transforms(context.transforms, item.message, static=item.topic == "/tf_static", path=bag.path)
             elif item.topic in truths:
                 context.ground_truth[stamp_of(item.message)] = item.message
             elif item.topic.endswith("/frame_info"):
-                info = _frame_info(item.message)
+                info = frame_info_of(item.message)
                 context.frame_infos.setdefault(owner[item.topic], {})[info.stamp_ns] = info
             else:
-                context.cameras[owner[item.topic]] = _camera(item.message)
+                context.cameras[owner[item.topic]] = camera_of(item.message)
         return context
 
 
 def bag_events(
-    path: Path | str, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",), context: BagContext | None = None
+    source: Source, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",), context: BagContext | None = None
 ) -> Iterator[BagEvent]:
     """Frames of the agents in log order: each detections_in is one frame, with the pose at its stamp.
 
     A frame_info without detections gives no event: on a live system the frame was lost there, too.
     """
     agents = (vehicle, *roadside)
-    context = context or bag_context(path, agents)
+    context = context or bag_context(source, agents)
     topics = {f"/{agent}/detections_in": agent for agent in agents}
-    with Bag(path) as bag:
+    with opened(source) as bag:
         if not any(bag.count(topic) for topic in topics):
             raise CooptrackError(
-                f"{path}: /{vehicle}/detections_in: topic is missing or empty; make the bag with cooptrack to-bag"
+                f"{bag.path}: /{vehicle}/detections_in: topic is missing or empty; make the bag with cooptrack to-bag"
             )
         for item in bag.messages(list(topics)):
             agent = topics[item.topic]
@@ -112,12 +121,14 @@ def bag_events(
             detections, _ = instances_from_detections(item.message)
             T = context.pose(agent, item.message.header.frame_id, stamp_ns)
             info = context.frame_infos.get(agent, {}).get(stamp_ns)
-            frame = Frame(stamp_ns, T, detections)
-            if info is None:
-                yield BagEvent(agent, item.log_time_ns, frame)
-            else:
-                ids = info.sequence_id, info.frame_id, info.image_stamp_ns
-                yield BagEvent(agent, item.log_time_ns, frame, *ids)
+            yield event_of(agent, item.log_time_ns, Frame(stamp_ns, T, detections), info)
+
+
+def event_of(agent: str, log_time_ns: int, frame: Frame, info: FrameInfo | None) -> BagEvent:
+    """The event of a frame, with what its frame_info says."""
+    if info is None:
+        return BagEvent(agent, log_time_ns, frame)
+    return BagEvent(agent, log_time_ns, frame, info.sequence_id, info.frame_id, info.image_stamp_ns)
 
 
 def agents_of(topics: Mapping[str, str], suffix: str) -> list[str]:
@@ -149,13 +160,18 @@ def _add_transforms(buffer: TransformBuffer, message: Any, *, static: bool, path
             raise CooptrackError(f"{path}: /tf: {error}; correct the publisher") from None
 
 
-def _frame_info(message: Any) -> FrameInfo:
+def frame_info_of(message: Any) -> FrameInfo:
+    """From a cooptrack_msgs/FrameInfo."""
     return FrameInfo(stamp_of(message), time_ns(message.image_stamp), message.sequence_id, message.frame_id)
 
 
-def _camera(message: Any) -> CameraModel:
+def camera_of(message: Any) -> CameraModel:
+    """From a sensor_msgs/CameraInfo."""
     K = np.asarray(message.k, np.float64).reshape(3, 3)
     return CameraModel(K, np.asarray(message.d, np.float64), int(message.width), int(message.height))
 
 
-__all__ = ["BagContext", "BagEvent", "FrameInfo", "agents_of", "bag_context", "bag_events", "matrix_of_pose"]
+__all__ = [
+    "BagContext", "BagEvent", "FrameInfo", "Source", "agents_of", "bag_context", "bag_events", "camera_of", "event_of",
+    "frame_info_of", "matrix_of_pose", "opened",
+]  # fmt: skip

@@ -1,10 +1,19 @@
-"""JPEG files: a cheap look at their completeness and size without decoding, and decoding on demand."""
+"""Images: a cheap look at the completeness and size of JPEG files, decoding on demand, raw ROS images."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.types import CooptrackError
+
+# Raw encodings: number of channels, and which of them are blue, green and red.
+_ENCODINGS = {
+    "bgr8": (3, (0, 1, 2)), "rgb8": (3, (2, 1, 0)), "bgra8": (4, (0, 1, 2)), "rgba8": (4, (2, 1, 0)),
+    "mono8": (1, (0, 0, 0)),
+}  # fmt: skip
 _START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 
@@ -43,4 +52,18 @@ def decode_bgr(data: bytes) -> NDArray[np.uint8] | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-__all__ = ["decode_bgr", "jpeg_problem", "jpeg_size"]
+def bgr_of_raw(message: Any) -> NDArray[np.uint8]:
+    """[H, W, 3] blue green red of a sensor_msgs/Image. Raises CooptrackError for what is no such image."""
+    encoding, height, width, step = str(message.encoding), int(message.height), int(message.width), int(message.step)
+    if encoding not in _ENCODINGS:
+        raise CooptrackError(f"encoding is {encoding!r}; expected one of {', '.join(_ENCODINGS)}")
+    channels, bgr = _ENCODINGS[encoding]
+    data = np.asarray(message.data, np.uint8)
+    if height < 1 or step < width * channels or data.size != height * step:
+        what = f"{width}x{height} {encoding} with step {step} has {data.size} bytes"
+        raise CooptrackError(f"{what}; expected {height * max(step, width * channels)}")
+    pixels = data.reshape(height, step)[:, : width * channels].reshape(height, width, channels)
+    return np.ascontiguousarray(pixels[..., bgr])
+
+
+__all__ = ["bgr_of_raw", "decode_bgr", "jpeg_problem", "jpeg_size"]

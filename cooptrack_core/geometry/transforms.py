@@ -27,6 +27,11 @@ def to_quaternion(T: Float) -> Float:
     return np.asarray(Rotation.from_matrix(T[:3, :3]).as_quat())
 
 
+def through_quaternion(T: Float) -> Float:
+    """T as whoever gets it in a ROS message sees it: equal up to rounding, which repeatable results include."""
+    return from_quaternion(to_quaternion(T), T[:3, 3])
+
+
 def inverse(T: Float) -> Float:
     """General inverse: infrastructure extrinsics of real data are not orthonormal (spec v2x-seq-spd 2.2)."""
     return np.asarray(np.linalg.inv(T), np.float64)
@@ -71,6 +76,7 @@ __all__ = [
     "is_rotation",
     "make_transform",
     "rotate_xy",
+    "through_quaternion",
     "to_quaternion",
     "yaw_of",
 ]
