@@ -36,8 +36,9 @@ class HistoryReasoner(nn.Module):
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,
-            history_feats=_with_newest(pushed.history_feats, feats),
-            history_motion=_with_newest(pushed.history_motion, motion),
+            # Without gradient: no learning through time (spec 7.2).
+            history_feats=_shift(queries.history_feats, feats.detach()),
+            history_motion=_shift(queries.history_motion, motion.detach()),
         )
 
 
@@ -45,8 +46,8 @@ def push(queries: Queries) -> Queries:
     """First in, first out: the oldest slot of the history goes, the present features come in (any leading shape)."""
     valid = torch.zeros_like(queries.history_padding[..., :1])
     return queries.with_(
-        history_feats=torch.cat((queries.history_feats[..., 1:, :], queries.query_feats[..., None, :]), dim=-2),
-        history_motion=torch.cat((queries.history_motion[..., 1:, :], queries.motion_feats[..., None, :]), dim=-2),
+        history_feats=_shift(queries.history_feats, queries.query_feats),
+        history_motion=_shift(queries.history_motion, queries.motion_feats),
         history_padding=torch.cat((queries.history_padding[..., 1:], valid), dim=-1),
     )
 
@@ -63,6 +64,6 @@ def _over_time(stack: TransformerStack, feats: Tensor, history: Tensor, padding:
     return attended.view_as(feats)
 
 
-def _with_newest(history: Tensor, newest: Tensor) -> Tensor:
-    """The newest slot replaced, without gradient: no learning through time (spec 7.2)."""
-    return torch.cat((history[..., :-1, :], newest.detach()[..., None, :]), dim=-2)
+def _shift(history: Tensor, newest: Tensor) -> Tensor:
+    """[..., H, C] slots without the oldest, with the newest [..., C]."""
+    return torch.cat((history[..., 1:, :], newest[..., None, :]), dim=-2)
