@@ -1,49 +1,41 @@
 """What roadside_node and vehicle_node share: frames in, one worker, poses, drops, time jumps, diagnostics.
 
-The executor thread takes messages and converts them; the worker waits for poses, runs the agent and
-publishes. A frame is triggered by its detections (`detector: simulated`).
+The executor thread takes messages; the worker waits for poses, runs the agent and publishes. What makes a
+frame is the trigger's business: its detections (`detector: simulated`) or its image (`detector: network`).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from vision_msgs.msg import Detection3DArray
 
-from cooptrack_core.data.detections import instances_from_detections
-from cooptrack_core.types import Frame, Instances, TrackedObjects
+from cooptrack_core.networks import network_of
+from cooptrack_core.perception import Network
+from cooptrack_core.types import CooptrackError, Frame, TrackedObjects
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
-from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, stamp_ns, timings_message
+from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, timings_message
+from cooptrack_ros.detections_trigger import DetectionsTrigger
 from cooptrack_ros.diagnostics import ERROR, OK, WARN
 from cooptrack_ros.frame_order import FrameOrder
-from cooptrack_ros.images import ImageWatch
+from cooptrack_ros.image_trigger import ImageTrigger
 from cooptrack_ros.lifecycle import ManagedNode
+from cooptrack_ros.network_status import describe, network_status
 from cooptrack_ros.poses import PoseResult, PoseSource
-from cooptrack_ros.qos import best_effort, reliable
+from cooptrack_ros.qos import reliable
 from cooptrack_ros.topic_guard import TopicGuard
+from cooptrack_ros.trigger import Arrival, Trigger
 from cooptrack_ros.worker import Worker
 
 # A thread that has news must not wait 5 ms for the other one to hand over the interpreter.
 _SWITCH_INTERVAL_S = 0.0001
 _STALE_AFTER_S = 2.0
 _SILENT_AFTER_S = 5.0  # worth a line in the log
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A frame as it came in. detections None: unusable."""
-
-    stamp_ns: int
-    detections: Instances | None
-    received_ns: int  # monotonic clock, entry of the callback
-    convert_ms: float
 
 
 class AgentNode(ManagedNode):
@@ -58,7 +50,8 @@ class AgentNode(ManagedNode):
         self._guard = TopicGuard(self)
         self._worker: Worker | None = None
         self._poses: PoseSource | None = None
-        self._images: ImageWatch | None = None
+        self._trigger: Trigger | None = None
+        self._network: Network | None = None
         self._order: FrameOrder | None = None
         self._last_frame_s = 0.0
         self._tracks_out_ns = 0
@@ -66,7 +59,7 @@ class AgentNode(ManagedNode):
 
     # What the two agents fill in.
 
-    def make_agent(self) -> Any:
+    def make_agent(self, network: Network | None) -> Any:
         """The core agent, from self.settings and self.config."""
         raise NotImplementedError
 
@@ -95,10 +88,9 @@ class AgentNode(ManagedNode):
     def configure(self) -> None:
         self.settings = self.parameters.read(self._parameter_class)
         self.config = self.parameters.read(self._config_class)
-        namespace = self.get_namespace().strip("/")
-        self.agent_id = self.settings.agent_id or namespace or self.get_name()
-        self.sensor_frame = self.settings.sensor_frame or f"{namespace}/lidar".lstrip("/")
-        self.agent = self.make_agent()
+        self.agent_id = self.settings.agent_id or self.get_namespace().strip("/") or self.get_name()
+        self.sensor_frame = self.settings.sensor_frame or self.own_frame("lidar")
+        self.agent = self._make_agent()
         mode = getattr(self.config, "mode", "ego")
         self._tracks_writer = TracksWriter(self.sensor_frame, self.agent_id, mode, self.config.detector)
         self.tracks_publisher = self.publisher(TrackedObjectArray, "tracks", reliable())
@@ -106,15 +98,31 @@ class AgentNode(ManagedNode):
         self.make_publishers()
         self._poses = PoseSource(self, self.settings.map_frame, self.pose_frames(), self.settings.tf_timeout_ms)
 
+    def _make_agent(self) -> Any:
+        """The agent, with its network loaded and warm, so that the first frame takes no longer than others."""
+        try:
+            if self.config.detector == "network":
+                if self.settings.image_transport == "none":
+                    raise CooptrackError("parameter image_transport: none; detector network needs compressed or raw")
+                self.get_logger().info(f"loading network {self.config.network.preset} ...")
+            self._network = network_of(self.config)
+            agent = self.make_agent(self._network)
+        except CooptrackError as error:
+            raise CooptrackError(f"{self.get_fully_qualified_name()}: {error}") from error
+        if self._network is not None:
+            describe(self._network, self.get_logger())
+        return agent
+
     def activate(self) -> None:
         if not self.settings.allow_shared_topics:
             self._guard.admit(self._own_topics(), self.settings.discovery_wait_ms, self.settings.predecessor_wait_ms)
         self._last_frame_s = time.monotonic()
         self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
         self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")
-        if self.settings.image_transport != "none":
-            self._images = ImageWatch(self, self.settings.image_transport, best_effort(), self._on_truncated_image)
-        self.subscription(Detection3DArray, "detections_in", self._on_detections, reliable())
+        if self._network is None:
+            self._trigger = DetectionsTrigger(self, self._take)
+        else:
+            self._trigger = ImageTrigger(self, self._poses, self._take)
         self.subscribe()
         self._worker.start()
 
@@ -122,13 +130,13 @@ class AgentNode(ManagedNode):
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
         self._subscriptions_made.clear()
-        if self._images is not None:
-            self._images.close()
+        if self._trigger is not None:
+            self._trigger.close()
         if self._order is not None:
             self._order.close()
         if self._worker is not None:
             self._worker.stop()
-        self._images = self._order = self._worker = None
+        self._trigger = self._order = self._worker = None
 
     def cleanup(self) -> None:
         for publisher in self._publishers_made:
@@ -136,7 +144,11 @@ class AgentNode(ManagedNode):
         self._publishers_made.clear()
         if self._poses is not None:
             self._poses.close()
-            self._poses = None
+        self._poses = self._network = None
+
+    def own_frame(self, name: str) -> str:
+        """Name of a frame of this agent, such as vehicle/lidar."""
+        return f"{self.get_namespace().strip('/')}/{name}".lstrip("/")
 
     def publisher(self, message_type: type[Any], topic: str, qos: QoSProfile) -> Any:
         """A publisher of this node that publishes only while the node is active."""
@@ -156,36 +168,20 @@ class AgentNode(ManagedNode):
 
     # Executor thread.
 
-    def _on_detections(self, message: Detection3DArray) -> None:
-        received_ns = time.monotonic_ns()
+    def in_order(self, at_ns: int) -> bool:
+        """Whether a frame may be processed; a trigger asks once for every frame that comes."""
         self._last_frame_s, self._frames_missed = time.monotonic(), False
-        assert self._order is not None and self._worker is not None
-        at_ns = stamp_ns(message.header.stamp)
+        assert self._order is not None and self._trigger is not None
         behind_ms = self._order.behind_ms(at_ns)
         if behind_ms is not None:
             self.health.drop("out_of_order")
             text = f"a frame came {behind_ms:.1f} ms behind its predecessor and is dropped"
-            self.log.warning("out_of_order", f"{self.resolve_topic_name('detections_in')}: {text}")
-            return
-        detections = self._convert(message)
-        convert_ms = (time.monotonic_ns() - received_ns) / 1e6
-        self._worker.submit_frame(Arrival(at_ns, detections, received_ns, convert_ms))
+            self.log.warning("out_of_order", f"{self._trigger.topic}: {text}")
+        return behind_ms is None
 
-    def _convert(self, message: Detection3DArray) -> Instances | None:
-        topic = self.resolve_topic_name("detections_in")
-        if message.header.frame_id != self.sensor_frame:
-            self.health.drop("wrong_frame")
-            self.log.warning(
-                "wrong_frame",
-                f"{topic}: header.frame_id is {message.header.frame_id!r}, expected {self.sensor_frame!r}; tracks are "
-                "only predicted; set the parameter sensor_frame or mend the sender",
-            )
-            return None
-        detections, dropped = instances_from_detections(message)
-        for reason, count in dropped.items():
-            self.health.drop(reason, count)
-            self.log.warning(reason, f"{topic}: {count} detections left out: {reason}; check the detector")
-        return detections
+    def _take(self, arrival: Arrival) -> None:
+        assert self._worker is not None
+        self._worker.submit_frame(arrival)
 
     def _start_anew(self, behind_ms: float) -> None:
         assert self._worker is not None and self._poses is not None
@@ -194,35 +190,26 @@ class AgentNode(ManagedNode):
         self.health.event("time_jumps")
         self.health.restart()
         self._poses.clear()
-        if self._images is not None:
-            self._images.clear()
+        if self._trigger is not None:
+            self._trigger.clear()
         if dropped := self._worker.restart(self.agent.reset):
             self.health.drop("time_jump", dropped)
         self.on_start_anew()
 
-    def _on_truncated_image(self, topic: str, at_ns: int, defect: str) -> None:
-        self.health.drop("image_truncated")
-        self.log.warning(
-            "image_truncated",
-            f"{topic}: image at {at_ns / NANOSECONDS:.3f} s: {defect}; it is left out and tracking goes on; "
-            "check the camera or the bag",
-        )
-
     # Worker thread.
 
     def _run_frame(self, arrival: Arrival, lost: bool) -> None:
-        worker, poses, images = self._worker, self._poses, self._images
-        if worker is None or poses is None:
+        worker, poses, trigger = self._worker, self._poses, self._trigger
+        if worker is None or poses is None or trigger is None:
             return  # being deactivated
         begin_ns = time.monotonic_ns()
         pose = poses.pose(arrival.stamp_ns, worker.stopping, wait=not lost)
+        frame = trigger.frame(arrival, pose.T_map_from_sensor, lost, worker.stopping)
         tf_ns = time.monotonic_ns()
         if worker.stopping.is_set():
             return
         worker.deliver_messages()
         self._note_losses(arrival, lost, pose)
-        image = images.image_of(arrival.stamp_ns) if images is not None else None
-        frame = Frame(arrival.stamp_ns, pose.T_map_from_sensor, None if lost else arrival.detections, image)
         step_ns = time.monotonic_ns()
         core_ms = self.step(frame, pose)
         rest_ms = (time.monotonic_ns() - self._tracks_out_ns) / 1e6
@@ -255,6 +242,11 @@ class AgentNode(ManagedNode):
         self.health.sample("age_ms", (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6)
         self.health.frame_done()
 
+    def note_problem(self, at_ns: int, problem: str) -> None:
+        """What the agent said about a frame that it could not use; nothing for an empty text."""
+        if problem and self._trigger is not None:
+            self._trigger.lose("rejected", at_ns, problem)
+
     def publish_tracks(
         self, tracks: TrackedObjects, frame_index: int, predicted_only: bool, pose_known: bool, T_map_from_sensor: Any
     ) -> None:
@@ -281,6 +273,8 @@ class AgentNode(ManagedNode):
         found = super().statuses()
         if self._guard.intruders:
             found[0].level, found[0].message = ERROR, self._guard.intruders
+        if self._network is not None:
+            found.append(self.status("network", *network_status(self._network, self.health.percentiles())))
         return [*found, self._frames_status()] if self.state == "active" else found
 
     def _frames_status(self) -> DiagnosticStatus:
@@ -290,16 +284,16 @@ class AgentNode(ManagedNode):
         drops, events = self.health.drops(), self.health.events()
         level, text = OK, "frames arrive"
         if silent_s > _STALE_AFTER_S:
-            level, text = WARN, f"no frame on {self.resolve_topic_name('detections_in')} for {silent_s:.0f} s"
+            level, text = WARN, f"no frame on {self._trigger.topic} for {silent_s:.0f} s"
         if silent_s > _SILENT_AFTER_S and not self._frames_missed:
             self._frames_missed = True
-            self.get_logger().warning(f"{text}: no tracks until one comes; check the detector or the bag")
+            self.get_logger().warning(f"{text}: no tracks until one comes; {self._trigger.remedy}")
         elif drops:
             text = "frames arrive; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
         items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}
         items |= {f"dropped.{reason}": count for reason, count in drops.items()}
         for name, (p50, p99) in self.health.percentiles().items():
             items |= {f"{name}.p50": p50, f"{name}.p99": p99}
-        if self._images is not None:
-            items["images_received"] = self._images.received
+        if self._trigger.images_received is not None:
+            items["images_received"] = self._trigger.images_received
         return self.status("frames", level, text, items)

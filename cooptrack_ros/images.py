@@ -1,4 +1,4 @@
-"""Camera images of an agent: joined with camera_info and with their frame, checked without decoding."""
+"""Camera topics of an agent, and the watch over images that nobody decodes."""
 
 from __future__ import annotations
 
@@ -38,30 +38,32 @@ def raw_defect(message: Image) -> str:
     return "" if expected and len(message.data) == expected else f"{len(message.data)} bytes instead of {expected}"
 
 
-class ImageWatch:
-    """The last few sound images by stamp."""
+class CameraTopics:
+    """Subscriptions to image, camera_info and frame_info; an image and its camera_info have equal stamps."""
 
     def __init__(
-        self, node: Node, transport: str, qos: QoSProfile, on_truncated: Callable[[str, int, str], None]
+        self,
+        node: Node,
+        transport: str,
+        qos: QoSProfile,
+        on_image: Callable[[Any], None],
+        on_pair: Callable[[Any, CameraInfo], None],
+        on_frame_info: Callable[[FrameInfo], None],
     ) -> None:
-        """transport: compressed, raw or none. on_truncated(topic, stamp_ns, defect) is called for a broken image."""
-        self._node, self._on_truncated = node, on_truncated
-        self._images: OrderedDict[int, Any] = OrderedDict()
-        self._image_stamps: OrderedDict[int, int] = OrderedDict()
-        self._lock = threading.Lock()
-        self.received = 0
+        """transport: compressed or raw. on_image is called for every image, before on_pair."""
         if transport not in ("compressed", "raw"):
             raise CooptrackError(f"image transport {transport!r} is unknown; choose compressed or raw")
-        self._raw = transport == "raw"
-        image_type, image_topic = (Image, "image") if self._raw else (CompressedImage, "image/compressed")
-        self._topic = node.resolve_topic_name(image_topic)
-        self._subscribers = [
-            self._subscriber(image_type, image_topic, qos),
-            self._subscriber(CameraInfo, "camera_info", qos),
-        ]
+        self._node, self.raw = node, transport == "raw"
+        self.received = 0
+        self._on_image = on_image
+        image_type, image_topic = (Image, "image") if self.raw else (CompressedImage, "image/compressed")
+        self.topic = node.resolve_topic_name(image_topic)
+        images = self._subscriber(image_type, image_topic, qos)
+        images.registerCallback(self._count)
+        self._subscribers = [images, self._subscriber(CameraInfo, "camera_info", qos)]
         self._synchronizer = message_filters.TimeSynchronizer(self._subscribers, _QUEUE)
-        self._synchronizer.registerCallback(self._on_image)
-        self._info = node.create_subscription(FrameInfo, "frame_info", self._on_frame_info, _QUEUE)
+        self._synchronizer.registerCallback(on_pair)
+        self._info = node.create_subscription(FrameInfo, "frame_info", on_frame_info, _QUEUE)
 
     def _subscriber(self, message_type: type[Any], topic: str, qos: QoSProfile) -> message_filters.Subscriber:
         options = QoSOverridingOptions.with_default_policies()
@@ -69,11 +71,34 @@ class ImageWatch:
             self._node, message_type, topic, qos_profile=qos, qos_overriding_options=options
         )
 
+    def _count(self, image: Any) -> None:
+        self.received += 1
+        self._on_image(image)
+
     def close(self) -> None:
         """Ends the subscriptions."""
         for subscriber in self._subscribers:
             self._node.destroy_subscription(subscriber.sub)
         self._node.destroy_subscription(self._info)
+
+
+class ImageWatch:
+    """The last few sound images by stamp."""
+
+    def __init__(
+        self, node: Node, transport: str, qos: QoSProfile, on_truncated: Callable[[str, int, str], None]
+    ) -> None:
+        """transport: compressed or raw. on_truncated(topic, stamp_ns, defect) is called for a broken image."""
+        self._on_truncated = on_truncated
+        self._images: OrderedDict[int, Any] = OrderedDict()
+        self._image_stamps: OrderedDict[int, int] = OrderedDict()
+        self._lock = threading.Lock()
+        self.received = 0  # with their camera_info
+        self._topics = CameraTopics(node, transport, qos, lambda _: None, self._on_pair, self._on_frame_info)
+
+    def close(self) -> None:
+        """Ends the subscriptions."""
+        self._topics.close()
 
     def clear(self) -> None:
         """Forgets everything (time jumped back)."""
@@ -92,12 +117,12 @@ class ImageWatch:
             while len(self._image_stamps) > _KEPT_INFOS:
                 self._image_stamps.popitem(last=False)
 
-    def _on_image(self, image: Any, _: CameraInfo) -> None:
+    def _on_pair(self, image: Any, _: CameraInfo) -> None:
         self.received += 1
         at_ns = stamp_ns(image.header.stamp)
-        defect = raw_defect(image) if self._raw else compressed_defect(image.data)
+        defect = raw_defect(image) if self._topics.raw else compressed_defect(image.data)
         if defect:
-            self._on_truncated(self._topic, at_ns, defect)
+            self._on_truncated(self._topics.topic, at_ns, defect)
             return
         with self._lock:
             self._images[at_ns] = image.data

@@ -15,7 +15,7 @@ from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariabl
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from cooptrack_core.config import DETECTORS, MODES
+from cooptrack_core.config import DETECTORS, DEVICES, LEARNED_MODES, MODES, NETWORK_FAMILIES
 
 FLAG = ("true", "false")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -48,7 +48,28 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
             description="configure and activate the nodes at start-up; false: leave it to a lifecycle manager",
         ),
         DeclareLaunchArgument(
-            "detector", default_value="simulated", choices=DETECTORS, description="what the instances come from"
+            "detector",
+            default_value="simulated",
+            choices=DETECTORS,
+            description="what the instances come from: simulated (detections_in) or network (camera images)",
+        ),
+        DeclareLaunchArgument(
+            "preset",
+            default_value="",
+            choices=["", *NETWORK_FAMILIES],
+            description="detector network: family of networks; empty: as the parameter files say (tiny)",
+        ),
+        DeclareLaunchArgument(
+            "weights",
+            default_value="",
+            description="detector network: safetensors file, name of shipped weights, or untrained (random numbers); "
+            "empty: as the parameter files say (untrained)",
+        ),
+        DeclareLaunchArgument(
+            "device",
+            default_value="",
+            choices=["", *DEVICES],
+            description="detector network: where it runs; empty: as the parameter files say (auto)",
         ),
         DeclareLaunchArgument("log_level", default_value="info", choices=LOG_LEVELS, description="what is logged"),
         DeclareLaunchArgument(
@@ -66,8 +87,16 @@ def mode_argument() -> DeclareLaunchArgument:
         "mode",
         default_value="late",
         choices=MODES,
-        description="cooperation: ego (what other agents send is not used), late (their objects are fused)",
+        description="cooperation: ego (what other agents send is not used), late (their objects are fused), learned or "
+        "distance (detector network only: their features are fused, paired by the network or by distance)",
     )
+
+
+def check_mode(context: LaunchContext) -> None:
+    """Raises RuntimeError in one line for a mode that the detector cannot serve."""
+    mode, detector = text(context, "mode"), text(context, "detector")
+    if mode in LEARNED_MODES and detector != "network":
+        raise RuntimeError(f"mode:={mode}: needs features; give detector:=network too, or mode:=late")
 
 
 def profile_argument(default: str) -> DeclareLaunchArgument:
@@ -160,6 +189,8 @@ def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str,
         "autostart": flag(context, "autostart"),
         "detector": text(context, "detector"),
     }
+    network = {f"network.{name}": text(context, name) for name in ("preset", "weights", "device")}
+    common |= {name: value for name, value in network.items() if value}
     return node(
         context,
         executable,

@@ -17,6 +17,7 @@ from cooptrack_core.config import ParameterSpec, RoadsideConfig, VehicleConfig, 
 from cooptrack_core.types import CooptrackError
 
 IMAGE_TRANSPORTS = ("compressed", "raw", "none")
+LOCKSTEP_FRAMES = ("detections", "images")
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,20 @@ class AgentParameters:
     autostart: bool = parameter(True, "configure and activate at start-up; false: wait for a lifecycle manager")
     agent_id: str = parameter("", "name of this agent on the air; empty: the namespace")
     map_frame: str = parameter("map", "frame of the poses")
-    sensor_frame: str = parameter("", "perception frame, in which detections arrive; empty: <namespace>/lidar")
+    sensor_frame: str = parameter(
+        "", "perception frame, in which detections arrive and tracks are published; empty: <namespace>/lidar"
+    )
     image_transport: str = parameter(
         "compressed",
-        "camera topics to watch: compressed (image/compressed), raw (image) or none",
+        "camera topics: compressed (image/compressed), raw (image) or none, which detector network does not allow",
         choices=IMAGE_TRANSPORTS,
+    )
+    image_wait_ms: float = parameter(
+        300.0,
+        "detector network: longest wait of a frame for its image and camera_info, and of an image for its frame_info, "
+        "ms",
+        minimum=0.0,
+        maximum=2000.0,
     )
     tf_timeout_ms: float = parameter(
         100.0, "longest wait of a frame for its pose on /tf, wall time, ms", minimum=0.0, maximum=5000.0
@@ -105,7 +115,13 @@ class ReplayParameters:
     lockstep: bool = parameter(False, "after a frame, wait until its output is published")
     lockstep_outputs: tuple[str, ...] = parameter(
         ("/rsu/instances", "/vehicle/tracks"),
-        "topics waited for; the frame of each is its sibling topic detections_in",
+        "topics waited for; lockstep_frames says which siblings are the frame of each",
+    )
+    lockstep_frames: str = parameter(
+        "detections",
+        "what a frame is: detections (detections_in) or images (image/compressed or image, with camera_info and "
+        "frame_info)",
+        choices=LOCKSTEP_FRAMES,
     )
     lockstep_timeout_ms: float = parameter(
         2000.0, "longest wait for one output, wall time, ms", minimum=1.0, maximum=6e5

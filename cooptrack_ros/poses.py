@@ -71,6 +71,22 @@ class PoseSource:
         assert result is not None
         return result
 
+    def fixed(self, target: str, source: str, give_up: threading.Event, wait: bool = True) -> tuple[Float | None, str]:
+        """T_target_from_source [4, 4] of frames that do not move against each other, or None and the reason in words.
+
+        Waits up to the timeout for it. Blocks: never call it in a callback.
+        """
+        deadline = time.monotonic() + (self._timeout_s if wait else 0.0)
+        while True:
+            try:
+                found = self._buffer.lookup_transform(target, source, _time(0))
+            except tf2_ros.TransformException as error:
+                if time.monotonic() >= deadline or give_up.wait(_POLL_S):
+                    return None, str(error)
+                continue
+            T = matrix_from_transform(found.transform)
+            return T, "" if T is not None else f"transform from {source} to {target} is not finite"
+
     def _look(self, at_ns: int, last_try: bool) -> tuple[PoseResult | None, bool]:
         """A result or None, and whether waiting can help. Only the last try falls back from a frame that exists."""
         problem = ""
@@ -101,11 +117,12 @@ class PoseSource:
 
     def _newest_of(self, frame: str) -> int:
         try:
-            newest = self._buffer.lookup_transform(self._map_frame, frame, Time(clock_type=ClockType.ROS_TIME))
+            newest = self._buffer.lookup_transform(self._map_frame, frame, _time(0))
         except tf2_ros.TransformException:
             return -1
         return stamp_ns(newest.header.stamp)
 
 
 def _time(ns: int) -> Time:
+    """For a look-up; 0: the newest there is."""
     return Time(nanoseconds=ns, clock_type=ClockType.ROS_TIME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -14,17 +15,18 @@ from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
 from cooptrack_core.types import CooptrackError
-from cooptrack_msgs.msg import InstanceFeatures, TrackedObjectArray
 from cooptrack_ros.bags import Logged, ReadAhead, header_stamp_ns, is_latched, message_class, open_bag, profile_of
 from cooptrack_ros.conversions import NANOSECONDS, stamp_message
 from cooptrack_ros.lifecycle import run_node
+from cooptrack_ros.lockstep import OUTPUT_TYPES, Due, LockStep
 from cooptrack_ros.parameters import NodeParameters, ReplayParameters
 from cooptrack_ros.readiness import silent, unheard, unrecorded
 from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
 
-_OUTPUT_TYPES = {"tracks": TrackedObjectArray, "instances": InstanceFeatures}
 _SHARED_TOPICS = ("/tf", "/tf_static", "/diagnostics", "/rosout")
 _POSES_BEFORE_NS = 500_000_000  # a frame is logged some 100 ms after its perception
+_NOTHING_TO_SEND_S = 0.2  # after its tracks: an agent without a pose or a usable image sends no instances
+_LOOK_S = 0.5  # whether the awaited node is still there
 _LINGER_S = 0.3  # for what is still under way; an acknowledgement would take a heartbeat period of seconds
 
 
@@ -38,7 +40,7 @@ class ReplayNode(Node):
         self._executor.add_node(self)
         self._reader: Reader = open_bag(self.settings.bag)
         self.counts: Counter[str] = Counter()
-        self._answered: dict[str, int] = {}
+        self._clock_ns = -1
         self._late: Counter[str] = Counter()
         self._awaited: list[str] = []  # topics of the bag that need a subscriber
         self._connections = [c for c in self._reader.connections if c.topic != "/clock"]
@@ -46,7 +48,7 @@ class ReplayNode(Node):
         self._topic_publishers = {
             c.topic: self.create_publisher(message_class(c.msgtype), c.topic, profile_of(c)) for c in self._connections
         }
-        self._outputs = self._subscribe_outputs() if self.settings.lockstep else {}
+        self._lockstep = self._make_lockstep()
 
     def play(self) -> None:
         """Publishes everything, as often as asked for. Raises CooptrackError."""
@@ -97,50 +99,50 @@ class ReplayNode(Node):
 
     # Lock-step.
 
-    def _subscribe_outputs(self) -> dict[str, list[str]]:
-        """Output topics by the frame topic that leads to them; only those whose frames are in the bag."""
-        found: dict[str, list[str]] = {}
-        for topic in self.settings.lockstep_outputs:
-            namespace, _, name = topic.rpartition("/")
-            if name not in _OUTPUT_TYPES:
-                raise CooptrackError(
-                    f"{self.get_fully_qualified_name()}: parameter lockstep_outputs: {topic!r} ends in none of "
-                    f"{', '.join(sorted(_OUTPUT_TYPES))}"
-                )
-            frames = f"{namespace}/detections_in"
-            if frames not in self._topic_publishers:
-                continue
-            found.setdefault(frames, []).append(topic)
-            qos = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-            self.create_subscription(_OUTPUT_TYPES[name], topic, self._answer(topic), qos, raw=True)
-        return found
+    def _make_lockstep(self) -> LockStep:
+        """Only with agents whose frames are in the bag; without lock-step there are none."""
+        settings, where = self.settings, self.get_fully_qualified_name()
+        outputs = settings.lockstep_outputs if settings.lockstep else ()
+        made = LockStep(where, outputs, settings.lockstep_frames, set(self._topic_publishers))
+        qos = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+        for topic in made.answers:
+            kind = OUTPUT_TYPES[topic.rpartition("/")[2]]
+            self.create_subscription(kind, topic, self._answer(topic), qos, raw=True)
+        return made
 
     def _answer(self, topic: str) -> Any:
-        def on_output(data: bytes) -> None:
-            self._answered[topic] = header_stamp_ns(data)
-
-        return on_output
+        return lambda data: self._lockstep.answer(topic, header_stamp_ns(data))
 
     def _await_outputs(self, message: Logged) -> None:
-        at_ns = header_stamp_ns(message.data)
-        for topic in self._outputs.get(message.topic, ()):
-            deadline = time.monotonic() + self.settings.lockstep_timeout_ms / 1e3
-            # A node that DDS knows to be gone is not waited for.
-            while self._answered.get(topic) != at_ns and time.monotonic() < deadline and self.count_publishers(topic):
-                self._executor.spin_once(timeout_sec=max(0.0, deadline - time.monotonic()))
-            if self._answered.get(topic) != at_ns:
-                self._late[topic] += 1
-                self.get_logger().warning(
-                    f"{topic}: nothing for the frame at {at_ns / NANOSECONDS:.3f} s within "
-                    f"{self.settings.lockstep_timeout_ms:.0f} ms; going on; is its node alive?",
-                    throttle_duration_sec=5.0,
-                )
+        for due in self._lockstep.due(message):
+            self._await(due)
+
+    def _await(self, due: Due) -> None:
+        deadline = time.monotonic() + self.settings.lockstep_timeout_ms / 1e3
+        done_s = math.inf
+        # A node that DDS knows to be gone is not waited for.
+        while not self._lockstep.has_come(due) and self.count_publishers(due.topic):
+            now_s = time.monotonic()
+            if done_s == math.inf and self._lockstep.tracks_have_come(due):
+                done_s = now_s + _NOTHING_TO_SEND_S
+            if now_s >= done_s:
+                return
+            if now_s >= deadline:
+                break
+            self._executor.spin_once(timeout_sec=min(deadline, done_s, now_s + _LOOK_S) - now_s)
+        if not self._lockstep.has_come(due):
+            self._late[due.topic] += 1
+            self.get_logger().warning(
+                f"{due.topic}: nothing for the frame at {due.stamp_ns / NANOSECONDS:.3f} s within "
+                f"{self.settings.lockstep_timeout_ms:.0f} ms; going on; is its node alive?",
+                throttle_duration_sec=5.0,
+            )
 
     def _wait_for_listeners(self) -> None:
         settings = self.settings
         deadline = time.monotonic() + settings.wait_for_subscribers_ms / 1e3
-        heard = set(self._awaited) | set(self._outputs)
-        outputs = [topic for topics in self._outputs.values() for topic in topics]
+        heard = set(self._awaited) | self._lockstep.inputs
+        outputs = self._lockstep.outputs
         if not (heard or settings.recorder):
             return
 
@@ -213,8 +215,8 @@ class ReplayNode(Node):
                 return
 
     def _publish_clock(self, now_ns: int) -> None:
-        if now_ns != self._answered.get("/clock"):
-            self._answered["/clock"] = now_ns
+        if now_ns != self._clock_ns:
+            self._clock_ns = now_ns
             self._clock_publisher.publish(Clock(clock=stamp_message(now_ns)))
 
     def _publish(self, message: Logged) -> None:

@@ -1,4 +1,4 @@
-"""roadside_node: detections of a roadside unit in, instances on the air out."""
+"""roadside_node: images or detections of a roadside unit in, instances on the air out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from cooptrack_core.config import RoadsideConfig
+from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent
 from cooptrack_core.types import Frame
 from cooptrack_msgs.msg import InstanceFeatures
@@ -24,10 +25,11 @@ class RoadsideNode(AgentNode):
     def __init__(self, **arguments: Any) -> None:
         super().__init__("roadside_node", RoadsideParameters, RoadsideConfig, **arguments)
 
-    def make_agent(self) -> RoadsideAgent:
+    def make_agent(self, network: Network | None) -> RoadsideAgent:
         self._frame_index = 0
         session_id = self.settings.session_id or secrets.randbits(63) | 1
-        return RoadsideAgent(self.agent_id, self.config, session_id, self.sensor_frame, self.settings.map_frame)
+        map_frame = self.settings.map_frame
+        return RoadsideAgent(self.agent_id, self.config, session_id, self.sensor_frame, map_frame, network)
 
     def make_publishers(self) -> None:
         # No lifespan: it would drop late messages uncounted; the receiver decides and counts.
@@ -39,7 +41,9 @@ class RoadsideNode(AgentNode):
         if output.message is not None:
             self._instances_publisher.publish(features_message(output.message, self.config.feature_precision))
         known = pose.T_map_from_sensor is not None
-        self.publish_tracks(output.tracks, self._frame_index, frame.detections is None, known, pose.T_map_from_sensor)
+        unusable = bool(output.problem) or (frame.detections is None and frame.camera is None)
+        self.publish_tracks(output.tracks, self._frame_index, unusable, known, pose.T_map_from_sensor)
+        self.note_problem(frame.stamp_ns, output.problem)
         return output.timings_ms
 
 

@@ -1,4 +1,4 @@
-"""vehicle_node: own detections and the instances of other agents in, tracks with ids out."""
+"""vehicle_node: own images or detections and the instances of other agents in, tracks with ids out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vision_msgs.msg import Detection3DArray
 
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.cooperation.wire import WireError, decode
+from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.types import Frame
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
@@ -41,10 +42,11 @@ class VehicleNode(AgentNode):
         self._last_heard_ns: dict[str, int] = {}
         self._agent_of_topic: dict[str, str] = {}
         self._silent: set[str] = set()
+        self._unused_features: dict[str, str] = {}  # why not, by agent; empty text: used
         self._first_frame_ns = 0  # node clock
 
-    def make_agent(self) -> VehicleAgent:
-        return VehicleAgent(self.agent_id, self.config, self.settings.map_frame)
+    def make_agent(self, network: Network | None) -> VehicleAgent:
+        return VehicleAgent(self.agent_id, self.config, self.settings.map_frame, network)
 
     def pose_frames(self) -> list[str]:
         return [self.settings.registered_frame or f"{self.sensor_frame}_registered", self.sensor_frame]
@@ -57,6 +59,7 @@ class VehicleNode(AgentNode):
     def subscribe(self) -> None:
         self._last_heard_ns.clear()
         self._silent.clear()
+        self._unused_features.clear()
         self._first_frame_ns = 0
         topics = () if self.config.mode == "ego" else self.settings.instance_topics
         names = [self.resolve_topic_name(topic) for topic in topics]
@@ -118,6 +121,7 @@ class VehicleNode(AgentNode):
         )  # fmt: skip
         if self._detections_publisher.get_subscription_count():
             self._detections_publisher.publish(self._detections_writer.write(output.tracks))
+        self.note_problem(frame.stamp_ns, output.problem)
         self._observe(output)
         return output.timings_ms
 
@@ -128,6 +132,18 @@ class VehicleNode(AgentNode):
                 continue
             self.health.sample(f"{use.agent_id}.age_ms", use.age_ms)
             self.health.sample(f"{use.agent_id}.bytes", use.size_bytes)
+            self._note_features(use.agent_id, output.unused_features.get(use.agent_id, ""))
+
+    def _note_features(self, agent: str, reason: str) -> None:
+        """Says once that the features of an agent are not used, and once that they are again."""
+        before = self._unused_features.get(agent, "")
+        self._unused_features[agent] = reason
+        if reason == before:
+            return
+        if reason:
+            self.get_logger().warning(f"features of {agent} are not used: {reason}: its kinematics only")
+        else:
+            self.get_logger().info(f"features of {agent} are used")
 
     def on_start_anew(self) -> None:
         self._last_heard_ns.clear()
@@ -149,6 +165,9 @@ class VehicleNode(AgentNode):
         if silent_ms > self.config.admission.silence_warning_ms:
             level, text = WARN, f"no message from {agent} for {silent_ms:.0f} ms"
         self._log_silence(topic, agent, level == WARN, text)
+        reason = self._unused_features.get(agent, "")
+        if reason and level == OK:
+            level, text = WARN, f"features of {agent} are not used: {reason}: its kinematics only"
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
         items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
         for name, (p50, p99) in self.health.percentiles().items():

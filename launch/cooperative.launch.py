@@ -25,12 +25,13 @@ from launch_ros.actions import Node
 from cooptrack_ros import launch_parts as parts
 
 BAD_INPUT = 2  # exit code of our nodes
+NETWORK_PATIENCE = {"lockstep_timeout_ms": 60000.0, "wait_for_subscribers_ms": 120000.0}  # loading takes a while
 SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
 
 
 def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str) -> IncludeLaunchDescription:
     """The launch file of an agent with the arguments of this one."""
-    passed_on = ("params_file", "autostart", "detector", "log_level", "use_respawn")
+    passed_on = ("params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn")
     own = {name: parts.text(context, name) for name in passed_on}
     every = {**own, "use_sim_time": use_sim_time, "dds_profile": "none", **arguments}
     source = PythonLaunchDescriptionSource(parts.share("launch", file))
@@ -40,6 +41,8 @@ def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str
 def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> list:
     """The bag, and the end of everything after it if that is wanted."""
     outputs = [f"/{name}/instances" for name in roadside] + [f"/{name}/tracks" for name in vehicles]
+    network = parts.text(context, "detector") == "network"
+    frame_topic = "camera_info" if network else "detections_in"
     player = parts.node(
         context,
         "replay_node",
@@ -50,7 +53,9 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
             "start_offset": parts.number(context, "start_offset"),
             "lockstep": parts.flag(context, "lockstep"),
             "lockstep_outputs": outputs,
-            "wait_for_subscribers": [f"/{name}/detections_in" for name in roadside + vehicles],
+            "lockstep_frames": "images" if network else "detections",
+            "wait_for_subscribers": [f"/{name}/{frame_topic}" for name in roadside + vehicles],
+            **(NETWORK_PATIENCE if network else {}),
             "recorder": "/recorder_node" if parts.text(context, "record") else "",
         },
     )
@@ -93,6 +98,7 @@ def rviz(use_sim_time: bool) -> Node:
 
 def start(context: LaunchContext) -> list:
     """Everything that was asked for: the recorder first and the bag last."""
+    parts.check_mode(context)
     roadside, vehicles = parts.namespaces(context, "roadside"), parts.namespaces(context, "vehicle")
     if set(roadside) & set(vehicles) or not vehicles:
         raise RuntimeError("vehicle and roadside need namespaces of their own, and at least one vehicle")
@@ -113,7 +119,10 @@ def start(context: LaunchContext) -> list:
         parameters = {"output": record, "use_sim_time": simulated}
         recorder = parts.node(context, "recorder_node", parameters, sigterm_timeout="20")
         actions += [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=recorder_ended)), recorder]
-    actions += [agent(context, "roadside.launch.py", use_sim_time, namespace=name) for name in roadside]
+    roadside_weights = parts.text(context, "roadside_weights") or parts.text(context, "weights")
+    for name in roadside:
+        own = {"namespace": name, "weights": roadside_weights}
+        actions.append(agent(context, "roadside.launch.py", use_sim_time, **own))
     for name in vehicles:
         own = {"namespace": name, "roadside": ",".join(roadside), "mode": parts.text(context, "mode")}
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
@@ -138,6 +147,7 @@ def generate_launch_description() -> LaunchDescription:
             argument("vehicle", "vehicle", "namespaces of the vehicles, separated by commas"),
             argument("roadside", "rsu", "namespaces of the roadside units, separated by commas, or none"),
             *parts.agent_arguments(use_sim_time="auto"),
+            argument("roadside_weights", "", "detector network: weights of the roadside units; empty: as weights"),
             parts.mode_argument(),
             argument("bag", "", "rosbag2 directory to play; empty: live"),
             argument("rate", "1.0", "speed of the bag; 2.0 is twice as fast"),

@@ -142,11 +142,11 @@ def test_truncated_jpeg_is_counted_and_tracks_go_on(graph):
     for index, data in enumerate((JPEG, JPEG[:100], b"", JPEG)):
         images.publish(image(at(index), data))
         infos.publish(camera_info(at(index)))
-        graph.wait_for(lambda index=index: drive.node._images.received == index + 1)
+        graph.wait_for(lambda index=index: drive.node._trigger.images.received == index + 1)
         tracks = drive.frame(index)
     assert drive.node.health.drops() == {"image_truncated": 2}
     assert [o.track_id for o in tracks.objects] == [1]
-    assert drive.node._images.image_of(at(0)) is not None and drive.node._images.image_of(at(1)) is None
+    assert drive.node._trigger.images.image_of(at(0)) is not None and drive.node._trigger.images.image_of(at(1)) is None
     assert "image_truncated 2" in drive.wait_for_status("frames", "image_truncated").message
 
 
