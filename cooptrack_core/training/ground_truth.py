@@ -17,6 +17,10 @@ class GroundTruth:
     boxes: Tensor  # [G, 9] x, y, z of the bottom centre, w, l, h, psi, vx, vy; NaN velocity: unknown
     labels: Tensor  # [G] int64 class
     ids: Tensor  # [G] int64, >= 0, the same object has the same id in every frame
+    # [G] bool, what the agent's own sensors see. Where it is given, the decoder of a cooperative network learns to
+    # find this and to keep what it tracks. The published network does without: its decoder's scores stay those of
+    # the stage before (spec 10.3).
+    seen: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -27,7 +31,8 @@ class GroundTruth:
 
     def select(self, index: Tensor) -> GroundTruth:
         """Some rows."""
-        return GroundTruth(self.boxes[index], self.labels[index], self.ids[index])
+        seen = None if self.seen is None else self.seen[index]
+        return GroundTruth(self.boxes[index], self.labels[index], self.ids[index], seen)
 
     def within(self, point_range_m: tuple[float, ...]) -> GroundTruth:
         """The objects whose bottom centre lies inside the range, borders excluded."""

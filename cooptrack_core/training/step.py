@@ -39,9 +39,6 @@ class Sample:
     truth: GroundTruth  # in the agent's lidar frame
     scene: str = ""  # another name than in the slot's last frame starts a new stream
     messages: Sequence[tuple[RemoteInstances, Tensor]] = ()  # as AgentModel.align takes them
-    # What the decoder of a cooperative network learns from as well. The published one has none: its decoder's
-    # scores stay those of the stage before (spec 10.3).
-    decoder_truth: GroundTruth | None = None
 
 
 @dataclass(frozen=True)
@@ -143,9 +140,10 @@ class Iteration:
         cooperation = self.model.cooperate(own, remote, self.matcher)
         refined = self.model.refine(cooperation.queries)
         done = supervise_together(cooperation, own, remote, refined, sample.truth)
-        if sample.decoder_truth is None:
+        if sample.truth.seen is None:
             return done
-        extra, _ = supervise_decoder(logits, boxes, own.track_id, sample.decoder_truth, "decoder_loss")
+        own_truth = sample.truth.select(sample.truth.seen | torch.isin(sample.truth.ids, own.track_id))
+        extra, _ = supervise_decoder(logits, boxes, own.track_id, own_truth, "decoder_loss")
         return Supervised(done.losses | extra, done.refined, done.assignment)
 
 
