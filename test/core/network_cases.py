@@ -129,3 +129,17 @@ def assert_same(got: Queries | RemoteInstances, expected: Queries | RemoteInstan
             rtol=atol,
             msg=lambda text, n=item.name: n + text,
         )
+
+
+FORWARD = pose(0.0, -51.2, 0.0)  # the roadside unit at the rear edge of the vehicle's range: everything is kept
+
+
+def aligned(count: int, config: ModelConfig, seed: int = 1, owner: int = 0) -> RemoteInstances:
+    """Instances already in the vehicle's frame, with features that nothing has touched."""
+    remote = random_remote(count, config, seed, owner)
+    points_m = box_code.denormalise(remote.ref_pts, config.roadside_point_range_m) + FORWARD[:3, 3]
+    return replace(remote, ref_pts=box_code.normalise(points_m, config.point_range_m))
+
+
+def owners(*counts: int) -> Tensor:
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
