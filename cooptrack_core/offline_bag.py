@@ -18,7 +18,7 @@ from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events
 from cooptrack_core.data.image_events import image_events
 from cooptrack_core.data.message_definitions import new_typestore
-from cooptrack_core.data.recorded_run import read_run
+from cooptrack_core.data.recorded_run import RecordedRun, read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
 from cooptrack_core.data.recording_frames import truth_row, without_nan
 from cooptrack_core.networks import network_of
@@ -76,6 +76,19 @@ def repeat_bag(
     """
     then = read_run(recorded, vehicle, roadside)
     config = config or VehicleConfig(mode=then.mode, detector=then.detector)
+    return repeat_run(source, then, config, vehicle=vehicle, roadside=roadside, networks=networks)
+
+
+def repeat_run(
+    source: Source,
+    then: RecordedRun,
+    config: VehicleConfig,
+    *,
+    vehicle: str = "vehicle",
+    roadside: Sequence[str] = ("rsu",),
+    networks: NetworkMaker = network_of,
+) -> dict[str, Any]:
+    """repeat_bag of a run that has been read."""
     context = bag_context(source, [vehicle, *roadside])
     agent, _ = make_agents(vehicle, (), config, RoadsideConfig(), networks)
     events = then.as_recorded(_events(source, config.detector, vehicle, (), context))

@@ -1,43 +1,108 @@
-"""`cooptrack track`: the nodes' work without ROS, on a recorded bag."""
+"""`cooptrack track`: the nodes' work without ROS, on a bag or straight from a dataset."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.commands.network_options import add_network_options, network_configs
 from cooptrack_core.config import DETECTORS, MODES
+from cooptrack_core.types import CooptrackError
 
-HELP = "track offline on a bag: the same agents as the nodes, the same numbers"
+if TYPE_CHECKING:
+    from cooptrack_core.data.sequence_source import SequenceSource
+
+HELP = "track offline on a bag or a dataset: the same agents as the nodes, the same numbers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("bag", type=Path, help="rosbag2 directory made by `cooptrack to-bag` (or recorded alike)")
-    parser.add_argument("--mode", choices=MODES, default="late", help="cooperation")
-    parser.add_argument("--detector", choices=DETECTORS, default="simulated", help="source of the instances")
+    parser.add_argument("source", type=Path, help="rosbag2 (of `cooptrack to-bag`, or recorded alike), or a dataset")
+    parser.add_argument("--sequence", metavar="ID", help="of a dataset; may be left out when there is only one")
+    parser.add_argument("--mode", choices=MODES, help="cooperation; without it late, or that of --schedule")
+    parser.add_argument(
+        "--detector", choices=DETECTORS, help="source of the instances; without it simulated, or that of --schedule"
+    )
     parser.add_argument("--vehicle", default="vehicle", help="namespace of the vehicle")
     parser.add_argument("--roadside", default="rsu", help="namespaces of roadside units, separated by commas")
     parser.add_argument(
-        "--repeat", type=Path, metavar="RECORDED",
-        help="repeat a recorded run: each frame uses exactly the messages it used there",
+        "--schedule", "--repeat", type=Path, metavar="RECORDED", dest="schedule",
+        help="repeat a recorded run: its frames, each with exactly the messages that it used there",
     )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of a dataset's simulated detector and of random weights")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out dataset frames that are unreadable")
     parser.add_argument("-o", "--output", type=Path, help="write the recording JSON here")
+    add_network_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Tracks, prints the summary, writes the recording."""
-    from cooptrack_core.config import VehicleConfig
-    from cooptrack_core.offline_bag import repeat_bag, track_bag
     from cooptrack_core.report import print_summary, save_json, summarize
 
-    config = VehicleConfig(mode=args.mode, detector=args.detector)
     roadside = tuple(name for name in args.roadside.split(",") if name)
-    if args.repeat is not None:
-        recording = repeat_bag(args.bag, args.repeat, config, vehicle=args.vehicle, roadside=roadside)
-    else:
-        recording = track_bag(args.bag, config, vehicle=args.vehicle, roadside=roadside)
+    recording = _tracked(args, roadside)
     print_summary(summarize(recording))
+    if "repeated" in recording:
+        print(_repetition(recording["repeated"], args.schedule))
     if args.output is not None:
         save_json(recording, args.output)
         print(f"recording: {args.output}")
     return 0
+
+
+def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, Any]:
+    from cooptrack_core.config import RoadsideConfig, VehicleConfig
+    from cooptrack_core.data.recorded_run import read_run
+    from cooptrack_core.offline_bag import repeat_run, track_bag
+
+    vehicle_network, roadside_network = network_configs(args, args.seed)
+    source = _source(args, roadside)
+    then = None if args.schedule is None else read_run(args.schedule, args.vehicle, roadside)
+    mode = args.mode or ("late" if then is None else then.mode)
+    detector = args.detector or ("simulated" if then is None else then.detector)
+    config = VehicleConfig(mode=mode, detector=detector, network=vehicle_network)
+    if then is not None:
+        recording = repeat_run(source, then, config, vehicle=args.vehicle, roadside=roadside)
+    else:
+        unit = RoadsideConfig(detector=detector, network=roadside_network)
+        recording = track_bag(source, config, vehicle=args.vehicle, roadside=roadside, roadside_config=unit)
+    if not isinstance(source, Path):
+        for warning in source.sequence.warnings:
+            print(f"cooptrack track: warning: {warning}", file=sys.stderr)
+    return recording
+
+
+def _source(args: argparse.Namespace, roadside: tuple[str, ...]) -> Path | SequenceSource:
+    """The bag, or the sequence of the dataset."""
+    from cooptrack_core.data.frame_messages import SequenceOptions
+    from cooptrack_core.data.sequence_messages import SequenceMessages
+    from cooptrack_core.data.sequence_source import SequenceSource
+    from cooptrack_core.data.v2x_seq import Dataset, is_dataset
+
+    if args.sequence is None and not is_dataset(args.source):
+        path: Path = args.source
+        return path
+    if len(roadside) > 1:
+        raise CooptrackError(f"--roadside: {', '.join(roadside)}: a dataset has one roadside unit; name one")
+    dataset = Dataset(args.source)
+    sequences = dataset.sequences
+    if args.sequence is None and len(sequences) != 1:
+        some = ", ".join(sequences[:10]) + (" ..." if len(sequences) > 10 else "")
+        what = f"{args.source}: sequence: has {len(sequences)} of them ({some})"
+        raise CooptrackError(f"{what}; choose with --sequence")
+    options = SequenceOptions(
+        seed=args.seed, skip_broken=args.skip_broken, vehicle=args.vehicle, roadside=roadside[0] if roadside else "rsu"
+    )
+    return SequenceSource(SequenceMessages(dataset, args.sequence or sequences[0], options))
+
+
+def _repetition(repeated: dict[str, int], recorded: Path) -> str:
+    equal, frames, first = repeated["equal"], repeated["frames"], repeated["first_frame_index"]
+    text = f"repeated: the tracks of {equal} of {frames} frames are byte for byte those in {recorded}"
+    if equal == frames:
+        return text
+    if first != 1:
+        return f"{text}; the recording begins with frame {first} of its run, what came before is not known"
+    return f"{text}; do mode, detector, weights and source agree with the run?"

@@ -46,6 +46,11 @@ Float = NDArray[np.float64]
 T = TypeVar("T")
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is laid out as a dataset, at least in part."""
+    return any((path / folder / "data_info.json").is_file() for folder in SIDE_FOLDER.values())
+
+
 class Dataset:
     """One dataset root. Frames are found by side and frame id, pairs by vehicle frame id."""
 
@@ -54,7 +59,7 @@ class Dataset:
         self.root = Path(root)
         if not self.root.is_dir():
             raise problem(self.root, "dataset", "is not a folder", "give the folder that holds vehicle-side/")
-        if not any((self.root / folder / "data_info.json").is_file() for folder in SIDE_FOLDER.values()):
+        if not is_dataset(self.root):
             what, remedy = "holds no vehicle-side/data_info.json", "give the root of V2X-Seq-SPD or DAIR-V2X-C"
             raise problem(self.root, "dataset", what, remedy)
         self._parsed: dict[tuple[str, bytes], Any] = {}
@@ -245,4 +250,4 @@ def _relative_error(content: Any, source: Path) -> tuple[float, float]:
     return parse_offset(entry, source, "relative_error")
 
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "is_dataset"]

@@ -1,0 +1,39 @@
+"""Options of commands that run `detector: network`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from cooptrack_core.config import DEVICES, NETWORK_FAMILIES
+
+if TYPE_CHECKING:
+    from cooptrack_core.config import NetworkConfig
+
+UNTRAINED = "untrained"
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """--preset, --weights, --roadside-weights and --device."""
+    group = parser.add_argument_group("detector network")
+    group.add_argument("--preset", choices=NETWORK_FAMILIES, default="tiny", help="family of networks")
+    group.add_argument(
+        "--weights", default=UNTRAINED, metavar="FILE|NAME",
+        help="weights of the networks: a safetensors file or the name of shipped ones; 'untrained': random numbers",
+    )  # fmt: skip
+    group.add_argument(
+        "--roadside-weights", metavar="FILE|NAME", help="those of the roadside units, where they differ from --weights"
+    )
+    group.add_argument("--device", choices=DEVICES, default="auto", help="where networks run; auto: a GPU if there is")
+
+
+def network_configs(args: argparse.Namespace, seed: int = 0) -> tuple[NetworkConfig, NetworkConfig]:
+    """Of the vehicle and of the roadside units. Raises CooptrackError for values out of range."""
+    from cooptrack_core.config import NetworkConfig, from_parameters
+
+    def made(weights: str) -> NetworkConfig:
+        values = {"preset": args.preset, "weights": weights, "device": args.device, "seed": seed}
+        config: NetworkConfig = from_parameters(NetworkConfig, values)
+        return config
+
+    return made(args.weights), made(args.roadside_weights or args.weights)
