@@ -48,7 +48,7 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str]) -> Orig
     if done.cooperation is None or done.remote is None:
         return Origin(np.arange(count), np.full(count, SOURCE_EGO, np.int64), {})
     fused, owner = done.cooperation.fused, done.remote.owner.cpu().numpy()
-    ego_row, row_of_remote = fused.ego_row.cpu().numpy(), fused.remote_row.cpu().numpy()
+    ego_row, row_of_remote = fused.ego_row.cpu().numpy(), fused.row_of_remote.cpu().numpy()
     rows, owners = row_of_remote[row_of_remote >= 0], owner[row_of_remote >= 0]
     agents: dict[int, tuple[str, ...]] = {}
     for row, who in sorted(zip(rows.tolist(), owners.tolist(), strict=True)):
@@ -191,7 +191,7 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
     alone = np.setdiff1d(listed[listed >= 0], ego_index)
     remote = _Remote.of(done)
     unmatched = np.setdiff1d(np.arange(len(remote.owner)), remote_index)
-    joined = np.zeros(0, np.int64) if done.cooperation is None else done.cooperation.fused.remote_row.cpu().numpy()
+    joined = np.zeros(0, np.int64) if done.cooperation is None else done.cooperation.fused.row_of_remote.cpu().numpy()
     return Associations(
         messages=uses,
         pair_ego_index=ego_index,

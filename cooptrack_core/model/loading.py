@@ -1,0 +1,68 @@
+"""A network ready to run: preset, weights by name, file or seed, device, warm."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cooptrack_core.checkpoints import store
+from cooptrack_core.config import NetworkConfig
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.presets import get_preset
+from cooptrack_core.model.runtime import Identity, NetworkRuntime
+from cooptrack_core.types import CooptrackError
+
+# By role: some, not all queries of an untrained network then score above the threshold, and every path is taken.
+_UNTRAINED_CLASS_BIAS = {"inf": -1.6, "veh": -2.0, "coop": -2.0}
+_UNTRAINED_CLASS_GAIN = 4.0
+
+
+def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") -> NetworkRuntime:
+    """The network of an agent. Raises CooptrackError with file, expected and found, and the remedy."""
+    device = choose_device(config.device)
+    preset = f"{config.preset}_{role}"
+    path = store.find(config.weights, preset)
+    if path is None:
+        model, identity = untrained_network(preset, config.seed)
+    else:
+        checkpoint = store.load(path, preset)
+        model = AgentModel(checkpoint.config)
+        model.load_state_dict(checkpoint.state)
+        partner = checkpoint.metadata.roadside_fingerprint
+        identity = Identity(checkpoint.fingerprint, partner, True, str(path))
+    fast = prepare_for_inference(model)
+    assert isinstance(fast, AgentModel)
+    network = NetworkRuntime(fast, identity, device, seed=config.seed, matcher=matcher)
+    network.warm_up()
+    return network
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means on this machine."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CooptrackError("device cuda: torch finds no usable GPU; choose cpu or auto, or install a CUDA build")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def untrained_network(preset: str, seed: int) -> tuple[AgentModel, Identity]:
+    """A network with random weights. A vehicle's understands the roadside's of the same family and seed."""
+    model = _random(preset, seed)
+    partner = None
+    if model.config.cooperative:
+        roadside = _random(preset.replace("_coop", "_inf"), seed)
+        partner = store.fingerprint_of(roadside.config, roadside.state_dict())
+    fingerprint = store.fingerprint_of(model.config, model.state_dict())
+    return model, Identity(fingerprint, partner, False, f"{store.UNTRAINED} (seed {seed})")
+
+
+def _random(preset: str, seed: int) -> AgentModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AgentModel(get_preset(preset))
+    last = model.heads.class_head[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.mul_(_UNTRAINED_CLASS_GAIN)
+        last.bias.fill_(_UNTRAINED_CLASS_BIAS[model.config.role])
+    return model
