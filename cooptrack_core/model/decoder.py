@@ -5,7 +5,6 @@ Deformable DETR with iterative refinement; six layers in the published network, 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from cooptrack_core.model import box_code
 from cooptrack_core.model.deformable_attention import deformable_attention, initialise_projections
 from cooptrack_core.model.feed_forward import FeedForward
+from cooptrack_core.model.heads import POSITIVE_PRIOR
+from cooptrack_core.model.mlp import normed_mlp, set_prior
 from cooptrack_core.model.presets import ModelConfig
-
-_PRIOR = 0.01  # share of queries that hold an object of a class when training starts
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,8 @@ class Decoder(nn.Module):
 
 
 def _class_branch(dims: int, classes: int) -> nn.Sequential:
-    branch = nn.Sequential(
-        nn.Linear(dims, dims),
-        nn.LayerNorm(dims),
-        nn.ReLU(),
-        nn.Linear(dims, dims),
-        nn.LayerNorm(dims),
-        nn.ReLU(),
-        nn.Linear(dims, classes),
-    )
-    nn.init.constant_(branch[6].get_parameter("bias"), -math.log((1.0 - _PRIOR) / _PRIOR))
+    branch = normed_mlp((dims, dims, dims), classes)
+    set_prior(branch[-1], POSITIVE_PRIOR)
     return branch
 
 
