@@ -11,7 +11,11 @@ SEED ?=
 DURATION ?=
 SIZE ?=
 RATE ?=
-LOCKSTEP ?= false
+PRESET ?=
+WEIGHTS ?=
+ROADSIDE_WEIGHTS ?=
+DEVICE ?=
+LOCKSTEP ?=
 RVIZ ?= false
 VIDEO ?= true
 OUT ?= demo
@@ -22,7 +26,9 @@ PYTHON ?=
 
 demo_options = --out "$(OUT)" $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
   $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration-s $(DURATION)) $(if $(SIZE),--image-size $(SIZE)) \
-  $(if $(RATE),--rate $(RATE)) $(if $(filter true,$(LOCKSTEP)),--lockstep) $(if $(filter true,$(RVIZ)),--rviz) \
+  $(if $(RATE),--rate $(RATE)) $(if $(filter true,$(LOCKSTEP)),--lockstep) $(if $(filter false,$(LOCKSTEP)),--no-lockstep) \
+  $(if $(PRESET),--preset "$(PRESET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(DEVICE),--device "$(DEVICE)") \
+  $(if $(ROADSIDE_WEIGHTS),--roadside-weights "$(ROADSIDE_WEIGHTS)") $(if $(filter true,$(RVIZ)),--rviz) \
   $(if $(filter false,$(VIDEO)),--no-video)
 
 # A ROS graph of our own: nobody else's nodes take part, and we do not take part in theirs.
@@ -33,7 +39,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT; of test: TESTS; of all: PYTHON"
+	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)

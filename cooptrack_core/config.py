@@ -14,6 +14,7 @@ LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a n
 DETECTORS = ("simulated", "network")
 DEVICES = ("auto", "cpu", "cuda")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
+UNTRAINED = "untrained"  # instead of weights: random numbers
 PRECISIONS = ("none", "fp32", "fp16", "int8")
 
 

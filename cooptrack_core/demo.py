@@ -13,12 +13,16 @@ import sys
 import time
 from pathlib import Path
 
+from cooptrack_core.commands.network_options import network_configs
+from cooptrack_core.config import LEARNED_MODES, UNTRAINED, NetworkConfig
 from cooptrack_core.report import write_report
 from cooptrack_core.types import CooptrackError
 
 _STEPS = 4
 _RESULTS = ("summary.json", "recording.json", "player.html", "bev.mp4", "overview.png", "bev.png")
 _START_ALLOWANCE_S = 90.0  # for starting five processes on a busy machine
+_PER_SCENE_S = 20.0  # real time, with much to spare
+_PER_SCENE_ON_CPU_S = 150.0  # the same for large networks on the CPU
 _END_ALLOWANCE_S = 30.0  # for what was interrupted to end its own processes and files
 
 
@@ -29,10 +33,14 @@ class Demo:
         self.args = args
         self.out: Path = args.out
         self.scene, self.bag, self.recorded = self.out / "scene", self.out / "bag", self.out / "recorded"
+        self.network: NetworkConfig | None = None
+        self.lockstep = bool(args.lockstep)
+        self._on_cpu = False
 
     def run(self) -> int:
         """0 when every step succeeded; raises CooptrackError otherwise."""
         self._check()
+        self._check_network()
         for number in (signal.SIGTERM, signal.SIGHUP):  # then, too, its processes have to end
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
@@ -45,8 +53,8 @@ class Demo:
         self._play()
         self._headline(4, "Result", "cooptrack report")
         write_report(
-            self.recorded, self.bag, self.out, video=not self.args.no_video,
-            extra={"data": "synthetic", "seed": self.args.seed, "lockstep": self.args.lockstep},
+            self.recorded, self.bag, self.out, video=not self.args.no_video, network=self.network,
+            extra={"data": "synthetic", "seed": self.args.seed, "lockstep": self.lockstep},
         )  # fmt: skip
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
         return 0
@@ -59,6 +67,25 @@ class Demo:
         ):
             if not possible:
                 raise CooptrackError(f"{option}: {value} is not possible; give {remedy}")
+
+    def _check_network(self) -> None:
+        """Looks for weights and device before anything is made, and decides about lock-step."""
+        if self.args.detector != "network":
+            if self.args.mode in LEARNED_MODES:
+                raise CooptrackError(f"--mode: {self.args.mode} needs features; give --detector network too")
+            return
+        self.network, roadside = network_configs(self.args)
+        self._on_cpu = find_network(self.network, roadside) == "cpu"
+        if self.args.lockstep is None and self._on_cpu:
+            self.lockstep = True
+            print(
+                "network on the CPU: lock-step, each frame waits for its result (--no-lockstep: at the camera's pace)"
+            )
+        if UNTRAINED in (self.network.weights, roadside.weights):
+            print(
+                f"network {self.network.preset}, untrained: random weights, so this shows that everything runs, and the "
+                "tracks mean nothing (--weights FILE gives others)"
+            )
 
     def _headline(self, number: int, title: str, command: str) -> None:
         print(f"\n[{number}/{_STEPS}] {title}   ({command})", flush=True)
@@ -91,7 +118,8 @@ class Demo:
         if self.recorded.exists():
             shutil.rmtree(self.recorded)
         log_path = self.out / "launch.log"
-        limit_s = _START_ALLOWANCE_S + 20 * self.args.duration_s / min(self.args.rate, 1.0)
+        per_scene_s = _PER_SCENE_ON_CPU_S if self._on_cpu else _PER_SCENE_S
+        limit_s = _START_ALLOWANCE_S + per_scene_s * self.args.duration_s / min(self.args.rate, 1.0)
         with log_path.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
@@ -107,12 +135,29 @@ class Demo:
     def _launch_command(self) -> list[str]:
         arguments = {
             "bag": self.bag, "record": self.recorded, "mode": self.args.mode, "detector": self.args.detector,
-            "rate": f"{self.args.rate:g}", "lockstep": str(self.args.lockstep).lower(),
+            "rate": f"{self.args.rate:g}", "lockstep": str(self.lockstep).lower(),
             "rviz": str(self.args.rviz).lower(), "exit_when_done": "true",
         }  # fmt: skip
+        if self.network is not None:
+            arguments |= {name: getattr(self.network, name) for name in ("preset", "weights", "device")}
+            if self.args.roadside_weights:
+                arguments["roadside_weights"] = self.args.roadside_weights
         return ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py"] + [
             f"{k}:={v}" for k, v in arguments.items()
         ]
+
+
+def find_network(vehicle: NetworkConfig, roadside: NetworkConfig) -> str:
+    """`cpu` or `cuda`, where the networks will run. CooptrackError without torch, weights or the device asked for."""
+    try:
+        from cooptrack_core.checkpoints import store
+        from cooptrack_core.model.loading import choose_device
+    except ModuleNotFoundError as error:
+        what = f"detector network: Python package {error.name} is missing"
+        raise CooptrackError(f"{what}; pip install 'cooptrack[network]'") from None
+    for config, role in ((vehicle, "coop"), (roadside, "inf")):
+        store.find(config.weights, f"{config.preset}_{role}")
+    return str(choose_device(vehicle.device).type)
 
 
 def _outcome(process: subprocess.Popen[bytes], limit_s: float | None) -> int:

@@ -104,14 +104,14 @@ def repeat_run(
 
 
 def networks_used(vehicle: VehicleAgent, units: Mapping[str, RoadsideAgent]) -> dict[str, Any]:
-    """The entry `networks` of a recording: preset, fingerprint and whether trained, by agent; none without networks."""
+    """`weights` of the vehicle and `networks` (preset, fingerprint, whether trained, by agent) for a recording."""
     found = {}
     agents = {vehicle.agent_id: vehicle.network} | {name: unit.network for name, unit in units.items()}
     for name, network in agents.items():
         if network is not None:
             fingerprint = network.fingerprint.hex()
             found[name] = {"preset": network.preset, "trained": network.trained, "fingerprint": fingerprint}
-    return {"networks": found} if found else {}
+    return {"weights": vehicle.config.network.weights, "networks": found} if found else {}
 
 
 def path_of(source: Source) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cooptrack_core.config import VehicleConfig
+from cooptrack_core.config import UNTRAINED, NetworkConfig, VehicleConfig
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
@@ -24,17 +24,21 @@ def write_report(
     *,
     video: bool = True,
     pictures: bool = True,
+    network: NetworkConfig | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes recording.json, summary.json and the pictures of a recorded run into `out`; prints the table.
 
-    The same scene is tracked once more offline in mode `ego`, to show what cooperation brought.
+    The same scene is tracked once more offline in mode `ego`, to show what cooperation brought: with the same
+    detector, so for a network only where `network` says which and it is trained.
     Returns the summary. Raises CooptrackError for bags that cannot be read.
     """
     from cooptrack_core.data.recording import images, recording_from_bags
 
     recording = recording_from_bags(recorded, source)
-    ego = track_bag(source, VehicleConfig(mode="ego", detector="simulated"), vehicle=recording["vehicle"], roadside=())
+    if network is not None:
+        recording["weights"] = network.weights
+    ego = _alone(recording, source, network)
     make_directory(out)
     files = {"recording": out / "recording.json"}
     save_json(recording, files["recording"])
@@ -59,6 +63,15 @@ def write_report(
     save_json(summary, files["summary"])
     print_summary(summary)
     return summary
+
+
+def _alone(recording: Mapping[str, Any], source: Path, network: NetworkConfig | None) -> dict[str, Any] | None:
+    """The same scene without cooperation."""
+    detector = recording["detector"]
+    if detector == "network" and (network is None or network.weights == UNTRAINED):
+        return None
+    config = VehicleConfig(mode="ego", detector=detector, network=network or NetworkConfig())
+    return track_bag(source, config, vehicle=recording["vehicle"], roadside=())
 
 
 def make_directory(path: Path) -> None:
@@ -87,6 +100,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     """Prints the figures as an aligned table."""
     rows = [
         ("mode, detector", f"{summary['mode']}, {summary['detector']}"),
+        *([("weights", _weights(summary["weights"]))] if "weights" in summary else []),
         ("frames in / out", f"{summary['frames_in']} / {summary['frames_out']}"),
         ("frames only predicted", str(summary["frames_predicted_only"])),
         ("tracks", str(summary["tracks"])),
@@ -108,6 +122,10 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     print()
     for name, value in rows:
         print(f"  {name:<{width}}  {value}")
+
+
+def _weights(name: str) -> str:
+    return "untrained: random numbers, so the tracks mean nothing" if name == UNTRAINED else name
 
 
 def _percent(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cooptrack_core.commands.network_options import add_network_options
 from cooptrack_core.config import DETECTORS, MODES
 from cooptrack_core.data.synthetic.options import SceneOptions
 
@@ -20,9 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration-s", type=float, default=10.0, help="length of the scene in s")
     parser.add_argument("--image-size", default="1280x720", help="width x height of the camera images in pixels")
     parser.add_argument("--rate", type=float, default=1.0, help="replay speed; 1 is real time")
-    parser.add_argument("--lockstep", action="store_true", help="next frame only when the tracks of this one are out")
+    parser.add_argument(
+        "--lockstep", action=argparse.BooleanOptionalAction, default=None,
+        help="next frame only when the tracks of this one are out; without it as needed: for a network on the CPU",
+    )  # fmt: skip
     parser.add_argument("--rviz", action="store_true", help="also open RViz (needs a ROS 2 installation)")
     parser.add_argument("--no-video", action="store_true", help="leave out the film")
+    add_network_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

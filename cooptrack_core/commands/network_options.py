@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cooptrack_core.config import DEVICES, NETWORK_FAMILIES
+from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, UNTRAINED
 
 if TYPE_CHECKING:
     from cooptrack_core.config import NetworkConfig
-
-UNTRAINED = "untrained"
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

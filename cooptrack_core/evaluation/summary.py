@@ -83,6 +83,7 @@ def summarize(recording: Record, ego: Record | None = None) -> dict[str, Any]:
     return {
         "mode": recording["mode"],
         "detector": recording["detector"],
+        **({"weights": recording["weights"]} if "weights" in recording else {}),
         "frames_in": recording.get("frames_in", len(frames)),
         "frames_out": len(frames),
         "frames_predicted_only": sum(frame["predicted_only"] for frame in frames),
