@@ -32,9 +32,13 @@ class Drive:
         self.tracks = graph.collect(TrackedObjectArray, f"{self.namespace}/tracks")
         self.timings = graph.collect(StageTimings, f"{self.namespace}/debug/timings")
         self.diagnostics = graph.collect(DiagnosticArray, "/diagnostics")
-        self.frames = graph.publisher(Detection3DArray, f"{self.namespace}/detections_in")
+        self.frames = self.input_publisher()
         self.tf = graph.publisher(TFMessage, "/tf")
         graph.wait_for(lambda: self.node.tracks_publisher.get_subscription_count() > 0)
+
+    def input_publisher(self) -> Any:
+        """Of what makes a frame."""
+        return self.graph.publisher(Detection3DArray, f"{self.namespace}/detections_in")
 
     def send(self, index: int, centers: Any = ((10, 0, 0),), pose: bool = True, **more: Any) -> None:
         """Publishes a frame and, unless told otherwise, its pose."""

@@ -11,6 +11,7 @@ from tf2_msgs.msg import TFMessage
 from cooptrack_core.cooperation.wire import decode
 from cooptrack_core.types import Features
 from cooptrack_ros.conversions import stamp_ns
+from cooptrack_ros.detections_trigger import DetectionsTrigger
 from cooptrack_ros.roadside_node import RoadsideNode
 
 
@@ -59,11 +60,11 @@ def test_without_a_pose_tracks_go_on_and_nothing_is_sent(graph):
 SEEN: dict[int, Features] = {}
 
 
-class SeeingRoadside(RoadsideNode):
+class SeeingTrigger(DetectionsTrigger):
     """Adds random features to the detections, as a network would; SEEN holds them by stamp."""
 
-    def _convert(self, message):
-        detections = super()._convert(message)
+    def convert(self, message):
+        detections = super().convert(message)
         rng = np.random.default_rng(stamp_ns(message.header.stamp) % 1000)
         streams = rng.normal(size=(3, len(detections), 256)).astype(np.float32)
         features = Features(streams[0], streams[1], streams[2], "random", bytes(range(32)))
@@ -73,8 +74,10 @@ class SeeingRoadside(RoadsideNode):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "none"])
-def test_features_arrive_at_the_vehicle_as_they_were_sent(graph, precision):
-    roadside = RoadsideDrive(graph, node_class=SeeingRoadside, feature_precision=precision)
+def test_features_arrive_at_the_vehicle_as_they_were_sent(graph, precision, monkeypatch):
+    monkeypatch.setattr("cooptrack_ros.agent_node.DetectionsTrigger", SeeingTrigger)
+    roadside = RoadsideDrive(graph, feature_precision=precision)
+    monkeypatch.undo()
     vehicle = VehicleDrive(graph)
     received = []
     receive = vehicle.node.agent.receive
