@@ -83,7 +83,7 @@ class Demo:
             )
         if UNTRAINED in (self.network.weights, roadside.weights):
             print(
-                f"network {self.network.preset}, untrained: random weights, so this shows that everything runs, and the "
+                f"network {self.network.preset}, untrained: random weights, so this shows that all runs, and the "
                 "tracks mean nothing (--weights FILE gives others)"
             )
 

@@ -61,6 +61,7 @@ class VehicleOutput:
     T_map_from_sensor: Float
     timings_ms: dict[str, float]
     problem: str = ""  # why the network rejected the frame
+    ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
 
 
@@ -188,7 +189,7 @@ class VehicleAgent:
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, unused,
+            view.problem, view.seen is None, unused,
         )  # fmt: skip
 
     def _look(self, network: Network, frame: Frame, T_map: Float, used: list[Message]) -> _View:

@@ -192,6 +192,7 @@ def associations_message(
     agent_id: str,
     mode: str,
     frame_index: int,
+    ego_lost: bool,
 ) -> AssociationArray:
     """AssociationArray of one frame; stamp and frame as in its tracks."""
     a, used = associations, associations.messages
@@ -199,6 +200,7 @@ def associations_message(
         agent_id=agent_id,
         mode=mode,
         frame_index=frame_index,
+        ego_lost=ego_lost,
         message_agent=[use.agent_id for use in used],
         message_session=array("Q", [use.session_id for use in used]),
         message_sequence=array("Q", [use.sequence for use in used]),

@@ -116,7 +116,7 @@ class VehicleNode(AgentNode):
         self._associations_publisher.publish(
             associations_message(
                 output.tracks, output.associations, output.refusals, self.sensor_frame, self.agent_id,
-                self.config.mode, output.frame_index,
+                self.config.mode, output.frame_index, output.ego_lost,
             )
         )  # fmt: skip
         if self._detections_publisher.get_subscription_count():

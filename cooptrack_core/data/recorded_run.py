@@ -120,7 +120,7 @@ def _add_use(run: RecordedRun, used: dict[int, list[_Key]], message: Any) -> Non
         (str(agent), int(session), int(sequence))
         for agent, session, sequence in zip(agents, sessions, sequences, strict=True)
     ]
-    if getattr(message, "ego_lost", False):
+    if message.ego_lost:
         run.lost.add(stamp_of(message))
 
 
