@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from cooptrack_core import __version__
 from cooptrack_core.types import CooptrackError
 
-COMMANDS = ("synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo")
+COMMANDS = (
+    "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
+)  # fmt: skip
+NETWORK_PACKAGES = ("safetensors", "torch")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except ModuleNotFoundError as error:
         remedy = f"pip install {error.name}, or all: pip install '.[synth,video]' in the repository"
+        if error.name in NETWORK_PACKAGES:
+            remedy = "the network needs it: pip install 'cooptrack[network]', in the repository '.[network]'"
         print(f"cooptrack {args.command}: error: Python package {error.name} is missing; {remedy}", file=sys.stderr)
         return 2
     except OSError as error:

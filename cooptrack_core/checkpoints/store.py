@@ -21,7 +21,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def save_state(path: Path, config: ModelConfig, state: Mapping[str, Tensor], met
     metadata = metadata or Metadata()
     tensors = stored(state)
     if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
-        raise CooptrackError(f"{path}: not written: {_some(bad)} hold numbers that are not finite; train anew")
+        raise CooptrackError(f"{path}: not written: {some(bad)} hold numbers that are not finite; train anew")
     fingerprint = fingerprint_of(config, tensors)
     header = {
         "format": FORMAT,
@@ -172,7 +172,7 @@ def load(path: Path, preset: str) -> Checkpoint:
     except SafetensorError as error:
         raise _unreadable(path, error) from error
     if bad := [name for name, value in state.items() if not value.isfinite().all()]:
-        raise _refusal(path, f"expected finite numbers, found others in {_some(bad)}", "use another file")
+        raise _refusal(path, f"expected finite numbers, found others in {some(bad)}", "use another file")
     fingerprint = fingerprint_of(config, state)
     if fingerprint.hex() != header["fingerprint"]:
         what = f"expected fingerprint {_short(header['fingerprint'])}, found {_short(fingerprint.hex())}"
@@ -218,7 +218,7 @@ def _check_entries(path: Path, found: Mapping[str, tuple[str, list[int]]], confi
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
             count = f"expected {len(expected)} tensors, found {len(found)}"
-            raise _refusal(path, f"{count}: {what} {_some(sorted(names))}", remedy)
+            raise _refusal(path, f"{count}: {what} {some(sorted(names))}", remedy)
     for name, tensor in expected.items():
         dtype, shape = found[name]
         if _DTYPES.get(dtype) != tensor.dtype or shape != list(tensor.shape):
@@ -269,7 +269,7 @@ def _refusal(path: Path, what: str, remedy: str) -> CooptrackError:
     return CooptrackError(f"{path}: {what}; {remedy}")
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first few names."""
     more = len(names) - _NAMED_AT_MOST
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
