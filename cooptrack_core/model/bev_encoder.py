@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model.bev_queries import BevQueries, rotate, shift
-from cooptrack_core.model.deformable_attention import deformable_attention, initialise_projections
+from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.pillars import VisibleCells, pillar_anchors, project, visible_cells
 from cooptrack_core.model.presets import ModelConfig
@@ -28,90 +27,46 @@ class _Scene:
 
     position: Tensor  # [HW, C]
     memory: Tensor | None  # [B, 2, HW, C] previous grid and queries of this frame; None: first frame
-    past_points: Tensor  # [B, HW, 2] where a cell was in the previous grid, 0..1
-    present_points: Tensor  # [B, HW, 2]
+    memory_centres: Tensor  # [B, HW, 2, P, 2] where a cell lies in the previous and in the present grid, 0..1
     tokens: Tensor  # [B, S, C] image features of all levels
     shapes: list[tuple[int, int]]  # (h, w) of each level
     cells: VisibleCells
+    image_centres: Tensor  # [B, M, L, P, 2] where the anchors of visible cells lie in the image, 0..1
 
 
-class TemporalAttention(nn.Module):
+class TemporalAttention(DeformableLayer):
     """Deformable attention of the grid on the previous and on the present grid, averaged."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        dims, self.heads, self.points = config.embed_dims, config.num_heads, config.temporal_points
-        self.bev_size = config.bev_size
-        self.dropout = config.dropout
-        self.independent_batch = config.options.independent_batch
-        count = self.heads * _QUEUE * self.points
-        self.sampling_offsets = nn.Linear(2 * dims, count * 2)
-        self.attention_weights = nn.Linear(2 * dims, count)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
-        initialise_projections(
-            self.sampling_offsets,
-            self.attention_weights,
-            (self.value_proj, self.output_proj),
-            self.heads,
-            self.points,
+        dims = config.embed_dims
+        # Both grids in one call, as two levels.
+        super().__init__(
+            2 * dims, dims, config.num_heads, _QUEUE, config.temporal_points, config.dropout, levels_share=False
         )
+        self.bev_size = config.bev_size
+        self.independent_batch = config.options.independent_batch
 
     def forward(self, x: Tensor, scene: _Scene) -> Tensor:
         """Running queries x [B, HW, C] -> [B, HW, C], without the residual."""
-        b, cells, dims = x.shape
-        rows, columns = self.bev_size
         memory = torch.stack((x, x), dim=1) if scene.memory is None else scene.memory  # [B, 2, HW, C]
         # Officially the first B entries of the (sample, queue) stack stand for the previous grids (spec 7.7).
-        past = memory[:, 0] if self.independent_batch else memory.flatten(0, 1)[:b]
+        past = memory[:, 0] if self.independent_batch else memory.flatten(0, 1)[: len(x)]
         queries = torch.cat((past, x + scene.position), dim=-1)  # [B, HW, 2C]
-        # Both grids in one call, as two levels that share the weight evenly.
-        value = self.value_proj(memory).reshape(b, _QUEUE * cells, self.heads, dims // self.heads)
-        offsets = self.sampling_offsets(queries).reshape(b, cells, self.heads, _QUEUE, self.points, 2)
-        weights = self.attention_weights(queries).reshape(b, cells, self.heads, _QUEUE, self.points).softmax(-1)
-        centres = torch.stack((scene.past_points, scene.present_points), dim=2)  # [B, HW, 2, 2]
-        locations = centres[:, :, None, :, None] + offsets / offsets.new_tensor((columns, rows))
-        mixed = deformable_attention(value, [self.bev_size] * _QUEUE, locations, weights / _QUEUE)  # [B, HW, C]
-        return F.dropout(self.output_proj(mixed), self.dropout, self.training)
+        shapes = [self.bev_size] * _QUEUE
+        return self.project(self.attend(queries, memory.flatten(1, 2), shapes, scene.memory_centres))
 
 
-class SpatialAttention(nn.Module):
+class SpatialAttention(DeformableLayer):
     """Deformable attention of the visible cells on the image, around the projections of points above them."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        dims, self.heads, self.levels = config.embed_dims, config.num_heads, config.feature_levels
-        self.heights, self.points = config.pillar_heights, config.pillar_heights * config.points_per_anchor
-        self.dropout = config.dropout
-        self.sampling_offsets = nn.Linear(dims, self.heads * self.levels * self.points * 2)
-        self.attention_weights = nn.Linear(dims, self.heads * self.levels * self.points)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
-        initialise_projections(
-            self.sampling_offsets,
-            self.attention_weights,
-            (self.value_proj, self.output_proj),
-            self.heads,
-            self.points,
-        )
+        dims, points = config.embed_dims, config.pillar_heights * config.points_per_anchor
+        super().__init__(dims, dims, config.num_heads, config.feature_levels, points, config.dropout)
 
     def forward(self, x: Tensor, scene: _Scene) -> Tensor:
         """Running queries x [B, HW, C] -> [B, HW, C], without the residual; unseen cells get the bias only."""
-        seen = self._attend(scene.cells.take(x), scene)  # [B, M, C]
-        return F.dropout(self.output_proj(scene.cells.put_back(seen)), self.dropout, self.training)
-
-    def _attend(self, queries: Tensor, scene: _Scene) -> Tensor:
-        """[B, M, C] -> [B, M, C]"""
-        b, m, dims = queries.shape
-        value = self.value_proj(scene.tokens).reshape(b, -1, self.heads, dims // self.heads)
-        offsets = self.sampling_offsets(queries).reshape(b, m, self.heads, self.levels, self.points, 2)
-        weights = self.attention_weights(queries).reshape(b, m, self.heads, self.levels * self.points).softmax(-1)
-        size = offsets.new_tensor([(w, h) for h, w in scene.shapes])[:, None]  # [L, 1, 2]
-        # Point p of a level belongs to the anchor of height p mod D.
-        anchors = scene.cells.anchors.repeat(1, 1, self.points // self.heights, 1)  # [B, M, P, 2]
-        locations = anchors[:, :, None, None] + offsets / size  # [B, M, heads, L, P, 2]
-        weights = weights.reshape(b, m, self.heads, self.levels, self.points)
-        return deformable_attention(value, scene.shapes, locations, weights)
+        seen = self.attend(scene.cells.take(x), scene.tokens, scene.shapes, scene.image_centres)  # [B, M, C]
+        return self.project(scene.cells.put_back(seen))
 
 
 class EncoderLayer(nn.Module):
@@ -155,18 +110,17 @@ class BevEncoder(nn.Module):
         memory = None
         if prev_bev is not None:
             memory = torch.stack((rotate(prev_bev, can_bus[:, 17], self.config), start), dim=1)  # [B, 2, HW, C]
-        present = self._cell_centres(start)[None]  # [1, HW, 2]
-        past = present + shift(can_bus, self.config)[:, None]  # [B, HW, 2]
-        present = present.expand_as(past) if self.config.options.shift_past_only else past
         points, valid = project(self.anchors, lidar2img, self.config.image_size)  # [B, HW, D, 2], [B, HW, D]
+        cells = visible_cells(points, valid, self.config.options.independent_batch)
         scene = _Scene(
             position=position,
             memory=memory,
-            past_points=past,
-            present_points=present,
+            memory_centres=self._memory_centres(can_bus),
             tokens=self._tokens(maps),
             shapes=[(x.shape[-2], x.shape[-1]) for x in maps],
-            cells=visible_cells(points, valid, self.config.options.independent_batch),
+            cells=cells,
+            # Point p of a level belongs to the anchor of height p mod D.
+            image_centres=cells.anchors.repeat(1, 1, len(maps) * self.config.points_per_anchor, 1),
         )
         x = start
         for layer in self.layers:
@@ -178,9 +132,13 @@ class BevEncoder(nn.Module):
         embeds = self.camera_embeds[0] + self.level_embeds  # [stored_levels, C]
         return torch.cat([x.flatten(2).transpose(1, 2) + embeds[i] for i, x in enumerate(maps)], dim=1)
 
-    def _cell_centres(self, like: Tensor) -> Tensor:
-        """[HW, 2] x, y in 0..1"""
+    def _memory_centres(self, can_bus: Tensor) -> Tensor:
+        """[B, 18] -> [B, HW, 2, P, 2] the centre of each cell in the previous and in the present grid, 0..1"""
         rows, columns = self.config.bev_size
+        like = self.level_embeds
         x = (torch.arange(columns, device=like.device, dtype=like.dtype) + 0.5) / columns
         y = (torch.arange(rows, device=like.device, dtype=like.dtype) + 0.5) / rows
-        return torch.stack((x.expand(rows, columns), y[:, None].expand(rows, columns)), dim=-1).reshape(-1, 2)
+        present = torch.stack((x.expand(rows, columns), y[:, None].expand(rows, columns)), dim=-1).reshape(1, -1, 2)
+        past = present + shift(can_bus, self.config)[:, None]  # [B, HW, 2]
+        present = present.expand_as(past) if self.config.options.shift_past_only else past
+        return torch.stack((past, present), dim=2)[:, :, :, None].repeat(1, 1, 1, self.config.temporal_points, 1)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
-from cooptrack_core.model.deformable_attention import deformable_attention, initialise_projections
+from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.heads import POSITIVE_PRIOR
 from cooptrack_core.model.mlp import normed_mlp, set_prior
@@ -29,36 +29,18 @@ class DecoderOutput:
     feats: Tensor  # [B, N, C] of the last layer
 
 
-class BevCrossAttention(nn.Module):
+class BevCrossAttention(DeformableLayer):
     """Deformable attention of queries on the BEV grid, one level."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        dims, self.heads, self.points = config.embed_dims, config.num_heads, config.decoder_points
+        dims = config.embed_dims
+        super().__init__(dims, dims, config.num_heads, 1, config.decoder_points, config.dropout)
         self.bev_size = config.bev_size
-        self.dropout = config.dropout
-        self.sampling_offsets = nn.Linear(dims, self.heads * self.points * 2)
-        self.attention_weights = nn.Linear(dims, self.heads * self.points)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
-        initialise_projections(
-            self.sampling_offsets,
-            self.attention_weights,
-            (self.value_proj, self.output_proj),
-            self.heads,
-            self.points,
-        )
 
     def forward(self, queries: Tensor, bev: Tensor, points: Tensor) -> Tensor:
         """Queries [B, N, C] with positions added, bev [B, HW, C], points [B, N, 2] (x, y in 0..1) -> [B, N, C]."""
-        b, n, dims = queries.shape
-        rows, columns = self.bev_size
-        value = self.value_proj(bev).reshape(b, rows * columns, self.heads, dims // self.heads)
-        offsets = self.sampling_offsets(queries).reshape(b, n, self.heads, 1, self.points, 2)
-        weights = self.attention_weights(queries).reshape(b, n, self.heads, 1, self.points).softmax(-1)
-        locations = points[:, :, None, None, None] + offsets / offsets.new_tensor((columns, rows))
-        sampled = deformable_attention(value, [self.bev_size], locations, weights)  # [B, N, C]
-        return F.dropout(self.output_proj(sampled), self.dropout, self.training)
+        centres = points[:, :, None, None].expand(-1, -1, 1, self.points, -1)
+        return self.project(self.attend(queries, bev, [self.bev_size], centres))
 
 
 class DecoderLayer(nn.Module):

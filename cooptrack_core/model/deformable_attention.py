@@ -6,12 +6,11 @@ and `gather`, one weighted gather of value rows (embedding_bag), several times f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def deformable_attention(
@@ -32,26 +31,6 @@ def deformable_attention(
     if implementation == "gather":
         return _by_gather(value, shapes, locations, weights)
     return _by_grid_sample(value, shapes, locations, weights)
-
-
-def initialise_projections(
-    offsets: nn.Linear, attention: nn.Linear, projections: Sequence[nn.Linear], heads: int, points: int
-) -> None:
-    """Start of training: head h looks along its own direction, point i of a level at distance i + 1, all equal."""
-    nn.init.zeros_(offsets.weight)
-    nn.init.zeros_(attention.weight)
-    nn.init.zeros_(attention.bias)
-    angle = torch.arange(heads) * (2.0 * math.pi / heads)
-    direction = torch.stack((angle.cos(), angle.sin()), dim=-1)  # [heads, 2]
-    direction = direction / direction.abs().amax(-1, keepdim=True)
-    maps = offsets.out_features // (heads * points * 2)
-    distance = torch.arange(1, points + 1).reshape(1, 1, points, 1)
-    bias = direction[:, None, None] * distance.expand(1, maps, points, 1)  # [heads, maps, points, 2]
-    with torch.no_grad():
-        offsets.bias.copy_(bias.flatten())
-    for projection in projections:
-        nn.init.xavier_uniform_(projection.weight)
-        nn.init.zeros_(projection.bias)
 
 
 def _gather_is_better(*tensors: Tensor) -> bool:
@@ -84,30 +63,39 @@ def _by_grid_sample(value: Tensor, shapes: Sequence[tuple[int, int]], locations:
 
 
 def _by_gather(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Every output is a weighted sum of 4 L P rows of a table of values."""
+    """Every output is a weighted sum (a bag) of 4 L P rows of a table of values.
+
+    What is computed per sample lies bags last, in long rows that the processor can go through fast.
+    """
     b, _, heads, dims = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
+    queries, levels, points = locations.shape[1], len(shapes), locations.shape[4]
     bags = b * queries * heads
     if bags == 0:
         return value.new_zeros(b, queries, heads * dims)
     table, starts = _padded_table(value, shapes)  # [B * tokens * heads, D]
-    tokens = len(table) // (b * heads)
-    # Row of a head's first value of each level of each sample.
-    sample = torch.arange(b, device=value.device, dtype=torch.int32).reshape(b, 1, 1, 1) * (tokens * heads)
-    first = sample + torch.arange(heads, device=value.device, dtype=torch.int32)[:, None]  # [B, 1, heads, 1]
+    places = locations.reshape(bags, -1).t().contiguous().reshape(levels, points, 2, bags)
+    parts = weights.reshape(bags, -1).t().contiguous().reshape(levels, points, bags)
+    first = _first_rows(b, queries, heads, len(table) // b, value.device)  # [bags]
     rows, shares = [], []
     for level, (h, w) in enumerate(shapes):
-        corners, level_shares = _corners(locations[:, :, :, level], weights[:, :, :, level], h, w)
-        rows += [(corner + starts[level]) * heads + first for corner in corners]  # each [B, Q, heads, P]
+        tokens, level_shares = _corners(places[level], parts[level], h, w)  # 4 x [P, bags] each
+        rows += [(token + starts[level]) * heads + first for token in tokens]
         shares += level_shares
-    per_bag = 4 * len(shapes) * points
+    index = torch.cat(rows).clamp_(0, len(table) - 1)  # [4 L P, bags]; for what is not a number any row will do
     sums = F.embedding_bag(
-        torch.cat(rows, dim=-1).reshape(bags, per_bag).clamp_(0, len(table) - 1),  # not a number: any row will do
+        index.t().contiguous(),
         table,
         mode="sum",
-        per_sample_weights=torch.cat(shares, dim=-1).reshape(bags, per_bag).to(value.dtype),
+        per_sample_weights=torch.cat(shares).to(value.dtype).t().contiguous(),
     )
     return sums.reshape(b, queries, heads * dims)
+
+
+def _first_rows(b: int, queries: int, heads: int, rows_per_sample: int, device: torch.device) -> Tensor:
+    """[B * Q * heads] where in the table the values of the sample and the head of each bag start."""
+    sample = torch.arange(b, device=device, dtype=torch.int32)[:, None, None] * rows_per_sample
+    head = torch.arange(heads, device=device, dtype=torch.int32)
+    return (sample + head).expand(b, queries, heads).reshape(-1)
 
 
 def _padded_table(value: Tensor, shapes: Sequence[tuple[int, int]]) -> tuple[Tensor, list[int]]:
@@ -126,10 +114,12 @@ def _padded_table(value: Tensor, shapes: Sequence[tuple[int, int]]) -> tuple[Ten
 
 
 def _corners(locations: Tensor, weights: Tensor, h: int, w: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The four cells around each location [..., 2] in a map with border, and their parts of the weight [...]."""
+    """Locations [P, 2, bags], weights [P, bags] -> the four cells around each location in a map with border, and
+    their parts of its weight, [P, bags] each.
+    """
     # Half a cell outside the map a sample has faded to zero, so that nothing is lost by clamping it there.
-    x = (locations[..., 0] * w - 0.5).clamp_(-1.0, float(w))
-    y = (locations[..., 1] * h - 0.5).clamp_(-1.0, float(h))
+    x = (locations[:, 0] * w - 0.5).clamp_(-1.0, float(w))
+    y = (locations[:, 1] * h - 0.5).clamp_(-1.0, float(h))
     left, low = x.floor(), y.floor()
     token = (low * (w + 2) + left + (w + 3)).int()  # of the lower left cell
     right_share, high_share = x - left, y - low
