@@ -60,7 +60,7 @@ def frames(role: str, count: int, folder: Path) -> tuple[Run, ...]:
         movement = torch.from_numpy(can_bus(given.T_map_from_sensor, previous, model.config))[None].float()
         rotated = None if memory is None else bev_queries.rotate(memory.bev[None], movement[:, 17], model.config)[0]
         maps = model.backbone(given.image[None])
-        messages = [] if role == "inf" else [(_message(folder, t), _pose(t))]
+        messages = [] if role == "inf" else [(message(folder, t), _pose(t))]
         step = session.step(given, messages, shuffle=False)
         shift = bev_queries.shift(movement, model.config)
         done.append(Run(role, step, entering, next_id, maps[-1], model.neck(maps)[-1], shift, rotated))
@@ -71,7 +71,7 @@ def _pose(t: int) -> Tensor:
     return torch.from_numpy(reference_inputs.T_vehicle_from_infra(t))
 
 
-def _message(folder: Path, t: int) -> RemoteInstances:
+def message(folder: Path, t: int) -> RemoteInstances:
     """What the roadside sends in frame t: of its file if that is there, else of our own run."""
     path = folder / f"full_inf_frame{t}.npz"
     if path.is_file():

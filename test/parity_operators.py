@@ -173,9 +173,8 @@ def st_reasoner_single(path: Path, report: Report) -> None:
 def st_reasoner_coop(path: Path, report: Report) -> None:
     """History reasoning, association, fusion, refinement; also without any remote instance."""
     arrays, model = load(path), reference_model("coop")
-    prefix = "veh/" if "veh/cache_query_feats" in arrays else "in/"
-    ego = model.reasoner(queries_of(arrays, prefix).map(lambda x: x[None])).select(0)
-    remote = _wrapped(arrays, model.reference_points)
+    ego = model.reasoner(batch_of_one(arrays)).select(0)
+    remote = wrapped(arrays, model.reference_points)
     done = model.cooperate(ego, remote)
     if "affinity_logits" in arrays:
         report.check("affinity_logits", done.affinity, arrays["affinity_logits"], AFFINITY)
@@ -185,7 +184,13 @@ def st_reasoner_coop(path: Path, report: Report) -> None:
     check_queries(model.refine(done.queries), arrays, report)
 
 
-def _wrapped(arrays: dict[str, np.ndarray], like: Tensor) -> RemoteInstances:
+def batch_of_one(arrays: dict[str, np.ndarray]) -> Queries:
+    """[1, V] the vehicle's queries of a file."""
+    prefix = "veh/" if "veh/cache_query_feats" in arrays else "in/"
+    return queries_of(arrays, prefix).map(lambda value: value[None])
+
+
+def wrapped(arrays: dict[str, np.ndarray], like: Tensor) -> RemoteInstances:
     """The remote instances that the file has as queries."""
     if "inf/cache_query_feats" not in arrays or not len(arrays["inf/cache_query_feats"]):
         return RemoteInstances.empty(like=like, dims=256)
