@@ -17,6 +17,7 @@ import torch
 from parity_operators import load
 from parity_report import Report
 from reference_model import fill_weights
+from torch import Tensor
 
 from cooptrack_core.checkpoints.official import published_name
 from cooptrack_core.model.agent_model import AgentModel, Cooperation
