@@ -92,7 +92,7 @@ class MultiplyAddCounter:
 
 
 def multiply_adds(model: AgentModel, remote_instances: int = 0) -> int:
-    """Multiply-adds of matrix products and convolutions in one frame that has a predecessor.
+    """Multiply-adds of matrix products and convolutions in one frame that has a predecessor and no live tracks.
 
     The camera looks ahead from the lidar's origin over 53 degrees, and all remote instances are in range. What
     deformable attention samples, norms and activations are not counted.
