@@ -75,18 +75,23 @@ class Decoder(nn.Module):
         self.class_branches = nn.ModuleList(_class_branch(config.embed_dims, config.num_classes) for _ in layers)
         self.box_branches = nn.ModuleList(_box_branch(config.embed_dims) for _ in layers)
 
-    def forward(self, bev: Tensor, feats: Tensor, embeds: Tensor, ref_pts: Tensor) -> DecoderOutput:
-        """bev [B, HW, C]; feats, embeds [B, N, C]; ref_pts [B, N, 3] normalised."""
-        logits: list[Tensor] = []
-        boxes: list[Tensor] = []
+    def forward(
+        self, bev: Tensor, feats: Tensor, embeds: Tensor, ref_pts: Tensor, all_layers: bool = True
+    ) -> DecoderOutput:
+        """bev [B, HW, C]; feats, embeds [B, N, C]; ref_pts [B, N, 3] normalised.
+
+        all_layers False: logits and boxes are those of the last layer only, which is all that inference needs.
+        """
+        logits, boxes = [], []
         x, points = feats, ref_pts
-        for layer, classify, locate in zip(self.layers, self.class_branches, self.box_branches, strict=True):
+        for i, layer in enumerate(self.layers):
             # Gradients of a layer's boxes stop at the points it starts from.
-            entering = points.detach() if boxes else points
+            entering = points.detach() if i > 0 else points
             x = layer(x, embeds, bev, entering[..., :2])  # [B, N, C]
-            code, points = box_code.refine(locate(x), entering, self.point_range_m)  # [B, N, 10], [B, N, 3]
-            logits.append(classify(x))  # [B, N, K]
-            boxes.append(code)
+            code, points = box_code.refine(self.box_branches[i](x), entering, self.point_range_m)  # [.., 10], [.., 3]
+            if all_layers or i == len(self.layers) - 1:
+                logits.append(self.class_branches[i](x))  # [B, N, K]
+                boxes.append(code)  # [B, N, 10]
         return DecoderOutput(torch.stack(logits), torch.stack(boxes), points, x)
 
 

@@ -47,12 +47,12 @@ class DeformableLayer(nn.Module):
         # Long last dimensions: broadcasting over pairs of numbers would take longer than all the rest.
         size = queries.new_tensor([(w, h) for h, w in shapes])[:, None].expand(-1, self.points, -1)  # [L, P, 2]
         offsets = self.sampling_offsets(queries) / size.repeat(self.heads, 1, 1).flatten()
-        offsets = offsets.reshape(b, count, self.heads, -1)  # [B, Q, heads, L * P * 2]
+        offsets = offsets.reshape(b, count, self.heads, self.levels * self.points * 2)
         locations = centres.reshape(b, count, 1, self.levels * self.points * 2) + offsets
         shape = (b, count, self.heads, self.levels, self.points)
         weights = self.attention_weights(queries)
         if self.levels_share:
-            weights = weights.reshape(*shape[:3], -1).softmax(-1).reshape(shape)
+            weights = weights.reshape(*shape[:3], self.levels * self.points).softmax(-1).reshape(shape)
         else:
             weights = weights.reshape(shape).softmax(-1) / self.levels
         return deformable_attention(value, shapes, locations.reshape(*shape, 2), weights)

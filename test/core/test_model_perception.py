@@ -109,6 +109,16 @@ def test_permuted_queries_give_permuted_boxes() -> None:
     close(permuted.feats, plain.feats[:, order], 1e-5)
 
 
+def test_the_last_layer_alone_is_the_same() -> None:
+    model, batch = build(), inputs()
+    with torch.no_grad():
+        every = model.decoder(batch[3], *batch[4:])
+        last = model.decoder(batch[3], *batch[4:], all_layers=False)
+    assert torch.equal(last.logits, every.logits[-1:])
+    assert torch.equal(last.boxes, every.boxes[-1:])
+    assert torch.equal(last.feats, every.feats)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_none_and_one_query(count: int) -> None:
     model, batch = build(), inputs()
