@@ -21,6 +21,13 @@ from cooptrack_core.types import Instances
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT_S = 30.0
+LAUNCH_LIMIT_S = 120  # far above the few seconds it takes: only a hung launch reaches it
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs cooperative.launch.py to its end."""
+    command = ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py", "exit_when_done:=true", *arguments]
+    return subprocess.run(command, text=True, capture_output=True, timeout=LAUNCH_LIMIT_S, check=False)
 
 
 class Process:

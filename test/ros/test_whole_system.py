@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import launch
 
 from cooptrack_core import cli
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.data.recording import recording_from_bags
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import repeat_bag, track_bag
-
-LIMIT_S = 120  # far above the few seconds it takes: only a hung launch reaches it
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +22,6 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert cli.main(["synthesize", str(folder / "scene"), "--renderer", "none", "--duration-s", "2"]) == 0
     assert cli.main(["to-bag", str(folder / "scene"), str(folder / "bag")]) == 0
     return folder / "bag"
-
-
-def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs cooperative.launch.py to its end."""
-    command = ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py", "exit_when_done:=true", *arguments]
-    return subprocess.run(command, text=True, capture_output=True, timeout=LIMIT_S, check=False)
 
 
 @pytest.fixture(scope="module")
