@@ -7,9 +7,9 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.linear import Linear, linear
 from cooptrack_core.model.mlp import normed_mlp, set_prior, two_layer_mlp
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
@@ -30,7 +30,7 @@ class GraphAssociation(nn.Module):
         dims = config.embed_dims
         self.ego_node = two_layer_mlp(2 * dims, dims)
         self.remote_node = two_layer_mlp(2 * dims, dims)
-        self.edge = nn.Sequential(nn.Linear(3, dims), nn.ReLU(), nn.Linear(dims, dims))
+        self.edge = nn.Sequential(Linear(3, dims), nn.ReLU(), Linear(dims, dims))
         self.wq = nn.Parameter(torch.empty(dims, dims))
         self.wk = nn.Parameter(torch.empty(dims, dims))
         self.we = nn.Parameter(torch.empty(dims, dims))
@@ -119,7 +119,7 @@ class _PairScorer:
 
     def __call__(self, hidden: Tensor, similarity: Tensor) -> Tensor:
         """[P, C] edges before their ReLU (overwritten), [P] similarity of the nodes -> [P] logits."""
-        z = functional.linear(hidden.relu_(), self.weight, self.bias).addr_(similarity, self.similarity_weight)
+        z = linear(hidden.relu_(), self.weight, self.bias).addr_(similarity, self.similarity_weight)
         return self.last(self.norm(z).relu_())[:, 0]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cooptrack_core.model.linear import Linear
+
 
 class FeedForward(nn.Sequential):
     """Linear, ReLU, Linear, with dropout after both; parameters 0.* and 2.*."""
 
     def __init__(self, dims: int, hidden: int, dropout: float) -> None:
-        super().__init__(nn.Linear(dims, hidden), nn.ReLU(), nn.Linear(hidden, dims))
+        super().__init__(Linear(dims, hidden), nn.ReLU(), Linear(hidden, dims))
         self.dropout = dropout
         for layer in (self[0], self[2]):
             nn.init.xavier_uniform_(layer.get_parameter("weight"))

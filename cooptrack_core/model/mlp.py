@@ -8,20 +8,22 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from cooptrack_core.model.linear import Linear
+
 
 def normed_mlp(widths: Sequence[int], outputs: int | None = None) -> nn.Sequential:
     """(Linear, LayerNorm, ReLU) from width to width, then a bare Linear if `outputs` is given."""
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths):
-        layers += [nn.Linear(inner, outer), nn.LayerNorm(outer), nn.ReLU()]
+        layers += [Linear(inner, outer), nn.LayerNorm(outer), nn.ReLU()]
     if outputs is not None:
-        layers.append(nn.Linear(widths[-1], outputs))
+        layers.append(Linear(widths[-1], outputs))
     return nn.Sequential(*layers)
 
 
 def two_layer_mlp(inputs: int, dims: int) -> nn.Sequential:
     """Linear, ReLU, Linear."""
-    return nn.Sequential(nn.Linear(inputs, dims), nn.ReLU(), nn.Linear(dims, dims))
+    return nn.Sequential(Linear(inputs, dims), nn.ReLU(), Linear(dims, dims))
 
 
 def set_prior(layer: nn.Module, probability: float) -> None:

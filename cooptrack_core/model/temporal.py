@@ -54,13 +54,16 @@ def push(queries: Queries) -> Queries:
 
 def _over_time(stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
     """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
-    attended = stack(
-        feats.flatten(0, 1)[:, None],  # [B * N, 1, C]
-        time[-1:],  # [1, C]
-        history.flatten(0, 1),  # [B * N, H, C]
-        time,
-        padding.flatten(0, 1),  # [B * N, H]
-    )
+    x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
+    present = time[-1:]  # [1, C]
+    if torch.is_grad_enabled() or stack.training:
+        return stack(x, present, memory, time, hidden).view_as(feats)
+    # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
+    new = hidden[:, :-1].all(1)  # [B * N]
+    old = ~new
+    attended = torch.empty_like(x)
+    attended[new] = stack(x[new], present, memory[new, -1:], present)
+    attended[old] = stack(x[old], present, memory[old], time, hidden[old])
     return attended.view_as(feats)
 
 

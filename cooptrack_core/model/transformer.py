@@ -6,7 +6,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cooptrack_core.model.feed_forward import FeedForward
+from cooptrack_core.model.linear import linear
 from cooptrack_core.model.presets import ModelConfig
+
+
+def attend(
+    attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None = None
+) -> Tensor:
+    """The module's own result, [B, Q, C], without its copies: query [B, Q, C]; key, value [B, S, C].
+
+    padding [B, S] bool, True: ignore. The softmax over a single key is 1 and then neither query nor key matters.
+    """
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    dropout = attention.dropout if attention.training else 0.0
+
+    def project(x: Tensor) -> Tensor:
+        return linear(x, attention.out_proj.weight, attention.out_proj.bias)
+
+    v = linear(value, weights[2], biases[2])  # [B, S, C]
+    if v.shape[1] == 1 and dropout == 0.0 and padding is None:
+        return project(v).expand_as(query)
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], attention.num_heads, attention.head_dim).transpose(1, 2)  # [B, heads, ., C]
+
+    q = linear(query, weights[0], biases[0])  # [B, Q, C]
+    k = linear(key, weights[1], biases[1])  # [B, S, C]
+    seen = None if padding is None else ~padding[:, None, None]  # [B, 1, 1, S]
+    attended = functional.scaled_dot_product_attention(split(q), split(k), split(v), seen, dropout)
+    return project(attended.transpose(1, 2).flatten(-2))
 
 
 class TransformerLayer(nn.Module):
@@ -24,21 +52,11 @@ class TransformerLayer(nn.Module):
         self, x: Tensor, query_pos: Tensor, memory: Tensor, key_pos: Tensor, padding: Tensor | None = None
     ) -> Tensor:
         """x, query_pos [B, Q, C]; memory, key_pos [B, S, C]; padding [B, S] bool, True: ignore -> [B, Q, C]."""
-        x = self.norms[0](x + self.dropout(self._attend_to_self(x, query_pos)))
-        query, key = x + query_pos, memory + key_pos
-        attended = self.cross_attention(query, key, memory, key_padding_mask=padding, need_weights=False)[0]
+        placed = x + query_pos
+        x = self.norms[0](x + self.dropout(attend(self.self_attention, placed, placed, x)))
+        attended = attend(self.cross_attention, x + query_pos, memory + key_pos, memory, padding)
         x = self.norms[1](x + self.dropout(attended))
         return self.norms[2](x + self.ffn(x))
-
-    def _attend_to_self(self, x: Tensor, pos: Tensor) -> Tensor:
-        attention = self.self_attention
-        if x.shape[1] == 1 and not self.training:
-            # The softmax over one key is 1: what is left is the projection of the value.
-            dims = x.shape[-1]
-            value = functional.linear(x, attention.in_proj_weight[2 * dims :], attention.in_proj_bias[2 * dims :])
-            return attention.out_proj(value)
-        query = x + pos
-        return attention(query, query, x, need_weights=False)[0]
 
 
 class TransformerStack(nn.Module):

@@ -1,0 +1,47 @@
+"""Linear layers that at inference on a CPU run in oneDNN.
+
+`functional.linear` calls the BLAS that torch was built with, which on AMD processors (MKL) takes twice as long.
+Training, other devices and dtypes, tracing and export go the usual way.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@cache
+def has_onednn() -> bool:
+    """Whether this torch offers oneDNN's linear layer; it is not part of the public interface."""
+    try:
+        one = torch.ones(1, 1)
+        return bool(torch.ops.mkldnn._linear_pointwise(one, one, one[0], "none", [], "").item() == 2.0)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """functional.linear: x [..., inner], weight [outer, inner], bias [outer] -> [..., outer]."""
+    usual = (
+        torch.is_grad_enabled()
+        or x.dtype != torch.float32
+        or x.device.type != "cpu"
+        or x.numel() == 0
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or not has_onednn()
+    )
+    if usual:
+        return functional.linear(x, weight, bias)
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class Linear(nn.Linear):
+    """nn.Linear by linear()."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., inner] -> [..., outer]."""
+        return linear(input, self.weight, self.bias)
