@@ -79,9 +79,10 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDA
     """[3, h, w] from BGR pixels [H, W, 3]."""
     rows, columns = config.image_size
     height = round(pixels.shape[0] * scale)
-    # Half size by bilinear interpolation is the mean of four pixels, as area interpolation is.
-    way = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
-    scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=way)
+    if scale >= 0.5:  # as the published network: bilinear, in floating point
+        scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=cv2.INTER_LINEAR)
+    else:  # every pixel counts; rounding to whole grey levels is ten times faster
+        scaled = cv2.resize(pixels, (columns, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     rgb = (scaled[..., ::-1] - np.asarray(config.image_mean, np.float32)) / np.asarray(config.image_std, np.float32)
     padded = np.zeros((3, rows, columns), np.float32)
     padded[:, :height] = rgb.transpose(2, 0, 1)
