@@ -29,16 +29,16 @@ class ImageInput:
 def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
     """The network's input of a frame. Raises FrameRejected with what was expected and what was found."""
     if frame.image is None:
-        raise FrameRejected("image: none in this frame; the network needs one")
+        raise FrameRejected("image: expected one, found none in this frame")
     if frame.camera is None:
-        raise FrameRejected("camera: no calibration in this frame; the network needs camera matrix and extrinsics")
+        raise FrameRejected("camera: expected camera matrix and extrinsics, found none in this frame")
     check_camera(frame.camera)
     pixels = _pixels(frame.image)
     height, width = pixels.shape[:2]
     if (width, height) != (frame.camera.width, frame.camera.height):
         raise FrameRejected(
-            f"image size: {width}x{height}, but the camera calibration is for "
-            f"{frame.camera.width}x{frame.camera.height}; scale one of them"
+            f"image size: expected {frame.camera.width}x{frame.camera.height} as of the camera calibration, "
+            f"found {width}x{height}; scale one of them"
         )
     scale = _scale(width, height, config)
     return ImageInput(prepare(pixels, scale, config), lidar_to_image(frame.camera, scale))
@@ -49,16 +49,17 @@ def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
         data = bytes(image)
         # Part of a JPEG file would be decoded, with grey for the rest.
         if data[:2] == b"\xff\xd8" and (defect := jpeg_problem(data)):
-            raise FrameRejected(f"image: {len(data)} bytes: {defect}; expected a whole file")
+            raise FrameRejected(f"image: expected a whole file, found {len(data)} bytes: {defect}")
         decoded = decode_bgr(data)
         if decoded is None:
-            raise FrameRejected(f"image: {len(image)} bytes that cannot be decoded; expected a whole JPEG or PNG file")
+            found = f"{len(data)} bytes that cannot be decoded"
+            raise FrameRejected(f"image: expected a whole JPEG or PNG file, found {found}")
         return decoded
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise FrameRejected(f"image: shape {pixels.shape}; expected [height, width, 3] in BGR order")
-    if not np.isfinite(pixels).all():
-        raise FrameRejected("image: has pixels that are not finite")
+        raise FrameRejected(f"image: expected [height, width, 3] in BGR order, found shape {list(pixels.shape)}")
+    if bad := int((~np.isfinite(pixels)).sum()):
+        raise FrameRejected(f"image: expected finite pixels, found {bad} that are not finite")
     return pixels
 
 
@@ -69,8 +70,8 @@ def _scale(width: int, height: int, config: ModelConfig) -> float:
     scaled = round(height * scale)
     if not rows - 32 < scaled <= rows:
         raise FrameRejected(
-            f"image size: {width}x{height} becomes {columns}x{scaled}; {config.name} takes {columns}x{rows} "
-            f"(aspect ratio as of 1920x1080)"
+            f"image size: expected the aspect ratio of 1920x1080 for the {columns}x{rows} of {config.name}, "
+            f"found {width}x{height}, which becomes {columns}x{scaled}"
         )
     return scale
 
@@ -98,13 +99,19 @@ def lidar_to_image(camera: CameraView, scale: float) -> Float:
 
 def check_camera(camera: CameraView) -> None:
     """Raises FrameRejected for a calibration with which nothing can be seen."""
-    if not (np.isfinite(camera.K).all() and np.isfinite(camera.T_camera_from_sensor).all()):
-        raise FrameRejected("camera: the calibration has numbers that are not finite")
+    for name, values in (("camera matrix", camera.K), ("camera extrinsics", camera.T_camera_from_sensor)):
+        if bad := int((~np.isfinite(values)).sum()):
+            raise FrameRejected(f"{name}: expected finite numbers, found {bad} that are not finite")
     determinant = float(np.linalg.det(camera.K))
     if abs(determinant) < 1e-6 or camera.K[0, 0] <= 0 or camera.K[1, 1] <= 0:
         raise FrameRejected(
-            f"camera matrix: fx {camera.K[0, 0]:g}, fy {camera.K[1, 1]:g}, determinant {determinant:g}; "
-            "expected positive focal lengths in pixels"
+            "camera matrix: expected positive focal lengths in pixels, "
+            f"found fx {camera.K[0, 0]:g}, fy {camera.K[1, 1]:g}, determinant {determinant:g}"
         )
-    if not is_rotation(camera.T_camera_from_sensor[:3, :3], _MAX_SKEW):
-        raise FrameRejected("camera extrinsics: T_camera_from_sensor has no rotation; check the static transform")
+    R = camera.T_camera_from_sensor[:3, :3]
+    if not is_rotation(R, _MAX_SKEW):
+        off, determinant = np.abs(R @ R.T - np.eye(3)).max(), np.linalg.det(R)
+        raise FrameRejected(
+            "camera extrinsics: expected a rotation in T_camera_from_sensor, found a matrix "
+            f"{off:.2g} off one, with determinant {determinant:.2g}; check the static transform"
+        )

@@ -42,14 +42,19 @@ def remote_instances(
     ref_pts = box_code.normalise(box_code.center(code), config.roadside_point_range_m)
     embeds = features.embedding
     return RemoteInstances(
-        query_feats=torch.from_numpy(features.query[keep]),
-        query_embeds=embed(ref_pts) if embeds is None else torch.from_numpy(embeds[keep]),
-        motion_feats=torch.from_numpy(features.motion[keep]),
+        query_feats=_stream(features.query, keep),
+        query_embeds=embed(ref_pts) if embeds is None else _stream(embeds, keep),
+        motion_feats=_stream(features.motion, keep),
         ref_pts=ref_pts,
         boxes=code,
         owner=torch.full((len(keep),), owner, dtype=torch.int64),
         row=torch.from_numpy(keep.astype(np.int64)),
     )
+
+
+def _stream(values: NDArray[np.floating], rows: NDArray[np.intp]) -> Tensor:
+    """[I, C] in single precision, whatever the precision on the air was."""
+    return torch.from_numpy(values[rows].astype(np.float32))
 
 
 def _code(instances: Instances, center_m: Float, velocity_mps: Float) -> Tensor:

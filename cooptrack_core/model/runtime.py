@@ -118,11 +118,13 @@ class NetworkRuntime:
             return self._output(done, frame.stamp_ns, messages)
 
     def predict(self, stamp_ns: int, T_map_from_sensor: Float) -> TrackedObjects:
-        """The live tracks moved to another time and pose; the state stays as it is."""
+        """The live tracks moved to another time and pose; none after a gap that ends them. The state stays as it is."""
+        memory = self._session.memory
+        if memory is None or not 0.0 <= self._seconds(stamp_ns) - memory.stamp_s <= self.config.max_gap_s:
+            return outputs.no_tracks(stamp_ns)
         with torch.inference_mode():
             live = self._session.moved(self._seconds(stamp_ns), T_map_from_sensor)
-            if live is None:
-                return outputs.no_tracks(stamp_ns)
+            assert live is not None
             return outputs.predicted(live, self._book, self._frame_index, stamp_ns)
 
     def _seconds(self, stamp_ns: int) -> float:
@@ -133,7 +135,8 @@ class NetworkRuntime:
 
     def _input(self, frame: Frame, T_map_from_sensor: Float) -> NetworkInput:
         if not np.isfinite(T_map_from_sensor).all():
-            raise FrameRejected("pose: has numbers that are not finite")
+            bad = int((~np.isfinite(T_map_from_sensor)).sum())
+            raise FrameRejected(f"pose: expected finite numbers, found {bad} that are not finite")
         made = image_input(frame, self.config)
         image = torch.from_numpy(made.image).to(self.device)
         lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
@@ -162,7 +165,7 @@ class NetworkRuntime:
         rows = outputs.reported_rows(queries, advanced.reported, config)
         tracks = outputs.tracks(queries, rows, origin, self._book, self._frame_index, stamp_ns)
         self._book.keep(ids[live])
-        active = np.flatnonzero(tracks.score > config.score_threshold)
+        active = np.flatnonzero((queries.scores > config.score_threshold).cpu().numpy()[rows])
         return NetworkOutput(
             instances=outputs.instances(tracks, active, queries, rows, self.preset, self.fingerprint),
             detections=outputs.detections(queries, config),

@@ -77,7 +77,7 @@ BAD = {
     "truncated": ({"data": jpeg(1)[:2000]}, "2000 bytes"),
     "empty": ({"data": b""}, "0 bytes"),
     "undecodable": ({"data": b"this is no image at all"}, "cannot be decoded"),
-    "wrong size": ({"size": (160, 90)}, "160x90, but the camera calibration is for 320x180"),
+    "wrong size": ({"size": (160, 90)}, "expected 320x180 as of the camera calibration, found 160x90"),
     "wrong aspect": ({"size": (320, 320), "camera": {"height": 320}}, "320x320"),
     "zero K": ({"camera": {"k": np.zeros(9)}}, "fx 0"),
     "NaN in K": ({"camera": {"k": np.full(9, math.nan)}}, "not finite"),
