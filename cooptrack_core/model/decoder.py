@@ -15,8 +15,10 @@ from cooptrack_core.model import box_code
 from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.heads import POSITIVE_PRIOR
+from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import normed_mlp, set_prior
 from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.transformer import attend
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, embeds: Tensor, bev: Tensor, points: Tensor) -> Tensor:
         """x, embeds [B, N, C], bev [B, HW, C], points [B, N, 2] -> [B, N, C]."""
         placed = x + embeds
-        attended, _ = self.self_attention(placed, placed, x, need_weights=False)
+        attended = attend(self.self_attention, placed, placed, x)
         x = self.norms[0](x + F.dropout(attended, self.dropout, self.training))
         x = self.norms[1](x + self.cross_attention(x + embeds, bev, points))
         return self.norms[2](x + self.ffn(x))
@@ -103,7 +105,7 @@ def _class_branch(dims: int, classes: int) -> nn.Sequential:
 
 def _box_branch(dims: int) -> nn.Sequential:
     branch = nn.Sequential(
-        nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, box_code.CODE_SIZE)
+        Linear(dims, dims), nn.ReLU(), Linear(dims, dims), nn.ReLU(), Linear(dims, box_code.CODE_SIZE)
     )
     nn.init.normal_(branch[4].get_parameter("weight"), std=0.01)
     nn.init.zeros_(branch[4].get_parameter("bias"))

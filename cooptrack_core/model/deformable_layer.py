@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model.deformable_attention import deformable_attention
+from cooptrack_core.model.linear import Linear
 
 
 class DeformableLayer(nn.Module):
@@ -30,10 +31,10 @@ class DeformableLayer(nn.Module):
         self.heads, self.levels, self.points = heads, levels, points
         self.dropout, self.levels_share = dropout, levels_share
         count = heads * levels * points
-        self.sampling_offsets = nn.Linear(query_dims, count * 2)
-        self.attention_weights = nn.Linear(query_dims, count)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
+        self.sampling_offsets = Linear(query_dims, count * 2)
+        self.attention_weights = Linear(query_dims, count)
+        self.value_proj = Linear(dims, dims)
+        self.output_proj = Linear(dims, dims)
         self._initialise()
 
     def attend(self, queries: Tensor, memory: Tensor, shapes: Sequence[tuple[int, int]], centres: Tensor) -> Tensor:
