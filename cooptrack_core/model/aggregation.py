@@ -47,15 +47,16 @@ class Aggregation(nn.Module):
         protect_live_tracks) instances without partner, the last of the messages first; without
         protect_live_tracks live tracks go like background. The number of rows never changes.
         """
-        matched = self._fuse_pairs(ego, remote, ego_index, remote_index)  # rows of unique ego_index
-        matched_rows = torch.unique(ego_index)
+        matched_rows = torch.unique(ego_index)  # [M]
         joined, twin = self._joining(remote, owner, remote_index)
         rest = _without(len(ego), matched_rows, ego_index.device)
         room = len(ego) - len(matched_rows)
         live = ego.is_track[rest] if self.config.options.protect_live_tracks else torch.zeros_like(ego.is_track[rest])
         joined = joined[: room - int(live.sum())]
         kept = _best(rest, ego.scores[rest], live, room - len(joined))
-        queries = Queries.cat([matched, remote.select(joined), ego.select(kept)])
+        queries = _rows(ego, remote, matched_rows, joined, kept)
+        if len(matched_rows) > 0:
+            queries = self._with_pairs(queries, ego.select(ego_index), remote.select(remote_index), ego_index)
         ego_row = torch.cat((matched_rows, torch.full_like(joined, -1), kept))
         remote_row = torch.cat((torch.full_like(matched_rows, -1), joined, torch.full_like(kept, -1)))
         row_of_remote = torch.full_like(owner, -1)
@@ -71,25 +72,27 @@ class Aggregation(nn.Module):
             motion_feats=self.cross_domain_motion(torch.cat((queries.motion_feats, embeds), dim=-1)),
         )
 
-    def _fuse_pairs(self, ego: Queries, remote: Queries, ego_index: Tensor, remote_index: Tensor) -> Queries:
-        """P pairs -> [M] matched ego queries by row, each fused with all its partners one by one and averaged."""
-        ours, theirs = ego.select(ego_index), remote.select(remote_index)  # [P]
+    def _with_pairs(self, queries: Queries, ours: Queries, theirs: Queries, ego_index: Tensor) -> Queries:
+        """[V] queries with the fused features of P pairs in the first M rows, one for each ego query of the pairs.
+
+        A query with several partners is fused with them one by one; the results are averaged.
+        """
         rows, slot, count = torch.unique(ego_index, return_inverse=True, return_counts=True)  # [M], [P], [M]
 
-        def average(values: Tensor) -> Tensor:
-            if len(rows) == len(slot):  # one partner each, the order is that of the pairs
-                return values
-            summed = values.new_zeros(len(rows), values.shape[1]).index_add(0, slot, values)
-            return summed / count[:, None]
+        def in_front(values: Tensor, rest: Tensor) -> Tensor:
+            if len(slot) > len(rows):
+                summed = values.new_zeros(len(rows), values.shape[1]).index_add(0, slot, values)
+                values = summed / count[:, None]
+            return torch.cat((values, rest[len(rows) :]))  # [M, .] on top of [V - M, .]
 
-        def fused(mlp: nn.Module, a: Tensor, b: Tensor) -> Tensor:
-            return average(mlp(torch.cat((a, b), dim=-1)))
+        def fused(mlp: nn.Module, a: Tensor, b: Tensor, rest: Tensor) -> Tensor:
+            return in_front(mlp(torch.cat((a, b), dim=-1)), rest)
 
-        return ego.select(rows).with_(
-            query_feats=fused(self.fuse_features, ours.query_feats, theirs.query_feats),
-            motion_feats=fused(self.fuse_motion, ours.motion_feats, theirs.motion_feats),
-            query_embeds=fused(self.fuse_embeddings, ours.query_embeds, theirs.query_embeds),
-            ref_pts=average((ours.ref_pts + theirs.ref_pts) / 2.0),
+        return queries.with_(
+            query_feats=fused(self.fuse_features, ours.query_feats, theirs.query_feats, queries.query_feats),
+            motion_feats=fused(self.fuse_motion, ours.motion_feats, theirs.motion_feats, queries.motion_feats),
+            query_embeds=fused(self.fuse_embeddings, ours.query_embeds, theirs.query_embeds, queries.query_embeds),
+            ref_pts=in_front((ours.ref_pts + theirs.ref_pts) / 2.0, queries.ref_pts),
         )
 
     def _joining(self, remote: Queries, owner: Tensor, remote_index: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +115,13 @@ class Aggregation(nn.Module):
             twin[mine[row]] = joined[column]
             joined = torch.cat((joined, mine[_without(len(mine), row, owner.device)]))
         return joined.sort().values, twin
+
+
+def _rows(ego: Queries, remote: Queries, matched: Tensor, joined: Tensor, kept: Tensor) -> Queries:
+    """Rows of ego, of remote and again of ego."""
+    if len(joined) == 0:  # the histories are large: one copy instead of two
+        return ego.select(torch.cat((matched, kept)))
+    return Queries.cat([ego.select(matched), remote.select(joined), ego.select(kept)])
 
 
 def _without(count: int, rows: Tensor, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, Linear, with dropout after both; parameters 0.* and 2.*."""
 
     def __init__(self, dims: int, hidden: int, dropout: float) -> None:
-        super().__init__(Linear(dims, hidden), nn.ReLU(), Linear(hidden, dims))
+        super().__init__(Linear(dims, hidden), nn.ReLU(inplace=True), Linear(hidden, dims))
         self.dropout = dropout
         for layer in (self[0], self[2]):
             nn.init.xavier_uniform_(layer.get_parameter("weight"))

@@ -30,13 +30,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         or x.dtype != torch.float32
         or x.device.type != "cpu"
         or x.numel() == 0
+        or not weight.is_contiguous()
+        or not (bias is None or bias.is_contiguous())  # oneDNN would overlook the stride
         or torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
         or not has_onednn()
     )
     if usual:
         return functional.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, "none", [], "")
 
 
 class Linear(nn.Linear):

@@ -15,7 +15,7 @@ def normed_mlp(widths: Sequence[int], outputs: int | None = None) -> nn.Sequenti
     """(Linear, LayerNorm, ReLU) from width to width, then a bare Linear if `outputs` is given."""
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths):
-        layers += [Linear(inner, outer), nn.LayerNorm(outer), nn.ReLU()]
+        layers += [Linear(inner, outer), nn.LayerNorm(outer), nn.ReLU(inplace=True)]
     if outputs is not None:
         layers.append(Linear(widths[-1], outputs))
     return nn.Sequential(*layers)
@@ -23,7 +23,7 @@ def normed_mlp(widths: Sequence[int], outputs: int | None = None) -> nn.Sequenti
 
 def two_layer_mlp(inputs: int, dims: int) -> nn.Sequential:
     """Linear, ReLU, Linear."""
-    return nn.Sequential(Linear(inputs, dims), nn.ReLU(), Linear(dims, dims))
+    return nn.Sequential(Linear(inputs, dims), nn.ReLU(inplace=True), Linear(dims, dims))
 
 
 def set_prior(layer: nn.Module, probability: float) -> None:

@@ -129,10 +129,14 @@ def test_batch_equals_single(training: bool) -> None:
         assert_same(together.detach(), heads(reasoner(one(sample))).select(0).detach())
 
 
-def test_inference_equals_training_without_dropout() -> None:
+@pytest.mark.parametrize("past", [None, 0, 3])
+def test_inference_equals_training_without_dropout(past: int | None) -> None:
     config = small_config(dropout=0.0)
     reasoner, _ = build(config)
     queries = one(random_queries(9, config))
+    if past is not None:
+        slots = torch.arange(config.history_length)
+        queries = queries.with_(history_padding=(slots < config.history_length - past).expand(1, 9, -1))
     trained = reasoner.train()(queries).detach()
     with torch.inference_mode():
         assert_same(reasoner.eval()(queries), trained)
