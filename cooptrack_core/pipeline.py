@@ -6,7 +6,6 @@ works on what a detector reports (tracked by Kalman filters) or has a network, w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +20,7 @@ from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
+from cooptrack_core.stage_clock import StageClock
 from cooptrack_core.tracking.ego_motion import EgoMotion
 from cooptrack_core.tracking.life_cycle import Measurements, Tracker
 from cooptrack_core.types import (
@@ -90,7 +90,7 @@ class RoadsideAgent:
 
     def step(self, frame: Frame) -> RoadsideOutput:
         """Processes one frame; a frame without detections or image advances the tracks and sends nothing."""
-        clock = _Clock()
+        clock = StageClock()
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         if self.network is not None:
             looked, problem = _look(self.network, frame, T_map, ())
@@ -169,7 +169,7 @@ class VehicleAgent:
         A frame without detections or image and without messages only predicts. An unknown pose is continued
         from the last ones and switches cooperation off for the frame.
         """
-        clock = _Clock()
+        clock = StageClock()
         self._frame_index += 1
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         admitted, refusals = self.admission.take(frame.stamp_ns)
@@ -214,11 +214,14 @@ class VehicleAgent:
         return _View(None if looked is None else fallback.as_instances(tracks), others, problem, (tracks, associations))
 
     def _fuse_objects(
-        self, stamp_ns: int, T_map: Float, view: _View, clock: _Clock
+        self, stamp_ns: int, T_map: Float, view: _View, clock: StageClock
     ) -> tuple[TrackedObjects, Associations]:
         fused, associations = fuse(view.seen or Instances.empty(), view.others, stamp_ns, T_map, self.config.late)
+        own = None if view.seen is None else view.own
+        if own is not None:
+            fused = fallback.with_origin(fused, own[0])
         clock.mark("cooperate")
-        fed = _advance(self._tracker, stamp_ns, fused, T_map)
+        fed = _advance(self._tracker, stamp_ns, fused, T_map, None if own is None else own[0].hits)
         tracks = self._tracker.report(T_map)
         clock.mark("advance")
         associations = replace(
@@ -227,9 +230,8 @@ class VehicleAgent:
             unmatched_ego_track_id=fed[fused.unmatched_ego_row],
             unmatched_remote_track_id=fed[fused.unmatched_remote_row],
         )
-        if view.own is not None and view.seen is not None:
-            ids, own = view.own[0].track_id, view.own[1]
-            associations = fallback.joined(fallback.renamed(own, ids, fed[: len(ids)]), associations)
+        if own is not None:
+            associations = fallback.joined(own[1], own[0], fed[: len(own[0])], associations)
         return tracks, associations
 
 
@@ -285,21 +287,11 @@ def _own(seen: Instances) -> Fused:
     )
 
 
-def _advance(tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float) -> Int:
-    # What a sender has confirmed over several frames needs one more sighting here, not a whole birth.
+def _advance(tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float, hits: Int | None = None) -> Int:
+    # What a sender has confirmed over several frames needs one more sighting here, not a whole birth; what the own
+    # network tracks (the first rows, with their hits) is as old as it says.
     credit = np.where(fused.confirmed_by_sender, 2, 1)
+    if hits is not None:
+        credit[: len(hits)] = np.maximum(credit[: len(hits)], hits)
     measured = Measurements(move(fused.instances, T_map), fused.sources, fused.agents, credit)
     return tracker.step(stamp_ns, measured)
-
-
-class _Clock:
-    """Durations of the stages of one frame, ms, on the monotonic clock."""
-
-    def __init__(self) -> None:
-        self._last_ns = time.perf_counter_ns()
-        self.marks_ms: dict[str, float] = {}
-
-    def mark(self, stage: str) -> None:
-        now_ns = time.perf_counter_ns()
-        self.marks_ms[stage] = (now_ns - self._last_ns) / 1e6
-        self._last_ns = now_ns

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.cooperation.late_fusion import Fused
 from cooptrack_core.perception import Network
-from cooptrack_core.types import Associations, Instances, Message, TrackedObjects
+from cooptrack_core.types import SOURCE_REMOTE, Associations, Instances, Message, TrackedObjects
 
 Int = NDArray[np.int64]
 
@@ -44,33 +45,70 @@ def as_instances(tracks: TrackedObjects) -> Instances:
     )
 
 
-def renamed(associations: Associations, network_id: Int, object_id: Int) -> Associations:
-    """The network's associations with the ids of the object-level tracks that its tracks feed.
+def with_origin(fused: Fused, tracks: TrackedObjects) -> Fused:
+    """Objects whose first rows are the network's tracks, with what the network knows about where these come from."""
+    n = len(tracks)
+    sources = fused.sources.copy()
+    sources[:n] = tracks.sources | (sources[:n] & SOURCE_REMOTE)
+    agents = [(*first, *more) for first, more in zip(tracks.agents, fused.agents[:n], strict=True)]
+    return replace(fused, sources=sources, agents=(*agents, *fused.agents[n:]))
 
-    network_id, object_id: [N] ids of the same tracks; whoever is not among them gets 0.
+
+def joined(own: Associations, tracks: TrackedObjects, object_id: Int, others: Associations) -> Associations:
+    """The network's associations followed by those of its tracks with the objects of other messages.
+
+    own: with the network's ids; it becomes those of the object-level tracks that its tracks [N] feed,
+    object_id [N]. In `others` the tracks are the ego instances; their indices become those of the network's own.
     """
+    others = _by_own_index(others, _own_index(own, tracks.track_id))
+    alone = ~np.isin(own.unmatched_ego_index, others.pair_ego_index)
+    own = _renamed(_select(own, "unmatched_ego_", alone), tracks.track_id, object_id)
+    columns: dict[str, Any] = {"messages": (*own.messages, *others.messages)}
+    for name in (item.name for item in fields(Associations) if item.name != "messages"):
+        a, b = getattr(own, name), getattr(others, name)
+        columns[name] = np.concatenate([a, b + len(own.messages) if name.endswith("message_index") else b])
+    return Associations(**columns)
 
-    def rename(ids: Int) -> Int:
-        order = np.argsort(network_id, kind="stable")
-        if not len(order):
-            return np.zeros_like(ids)
-        place = np.minimum(np.searchsorted(network_id[order], ids), len(order) - 1)
-        found = network_id[order][place] == ids
-        return np.where(found & (ids > 0), object_id[order][place], 0)
 
+def _own_index(own: Associations, track_id: Int) -> Int:
+    """[N] index of the network's own instance behind each track; -1: only others see it."""
+    ids = np.concatenate([own.pair_track_id, own.unmatched_ego_track_id])
+    index = np.concatenate([own.pair_ego_index, own.unmatched_ego_index])
+    found = {int(i): int(row) for i, row in zip(ids, index, strict=True) if i > 0}
+    return np.array([found.get(int(i), -1) for i in track_id], np.int64)
+
+
+def _by_own_index(others: Associations, index_of_track: Int) -> Associations:
+    """Own instances by their index; what is paired with a track that has none found no partner among ours."""
+    index = index_of_track[others.pair_ego_index]
+    foreign = _select(others, "pair_", index < 0)
+    kept = _select(_select(others, "pair_", index >= 0), "unmatched_ego_", np.zeros(0, np.int64))
     return replace(
-        associations,
-        pair_track_id=rename(associations.pair_track_id),
-        unmatched_ego_track_id=rename(associations.unmatched_ego_track_id),
-        unmatched_remote_track_id=rename(associations.unmatched_remote_track_id),
+        kept,
+        pair_ego_index=index[index >= 0],
+        unmatched_remote_message_index=np.concatenate(
+            [kept.unmatched_remote_message_index, foreign.pair_message_index]
+        ),
+        unmatched_remote_instance_index=np.concatenate(
+            [kept.unmatched_remote_instance_index, foreign.pair_instance_index]
+        ),
+        unmatched_remote_center_m=np.concatenate([kept.unmatched_remote_center_m, foreign.pair_remote_center_m]),
+        unmatched_remote_track_id=np.concatenate([kept.unmatched_remote_track_id, foreign.pair_track_id]),
     )
 
 
-def joined(first: Associations, second: Associations) -> Associations:
-    """Rows of both; message indices of the second count on from those of the first."""
-    offset = len(first.messages)
-    columns: dict[str, Any] = {"messages": (*first.messages, *second.messages)}
-    for name in (item.name for item in fields(Associations) if item.name != "messages"):
-        a, b = getattr(first, name), getattr(second, name)
-        columns[name] = np.concatenate([a, b + offset if name.endswith("message_index") else b])
-    return Associations(**columns)
+def _select(associations: Associations, prefix: str, rows: NDArray[Any]) -> Associations:
+    """Some rows of the columns whose names begin so."""
+    names = [item.name for item in fields(Associations) if item.name.startswith(prefix)]
+    return replace(associations, **{name: getattr(associations, name)[rows] for name in names})
+
+
+def _renamed(associations: Associations, network_id: Int, object_id: Int) -> Associations:
+    """Ids of the network replaced by those of the object-level tracks that its tracks [N] feed; others become 0."""
+    names = dict(zip(network_id.tolist(), object_id.tolist(), strict=True))
+    columns: dict[str, Any] = {
+        item.name: np.array([names.get(i, 0) for i in getattr(associations, item.name).tolist()], np.int64)
+        for item in fields(Associations)
+        if item.name.endswith("track_id")
+    }
+    return replace(associations, **columns)
