@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
-from cooptrack_core.cooperation import wire
-from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events
 from cooptrack_core.data.image_events import image_events
-from cooptrack_core.data.message_definitions import new_typestore
+from cooptrack_core.data.instance_messages import transmit
 from cooptrack_core.data.recorded_run import RecordedRun, read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
 from cooptrack_core.data.recording_frames import truth_row, without_nan
@@ -26,7 +22,6 @@ from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_recor
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.types import CooptrackError, Message
 
-_TYPE = "cooptrack_msgs/msg/InstanceFeatures"
 _NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --vehicle, or make it with cooptrack to-bag"
 
 
@@ -52,7 +47,7 @@ def track_bag(
     sent: list[Message] = []
     complain = _Complaints()
     shown = _with_progress(events, source)
-    frames = list(run(shown, agent, units, transmit=_transmitter(), on_message=sent.append, on_problem=complain))
+    frames = list(run(shown, agent, units, transmit=transmit, on_message=sent.append, on_problem=complain))
     if not frames:
         raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
     recording = _recording(source, config, context, vehicle, roadside, frames, sent)
@@ -143,33 +138,6 @@ class _Complaints:
         if kind not in self._said:
             self._said.add(kind)
             tqdm.write(f"{agent_id}: {problem}", file=sys.stderr)
-
-
-def _transmitter() -> Callable[[Message, str], Message]:
-    """Serialises a message as ROS does and reads it back, so that sizes and numbers are those on the air."""
-    store = new_typestore()
-    kinds = store.types
-    Header, Time = kinds["std_msgs/msg/Header"], kinds["builtin_interfaces/msg/Time"]
-    Point, Quaternion = kinds["geometry_msgs/msg/Point"], kinds["geometry_msgs/msg/Quaternion"]
-    Pose, PoseWithCovariance = kinds["geometry_msgs/msg/Pose"], kinds["geometry_msgs/msg/PoseWithCovariance"]
-
-    def transmit(message: Message, precision: str) -> Message:
-        fields = as_fields(message, precision)
-        p, q, stamp = fields.pose.pose.position, fields.pose.pose.orientation, fields.header.stamp
-        time = Time(stamp.sec, stamp.nanosec)
-        covariance = np.zeros(36)
-        covariance[0] = -1.0
-        pose = PoseWithCovariance(Pose(Point(p.x, p.y, p.z), Quaternion(q.x, q.y, q.z, q.w)), covariance)
-        plain = {name: _as_numpy(value) for name, value in vars(fields).items() if name not in ("header", "pose")}
-        made = kinds[_TYPE](header=Header(time, fields.header.frame_id), pose=pose, pose_stamp=time, **plain)
-        data = store.serialize_cdr(made, _TYPE)
-        return wire.decode(store.deserialize_cdr(data, _TYPE), len(data))
-
-    return transmit
-
-
-def _as_numpy(value: Any) -> Any:
-    return np.frombuffer(value, np.dtype(value.typecode)) if isinstance(value, array) else value
 
 
 def _with_progress(events: Iterable[BagEvent], source: Source) -> Iterator[BagEvent]:
