@@ -24,7 +24,8 @@ from launch_ros.actions import Node
 
 from cooptrack_ros import launch_parts as parts
 
-BAD_INPUT = 2  # exit code of our nodes
+NOT_STARTED, BAD_INPUT = 1, 2  # exit codes of our nodes
+AGENTS = ("roadside_node", "vehicle_node")
 NETWORK_PATIENCE = {"lockstep_timeout_ms": 60000.0, "wait_for_subscribers_ms": 120000.0}  # loading takes a while
 SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
 
@@ -77,6 +78,12 @@ def recorder_ended(event: ProcessExited, context: LaunchContext) -> None:
         raise RuntimeError(f"recorder_node has failed with exit code {event.returncode}")
 
 
+def agent_ended(event: ProcessExited, context: LaunchContext) -> None:
+    """Fails a launch that ends with its bag if an agent could not come up: the bag would wait for it in vain."""
+    if event.returncode in (NOT_STARTED, BAD_INPUT) and event.process_name.startswith(AGENTS):
+        raise RuntimeError(f"{event.process_name} could not come up (exit code {event.returncode}); it says why above")
+
+
 def rviz(use_sim_time: bool) -> Node:
     """RViz with every display of the suite."""
     try:
@@ -119,6 +126,8 @@ def start(context: LaunchContext) -> list:
         parameters = {"output": record, "use_sim_time": simulated}
         recorder = parts.node(context, "recorder_node", parameters, sigterm_timeout="20")
         actions += [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=recorder_ended)), recorder]
+    if bag and parts.flag(context, "exit_when_done") and not parts.flag(context, "use_respawn"):
+        actions.append(RegisterEventHandler(OnProcessExit(on_exit=agent_ended)))
     roadside_weights = parts.text(context, "roadside_weights") or parts.text(context, "weights")
     for name in roadside:
         own = {"namespace": name, "weights": roadside_weights}

@@ -23,8 +23,10 @@ for argument in "$@"; do
   previous=$argument
 done
 echo "$name profile: ${FASTDDS_DEFAULT_PROFILES_FILE:-none}"
-if [ "$name" = replay_node ]; then exit "${REPLAY_CODE:-0}"; fi
-if [ "$name" = "${DYING:-}" ] && [ ! -e "$DEATH_CERTIFICATE" ]; then touch "$DEATH_CERTIFICATE"; exit 3; fi
+if [ "$name" = replay_node ] && [ -z "${REPLAY_WAITS:-}" ]; then exit "${REPLAY_CODE:-0}"; fi
+if [ "$name" = "${DYING:-}" ] && [ ! -e "$DEATH_CERTIFICATE" ]; then
+  touch "$DEATH_CERTIFICATE"; exit "${DYING_CODE:-3}"
+fi
 while :; do sleep 0.05; done
 """
 

@@ -125,6 +125,16 @@ def test_failure_of_the_replay_is_a_failure_of_the_launch(prefix: Path, bag: Pat
     assert "vehicle_node finalised" in text
 
 
+@pytest.mark.parametrize("agent", ["roadside_node", "vehicle_node"])
+def test_an_agent_that_cannot_come_up_ends_the_launch_at_once(
+    prefix: Path, bag: Path, tmp_path: Path, agent: str
+) -> None:
+    changes = {"DYING": agent, "DEATH_CERTIFICATE": str(tmp_path / "died"), "DYING_CODE": "1", "REPLAY_WAITS": "1"}
+    code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", "exit_when_done:=true", **changes)
+    assert code == 1 and "Traceback" not in text
+    assert re.search(rf"{agent}-\d+ could not come up \(exit code 1\)", text)
+
+
 def test_own_profile_is_not_overridden(prefix: Path, bag: Path) -> None:
     assert "vehicle_node profile: /my/own.xml" in played(prefix, bag, FASTDDS_DEFAULT_PROFILES_FILE="/my/own.xml")
     assert "vehicle_node profile: none" in played(prefix, bag, FASTRTPS_DEFAULT_PROFILES_FILE="/my/own.xml")

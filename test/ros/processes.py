@@ -27,7 +27,14 @@ LAUNCH_LIMIT_S = 120  # far above the few seconds it takes: only a hung launch r
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs cooperative.launch.py to its end."""
     command = ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py", "exit_when_done:=true", *arguments]
-    return subprocess.run(command, text=True, capture_output=True, timeout=LAUNCH_LIMIT_S, check=False)
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        output, errors = process.communicate(timeout=LAUNCH_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # else its nodes would live on and disturb the tests that follow
+        output, errors = process.communicate(timeout=WAIT_S)
+        raise AssertionError(f"the launch did not end by itself: {output}{errors}") from None
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 class Process:
