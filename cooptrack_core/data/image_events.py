@@ -129,8 +129,8 @@ def _event(
     if image is not None and camera_info is not None:
         view = _view(agent, image.header.frame_id or camera_info.header.frame_id, camera_info, context, path)
         content = _content(image, camera.image_topic, path)
-        if not camera.checked:
-            _check_size(content, view, camera, path)
+        if not camera.checked:  # a later one that is broken is a frame that the network rejects
+            _check(content, view, camera, path)
             camera.checked = True
         frame = Frame(info.stamp_ns, T, None, content, view)
     return event_of(agent, log_ns, frame, info)
@@ -142,11 +142,7 @@ def _view(agent: str, frame_id: str, camera_info: Any, context: BagContext, path
     if T is None:
         raise problem(path, "/tf_static", f"no transform from {sensor_frame} to {camera_frame}", _NEEDS_MOUNT)
     model = camera_of(camera_info)
-    K = model.K
-    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0 or abs(np.linalg.det(K)) < 1e-6:
-        what = f"k is {' '.join(f'{v:g}' for v in K.ravel())}; expected finite numbers with positive focal lengths"
-        raise problem(path, f"/{agent}/camera_info", what, "calibrate the camera")
-    return CameraView(K, through_quaternion(T), model.width_px or 0, model.height_px or 0)
+    return CameraView(model.K, through_quaternion(T), model.width_px or 0, model.height_px or 0)
 
 
 def _content(image: Any, topic: str, path: Path) -> Any:
@@ -158,11 +154,14 @@ def _content(image: Any, topic: str, path: Path) -> Any:
         raise problem(path, topic, str(error), "record bgr8, or image/compressed") from None
 
 
-def _check_size(content: Any, view: CameraView, camera: _Camera, path: Path) -> None:
-    """Of the first image; a later one of another size is a frame that the network rejects."""
+def _check(content: Any, view: CameraView, camera: _Camera, path: Path) -> None:
+    K, topic = view.K, f"/{camera.agent}/camera_info"
+    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0 or abs(np.linalg.det(K)) < 1e-6:
+        what = f"k is {' '.join(f'{v:g}' for v in K.ravel())}; expected finite numbers with positive focal lengths"
+        raise problem(path, topic, what, "calibrate the camera")
     size = jpeg_size(content) if isinstance(content, bytes) else content.shape[1::-1]
     if size is not None and tuple(size) != (view.width, view.height):
-        what = f"the image has {size[0]}x{size[1]} pixels, /{camera.agent}/camera_info says {view.width}x{view.height}"
+        what = f"the image has {size[0]}x{size[1]} pixels, {topic} says {view.width}x{view.height}"
         raise problem(path, camera.image_topic, what, "correct the calibration or scale the images")
 
 
