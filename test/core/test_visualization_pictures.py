@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from visualization_recording import FakeWorld
 
+from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import View, bounds_of, draw_bev, ground_view, view_of
 from cooptrack_core.visualization.canvas import Canvas, decode
 from cooptrack_core.visualization.compose import draw_frame, ground_of
+from cooptrack_core.visualization.player import write_player
 from cooptrack_core.visualization.scene import Scene, build_scene
 from cooptrack_core.visualization.stills import telling_frame, write_stills
 from cooptrack_core.visualization.video import frame_rate, write_video
@@ -130,6 +132,20 @@ def test_empty_recording_has_an_empty_view_and_no_film(world: FakeWorld, tmp_pat
         write_video(empty(world), world.image, tmp_path / "x.mp4")
     with pytest.raises(CooptrackError, match="frames: empty"):
         write_stills(empty(world), world.image, tmp_path)
+
+
+def test_a_run_without_any_track_still_gives_pictures_film_and_page(world: FakeWorld, tmp_path: Path) -> None:
+    nothing: dict[str, list[Any]] = {"pairs": [], "unmatched_ego": [], "unmatched_remote": []}
+    recording = world.recording()
+    for frame in recording["frames"]:
+        frame |= {"tracks": [], "associations": nothing, "messages": [], "predicted_only": True}
+    stills = write_stills(recording, world.image, tmp_path)
+    assert stills and all(path.stat().st_size > 1000 for path in stills)
+    assert write_video(recording, world.image, tmp_path / "x.mp4", size=(640, 360)).stat().st_size > 1000
+    write_player(recording, world.image, tmp_path / "player.html")
+    assert (tmp_path / "player.html").stat().st_size > 10_000
+    summary = summarize(recording)
+    assert summary["tracks"] == 0 and summary["recall"] in (0.0, None)
 
 
 def test_film_has_every_frame_in_the_recordings_rate(world: FakeWorld, tmp_path: Path) -> None:

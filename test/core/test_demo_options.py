@@ -1,0 +1,104 @@
+"""The demo's options: how they reach the launch, when it goes in lock-step, what it says of untrained weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pytest
+
+from cooptrack_core import demo
+from cooptrack_core.cli import build_parser, main
+from cooptrack_core.types import CooptrackError
+
+
+def arguments(*options: str) -> argparse.Namespace:
+    return build_parser().parse_args(["demo", *options])
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, device: str, *options: str) -> tuple[demo.Demo, dict[str, str]]:
+    """A demo whose networks would run on a device, and its launch arguments."""
+    monkeypatch.setattr(demo, "find_network", lambda vehicle, roadside: device)
+    made = demo.Demo(arguments(*options))
+    made._check_network()
+    return made, dict(item.split(":=", 1) for item in made._launch_command()[4:])
+
+
+def test_a_network_on_the_cpu_goes_in_lock_step_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, launch = prepared(monkeypatch, "cpu", "--detector", "network", "--mode", "learned")
+    assert launch["lockstep"] == "true" and made.lockstep
+    assert "network on the CPU: lock-step, each frame waits for its result" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "lockstep"),
+    [
+        ("cuda", ["--detector", "network"], "false"),
+        ("cpu", ["--detector", "network", "--no-lockstep"], "false"),
+        ("cuda", ["--detector", "network", "--lockstep"], "true"),
+        ("cpu", [], "false"),
+        ("cpu", ["--lockstep"], "true"),
+    ],
+)
+def test_lock_step_is_otherwise_as_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], device: str, options: list[str], lockstep: str
+) -> None:
+    _, launch = prepared(monkeypatch, device, *options)
+    assert launch["lockstep"] == lockstep
+    assert "each frame waits" not in capsys.readouterr().out
+
+
+def test_network_options_reach_the_launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--preset", "r50", "--weights", "a.safetensors", "--roadside-weights", "b.safetensors"]
+    _, launch = prepared(monkeypatch, "cpu", "--detector", "network", "--mode", "distance", "--device", "cpu", *options)
+    expected = {
+        "detector": "network", "mode": "distance", "preset": "r50", "weights": "a.safetensors", "device": "cpu",
+        "roadside_weights": "b.safetensors",
+    }  # fmt: skip
+    assert {name: launch[name] for name in expected} == expected
+    assert "untrained" not in capsys.readouterr().out
+
+
+def test_untrained_weights_are_called_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, launch = prepared(monkeypatch, "cuda", "--detector", "network")
+    told = capsys.readouterr().out
+    assert "untrained: random weights" in told and "tracks mean nothing" in told
+    assert launch["weights"] == "untrained" and "roadside_weights" not in launch
+
+
+def test_a_simulated_demo_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwanted(*_: object) -> str:
+        raise AssertionError("torch is not needed here")
+
+    monkeypatch.setattr(demo, "find_network", unwanted)
+    made = demo.Demo(arguments())
+    made._check_network()
+    assert not any("weights" in item or "preset" in item for item in made._launch_command())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--mode", "learned"], "--mode: learned needs features; give --detector network too"),
+        (["--detector", "network", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--detector", "network", "--roadside-weights", "nobody"], "nobody"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert main(["demo", "--out", str(tmp_path / "demo"), *options]) == 2
+    message = capsys.readouterr().err.strip()
+    assert says in message and len(message.splitlines()) == 1
+    assert not (tmp_path / "demo").exists()
+
+
+def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in ("cooptrack_core.model.loading", "cooptrack_core.checkpoints.store"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(CooptrackError, match=r"detector network: Python package torch is missing; pip install"):
+        demo.Demo(arguments("--detector", "network"))._check_network()
