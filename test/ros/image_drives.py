@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from cooptrack_core.geometry.transforms import to_quaternion
-from cooptrack_msgs.msg import FrameInfo, InstanceFeatures, TrackedObjectArray
-from cooptrack_ros.conversions import stamp_message, stamp_ns
+from cooptrack_msgs.msg import FrameInfo, InstanceFeatures
+from cooptrack_ros.conversions import stamp_message
 
 WIDTH, HEIGHT = 320, 180
 IMAGE_LATER_NS = 40_000_000  # the stamp of an image, against the perception time of its frame
@@ -57,7 +57,7 @@ class CameraDrive(Drive):
         self.network = FakeNetwork("coop" if self.name == "vehicle_node" else "inf")
         if monkeypatch is not None:
             monkeypatch.setattr("cooptrack_ros.agent_node.network_of", lambda config: self.network)
-        super().__init__(graph, **{"detector": "network", **parameters})
+        super().__init__(graph, **{"detector": "network", "image_wait_ms": 1500.0, **parameters})
         self.raw = parameters.get("image_transport") == "raw"
         self.agent = self.namespace[1:]
         image_type, topic = (Image, "image") if self.raw else (CompressedImage, "image/compressed")
@@ -78,8 +78,8 @@ class CameraDrive(Drive):
         later = 0 if self.announcements is None else IMAGE_LATER_NS
         return Header(stamp=stamp_message(at(index) + later), frame_id=f"{self.agent}/camera")
 
-    def send_image(self, index: int, data: bytes | None = None, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
-        """Publishes the image of a frame."""
+    def image(self, index: int, data: bytes | None = None, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Any:
+        """The image of a frame."""
         message: Any
         if self.raw:
             message = Image(height=size[1], width=size[0], encoding="bgr8", step=3 * size[0])
@@ -87,7 +87,7 @@ class CameraDrive(Drive):
         else:
             message = CompressedImage(format="jpeg", data=array("B", jpeg(index, *size) if data is None else data))
         message.header = self.header(index)
-        self.images.publish(message)
+        return message
 
     def send_info(self, index: int, **changes: Any) -> None:
         """Publishes the camera_info of a frame."""
@@ -114,23 +114,15 @@ class CameraDrive(Drive):
         pose: bool = True,
     ) -> None:
         """Publishes what a frame consists of, without what is switched off."""
+        picture = self.image(index, data, size) if image else None  # made before anybody waits for it
         if pose:
             self.tf.publish(tf(transform("map", f"{self.agent}/lidar", at(index))))
         if self.announcements is not None:
             self.announce(index)
-        if image:
-            self.send_image(index, data, size)
+        if picture is not None:
+            self.images.publish(picture)
         if info:
             self.send_info(index, **(camera or {}))
-
-    def answer_to(self, index: int) -> TrackedObjectArray:
-        """The tracks of a frame."""
-
-        def found() -> list[TrackedObjectArray]:
-            return [t for t in self.tracks if stamp_ns(t.header.stamp) == at(index)]
-
-        self.graph.wait_for(found)
-        return found()[0]
 
 
 class CameraVehicle(CameraDrive, VehicleDrive):

@@ -48,7 +48,7 @@ def test_raw_images_are_pixels_in_blue_green_red(graph, monkeypatch):
 
 
 def test_live_without_frame_info_the_image_gives_the_perception_time(graph, monkeypatch):
-    drive = CameraVehicle(graph, monkeypatch, announce=False, mode="ego", image_wait_ms=100.0)
+    drive = CameraVehicle(graph, monkeypatch, announce=False, mode="ego", image_wait_ms=400.0)
     for index in range(3):
         tracks = drive.frame(index)
     assert not tracks.predicted_only and tracks.pose_known
@@ -56,7 +56,7 @@ def test_live_without_frame_info_the_image_gives_the_perception_time(graph, monk
 
 
 def test_without_an_image_tracks_are_predicted(graph, monkeypatch):
-    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=50.0)
+    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=400.0)
     drive.frame(0)
     tracks = drive.frame(1, image=False)
     assert tracks.predicted_only and [o.track_id for o in tracks.objects] == [1] and tracks.objects[0].sources == 0
@@ -66,7 +66,7 @@ def test_without_an_image_tracks_are_predicted(graph, monkeypatch):
 
 
 def test_without_camera_info_tracks_are_predicted_and_it_is_named(graph, monkeypatch, capfd):
-    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=50.0)
+    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=400.0)
     assert drive.frame(0, info=False).predicted_only
     assert not drive.frame(1).predicted_only
     assert drive.node.health.drops() == {"camera_info_missing": 1}
@@ -132,9 +132,9 @@ def test_lens_distortion_is_said_to_be_ignored_once(graph, monkeypatch, capfd):
 
 
 def test_an_image_that_no_frame_info_names_is_left_out_and_counted(graph, monkeypatch):
-    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=50.0)
+    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=400.0)
     drive.frame(0)
-    drive.send_image(7)
+    drive.images.publish(drive.image(7))
     drive.send_info(7)
     graph.wait_for(lambda: drive.node.health.drops() == {"image_unannounced": 1})
     assert not drive.frame(8).predicted_only and len(drive.tracks) == 2
@@ -169,7 +169,9 @@ def test_features_that_the_network_understands_go_into_it(graph, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("maker", "text"), [(b"\xab" * 32, "tiny_inf abababab"), (None, "the message has no features")]
+    ("maker", "text"),
+    [(b"\xab" * 32, "tiny_inf abababab"), (None, "the message has no features")],
+    ids=["another model", "no features"],
 )
 def test_features_of_another_model_fall_back_to_kinematics_with_a_diagnostic(graph, monkeypatch, capfd, maker, text):
     drive = CameraVehicle(graph, monkeypatch, mode="learned")
@@ -242,7 +244,7 @@ def test_untrained_weights_are_a_warning_in_log_and_diagnostics(graph, monkeypat
 
 
 def test_time_that_jumps_back_forgets_the_images(graph, monkeypatch):
-    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=1000.0)
+    drive = CameraVehicle(graph, monkeypatch, mode="ego", image_wait_ms=1500.0)
     drive.frame(100)
     drive.send(101, image=False)
     assert not drive.frame(0).predicted_only
