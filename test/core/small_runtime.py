@@ -24,9 +24,9 @@ ROADSIDE_POSE = yawed(np.pi, 60.0, 3.0)  # looks back at the vehicle
 def config(role: str = "coop", **changes) -> ModelConfig:
     """Eight by eight BEV cells, 24 queries."""
     made = replace(
-        get_preset(f"tiny_{role}"), image_size=(64, 96), backbone_width=8, embed_dims=32, num_heads=4, bev_size=(8, 8), options=Options(distance_gate_m=20.0),
-        encoder_ffn=48, num_queries=24, decoder_layers=2, decoder_ffn=48, motion_width=16, reasoner_ffn=48,
-        alignment_blocks=4, max_outputs=24,
+        get_preset(f"tiny_{role}"), options=Options(distance_gate_m=20.0), image_size=(64, 96), backbone_width=8,
+        embed_dims=32, num_heads=4, bev_size=(8, 8), encoder_ffn=48, num_queries=24, decoder_layers=2, decoder_ffn=48,
+        motion_width=16, reasoner_ffn=48, alignment_blocks=4, max_outputs=24,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -127,3 +127,20 @@ def memory_bytes(network: NetworkRuntime) -> list[bytes]:
         *(t.numpy().tobytes() for t in tensors), memory.T_map_from_sensor.tobytes(), *(c.tobytes() for c in columns),
         repr(rest[:3]).encode(), rest[3].numpy().tobytes(),
     ]  # fmt: skip
+
+
+def frames(count: int, start: int = 0, **changes) -> list:
+    return [street(i, **changes) for i in range(start, start + count)]
+
+
+def with_message(i: int) -> list:
+    return [sent(i)]
+
+
+def assert_same_outputs(a: list, b: list) -> None:
+    """Bit by bit."""
+    for x, y in zip(a, b, strict=True):
+        assert_tracks_equal(x.tracks, y.tracks)
+        np.testing.assert_array_equal(x.instances.features.query, y.instances.features.query)
+        np.testing.assert_array_equal(x.detections.center_m, y.detections.center_m)
+        np.testing.assert_array_equal(x.associations.pair_affinity, y.associations.pair_affinity)
