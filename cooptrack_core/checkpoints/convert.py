@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,16 +68,22 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise _refusal(path, f"cannot be read ({error.strerror})", "check path and permissions") from error
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
             warnings.simplefilter("ignore")  # on formats that are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if named := re.search(r"GLOBAL (\S+)", str(error)):
+    except Exception as error:  # torch has many ways to fail on a broken file
+        text = " ".join(str(error).split())
+        if named := re.search(r"GLOBAL (\S+)", text):
             what = f"expected numbers only, found the object {named[1]}, which can stand for code"
             raise _refusal(path, what, "nothing was run; ask for a file with the state_dict alone") from error
-        raise _broken(path, "a pickle of something else") from error
-    except Exception as error:  # torch has many ways to fail on a broken file
-        raise _broken(path, " ".join([type(error).__name__, *str(error).split()])[:100]) from error
+        raise _broken(path, f"{type(error).__name__} {text}"[:100]) from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a numpy number in the notes of a training run (a loss, a metric) is made of; none of it runs code."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
+    return [np.dtype, *kinds, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
 
 
 def _broken(path: Path, reason: str) -> CooptrackError:

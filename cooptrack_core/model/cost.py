@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from cooptrack_core.cooperation import wire
 from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.linear import has_onednn
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.types import Features, Instances, Message
 
@@ -67,11 +70,17 @@ def message_bytes(config: ModelConfig, precision: str, count: int) -> int:
     return sum(len(value) * value.itemsize for value in fields.values() if hasattr(value, "itemsize"))
 
 
+def _linear_flops(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    """Of a linear layer by oneDNN, which the counter does not know: shapes [..., inner] and [outer, inner]."""
+    return FLOPS_PER_MULTIPLY_ADD * math.prod(x) * weight[0]
+
+
 class MultiplyAddCounter:
     """Counts those of matrix products and convolutions within a `with`, at inference."""
 
     def __init__(self) -> None:
-        self._counter = FlopCounterMode(display=False)
+        mapping = {torch.ops.mkldnn._linear_pointwise: _linear_flops} if has_onednn() else {}
+        self._counter = FlopCounterMode(display=False, custom_mapping=mapping)
         self._contexts = contextlib.ExitStack()
 
     @property

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -163,9 +163,14 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys, zipped):
     torch.save(content, tmp_path / "in.pth", _use_new_zipfile_serialization=zipped)
     said = error_of(capsys, tmp_path / "in.pth", tmp_path / "out.safetensors")
     assert "found the object posix.mkdir, which can stand for code; nothing was run" in said
-    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Harmful(tmp_path / "made")))
+    (tmp_path / "raw.pth").write_bytes(f"cposix\nmkdir\n(V{tmp_path / 'made'}\ntR.".encode())
     assert "expected a PyTorch checkpoint" in error_of(capsys, tmp_path / "raw.pth", tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pth", "raw.pth"]
+
+
+def test_numpy_numbers_among_the_notes_are_tolerated(tmp_path, veh_state):
+    torch.save({"meta": {"loss": np.float64(0.25), "epoch": np.int64(3)}, "state_dict": veh_state}, tmp_path / "in.pth")
+    assert convert(tmp_path / "in.pth", tmp_path / "out.safetensors", "--preset", "official_r50_veh") == 0
 
 
 @pytest.mark.parametrize("zipped", [True, False])
