@@ -164,7 +164,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys, zipped):
     said = error_of(capsys, tmp_path / "in.pth", tmp_path / "out.safetensors")
     assert "found the object posix.mkdir, which can stand for code; nothing was run" in said
     (tmp_path / "raw.pth").write_bytes(f"cposix\nmkdir\n(V{tmp_path / 'made'}\ntR.".encode())
-    assert "expected a PyTorch checkpoint" in error_of(capsys, tmp_path / "raw.pth", tmp_path / "out.safetensors")
+    assert "found the object posix.mkdir" in error_of(capsys, tmp_path / "raw.pth", tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pth", "raw.pth"]
 
 
