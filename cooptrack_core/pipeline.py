@@ -172,8 +172,8 @@ class VehicleAgent:
         clock = StageClock()
         self._frame_index += 1
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
-        admitted, refusals = self.admission.take(frame.stamp_ns)
         cooperative = self.config.mode != "ego" and pose_known
+        admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
         used = list(admitted if messages is None else messages) if cooperative else []
         if self.network is None:
             view = _View(perceive(frame, self.config.min_score), used)
@@ -191,6 +191,10 @@ class VehicleAgent:
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
             view.problem, view.seen is None, unused,
         )  # fmt: skip
+
+    def _can_use_messages(self, frame: Frame) -> bool:
+        """A network that tracks by itself only predicts a lost frame; messages wait for the next one."""
+        return self._object_level or frame.image is not None
 
     def _look(self, network: Network, frame: Frame, T_map: Float, used: list[Message]) -> _View:
         """The network's view of a frame, with the messages whose features it understands."""
