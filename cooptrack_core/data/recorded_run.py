@@ -65,7 +65,10 @@ class RecordedRun:
         return replace(frame, T_map_from_sensor=T)
 
     def compare(self, stamp_ns: int, output: VehicleOutput) -> bool:
-        """Whether the tracks are byte for byte those that were published."""
+        """Whether the tracks are byte for byte those that were published.
+
+        Alignment padding does not count: DDS sends whatever was in memory there.
+        """
         then = self.tracks[stamp_ns]
         now = tracks_message(output, then.header.frame_id, then.agent_id, then.mode, then.detector)
         same = serialised_tracks(now) == serialised_tracks(then)

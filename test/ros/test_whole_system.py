@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from processes import launch
 
 from cooptrack_core import cli
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.data.recording import recording_from_bags
+from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import repeat_bag, track_bag
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthetic scene of 2 s without images, as a bag."""
+    """A synthetic scene of 2 s without images, as a bag; the scene lies beside it."""
     folder = tmp_path_factory.mktemp("scene")
     assert cli.main(["synthesize", str(folder / "scene"), "--renderer", "none", "--duration-s", "2"]) == 0
     assert cli.main(["to-bag", str(folder / "scene"), str(folder / "bag")]) == 0
+    return folder / "bag"
+
+
+@pytest.fixture(scope="module")
+def bag_with_images(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first second with noise in place of pictures, in which a network finds something, too."""
+    folder = tmp_path_factory.mktemp("with_images")
+    shutil.copytree(bag.parent / "scene", folder / "scene")
+    rng, dataset = np.random.default_rng(5), Dataset(folder / "scene")
+    for row in (*dataset.frames("vehicle"), *dataset.frames("infrastructure")):
+        row.image_path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (90, 160, 3), np.uint8)
+        row.image_path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+    assert cli.main(["to-bag", str(folder / "scene"), str(folder / "bag"), "--frames", "10"]) == 0
     return folder / "bag"
 
 
@@ -74,6 +92,32 @@ def test_nothing_in_a_clean_run_is_a_warning_or_an_error(played: tuple[Path, str
 def test_offline_repeats_the_nodes_run_number_by_number(played: tuple[Path, str], bag: Path) -> None:
     nodes = recording_from_bags(played[0], bag)
     assert_same(plain(repeat_bag(bag, played[0], VehicleConfig())), plain(nodes))
+
+
+def test_offline_repeats_the_nodes_tracks_byte_for_byte_from_bag_and_dataset(
+    played: tuple[Path, str], bag: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source in (bag, bag.parent / "scene"):
+        assert cli.main(["track", str(source), "--schedule", str(played[0])]) == 0
+        assert "repeated: the tracks of 20 of 20 frames are byte for byte those in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mode", ["learned", "late"])
+def test_offline_repeats_what_the_nodes_networks_tracked_byte_for_byte(
+    bag_with_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    recorded = tmp_path / "recorded"
+    options = [f"mode:={mode}", "detector:=network", "device:=cpu", "lockstep:=true"]
+    result = launch(f"bag:={bag_with_images}", f"record:={recorded}", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for source in (bag_with_images, bag_with_images.parent / "scene"):
+        assert cli.main(["track", str(source), "--schedule", str(recorded), "--device", "cpu"]) == 0
+        told = capsys.readouterr().out
+        assert f"{mode}, network" in told
+        assert "repeated: the tracks of 10 of 10 frames are byte for byte those in" in told
+    nodes = recording_from_bags(recorded, bag_with_images)
+    assert sum(len(frame["messages"]) for frame in nodes["frames"]) >= 8
+    assert not any(frame["predicted_only"] for frame in nodes["frames"])
 
 
 def test_a_free_offline_run_of_the_same_bag_gives_the_same_tracks(played: tuple[Path, str], bag: Path) -> None:
