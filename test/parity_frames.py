@@ -51,7 +51,7 @@ def _input(role: str, t: int) -> NetworkInput:
 def frames(role: str, count: int, folder: Path) -> tuple[Run, ...]:
     """The first frames of a run. The vehicle gets the messages of the roadside frames of the same time."""
     model = reference_model(role)
-    session, done = Session(model), []
+    session, done = Session(model, all_layers=True), []
     for t in range(count):
         given = _input(role, t)
         memory, next_id = session.memory, session.next_id

@@ -107,16 +107,24 @@ class AgentModel(nn.Module):
         return Queries.cat([self.fresh_queries(rows.to(live.scores.device)), live])
 
     def perceive(
-        self, images: Tensor, lidar2img: Tensor, can_bus: Tensor, queries: Queries, prev_bev: Tensor | None
+        self,
+        images: Tensor,
+        lidar2img: Tensor,
+        can_bus: Tensor,
+        queries: Queries,
+        prev_bev: Tensor | None,
+        *,
+        all_layers: bool = True,
     ) -> Perception:
         """One frame of B agents up to history reasoning (spec 1.2, steps 4 to 8).
 
         images [B, 3, h, w] normalised and padded; lidar2img [B, 4, 4] to its pixels; can_bus [B, 18] with
         the differences to the frame before; queries [B, N]; prev_bev [B, HW, C] or None in a first frame.
+        all_layers False: boxes and classes of the last decoder layer alone, which is what inference needs.
         """
         maps = self.neck(self.backbone(images))
         bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
-        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts)
+        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers=all_layers)
         boxes, logits = decoder.boxes[-1], decoder.logits[-1]
         decoded = queries.with_(
             ref_pts=decoder.last_ref_pts,

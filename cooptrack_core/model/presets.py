@@ -146,11 +146,12 @@ _TINY = ModelConfig(
     decoder_layers=3,
     decoder_ffn=256,
     reasoner_layers=1,
-    reasoner_ffn=256,
+    reasoner_ffn=192,
+    dropout=0.0,
     max_gap_s=1.0,
     max_outputs=150,
 )
-_R50 = ModelConfig(name="r50", role="coop", backbone_norm="frozen_batch_norm", max_gap_s=1.0)
+_R50 = ModelConfig(name="r50", role="coop", backbone_norm="batch_norm", max_gap_s=1.0)
 _OFFICIAL_R50 = ModelConfig(
     name="official_r50", role="coop", stored_levels=4, stored_cameras=6, unused_modules=True, options=OFFICIAL
 )
@@ -158,9 +159,9 @@ _OFFICIAL_R50 = ModelConfig(
 FAMILIES: dict[str, ModelConfig] = {
     "tiny": _TINY,
     "r50": _R50,
-    "r101": replace(_R50, name="r101", backbone="resnet101", feature_levels=4, stored_levels=4, bev_size=(100, 100)),
+    "r101": replace(_R50, name="r101", backbone="resnet101", feature_levels=3, stored_levels=3, bev_size=(100, 100)),
     "convnext_s": replace(
-        _R50, name="convnext_s", backbone="convnext_s", backbone_norm="layer_norm", feature_levels=4, stored_levels=4
+        _R50, name="convnext_s", backbone="convnext_s", backbone_norm="layer_norm", feature_levels=3, stored_levels=3
     ),
     "official_r50": _OFFICIAL_R50,
 }

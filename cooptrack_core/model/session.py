@@ -55,9 +55,14 @@ class Step:
 class Session:
     """Runs a network frame by frame, without gradient."""
 
-    def __init__(self, model: AgentModel, seed: int = 0, matcher: str = "affinity") -> None:
-        """matcher: how a cooperative network pairs instances, `affinity` or `distance`."""
-        self.model, self.matcher = model, matcher
+    def __init__(
+        self, model: AgentModel, seed: int = 0, matcher: str = "affinity", *, all_layers: bool = False
+    ) -> None:
+        """matcher: how a cooperative network pairs instances, `affinity` or `distance`.
+
+        all_layers: the steps hold what every decoder layer says, not only the last.
+        """
+        self.model, self.matcher, self.all_layers = model, matcher, all_layers
         self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
         self.memory: Memory | None = None
@@ -85,6 +90,7 @@ class Session:
             self._can_bus(frame),
             queries.map(lambda value: value[None]),
             None if memory is None else memory.bev[None],
+            all_layers=self.all_layers,
         )
         own = perception.queries.select(0)
         remote = cooperation = None
