@@ -7,9 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_networks import FakeNetwork, fake_networks
+from recorded_bags import record
+from tiny_spd import TinySpd
 
 from cooptrack_core import demo
 from cooptrack_core.cli import build_parser, main
+from cooptrack_core.config import NetworkConfig, VehicleConfig
+from cooptrack_core.data.to_bag import sequence_to_bag
+from cooptrack_core.data.v2x_seq import Dataset
+from cooptrack_core.report import write_report
 from cooptrack_core.types import CooptrackError
 
 
@@ -102,3 +109,19 @@ def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(CooptrackError, match=r"detector network: Python package torch is missing; pip install"):
         demo.Demo(arguments("--detector", "network"))._check_network()
+
+
+@pytest.mark.parametrize(("weights", "compared"), [("untrained", False), ("mine.safetensors", True)])
+def test_a_report_compares_a_network_only_with_the_same_trained_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: str, compared: bool
+) -> None:
+    sequence_to_bag(Dataset(TinySpd(tmp_path / "spd").write()), "0010", tmp_path / "bag")
+    config = VehicleConfig(mode="learned", detector="network", network=NetworkConfig(weights=weights))
+    record(tmp_path / "bag", tmp_path / "recorded", config, fake_networks)
+    monkeypatch.setattr("cooptrack_core.networks.make_network", lambda config, role, matcher="": FakeNetwork(role))
+    summary = write_report(
+        tmp_path / "recorded", tmp_path / "bag", tmp_path / "out", pictures=False, network=config.network
+    )
+    assert set(summary["hidden_recall"]) == ({"learned", "ego"} if compared else {"learned"})
+    assert summary["weights"] == weights
+    assert ("untrained: random numbers" in capsys.readouterr().out) is not compared
