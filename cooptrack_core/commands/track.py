@@ -58,10 +58,10 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
     from cooptrack_core.offline_bag import repeat_run, track_bag
 
     vehicle_network, roadside_network = network_configs(args, args.seed)
-    source = _source(args, roadside)
     then = None if args.schedule is None else read_run(args.schedule, args.vehicle, roadside)
     mode = args.mode or ("late" if then is None else then.mode)
     detector = args.detector or ("simulated" if then is None else then.detector)
+    source = _source(args, roadside, labels=detector == "simulated")
     config = VehicleConfig(mode=mode, detector=detector, network=vehicle_network)
     if then is not None:
         recording = repeat_run(source, then, config, vehicle=args.vehicle, roadside=roadside)
@@ -74,7 +74,7 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
     return recording
 
 
-def _source(args: argparse.Namespace, roadside: tuple[str, ...]) -> Path | SequenceSource:
+def _source(args: argparse.Namespace, roadside: tuple[str, ...], *, labels: bool) -> Path | SequenceSource:
     """The bag, or the sequence of the dataset."""
     from cooptrack_core.data.frame_messages import SequenceOptions
     from cooptrack_core.data.sequence_messages import SequenceMessages
@@ -93,7 +93,11 @@ def _source(args: argparse.Namespace, roadside: tuple[str, ...]) -> Path | Seque
         what = f"{args.source}: sequence: has {len(sequences)} of them ({some})"
         raise CooptrackError(f"{what}; choose with --sequence")
     options = SequenceOptions(
-        seed=args.seed, skip_broken=args.skip_broken, vehicle=args.vehicle, roadside=roadside[0] if roadside else "rsu"
+        seed=args.seed,
+        labels=labels,
+        skip_broken=args.skip_broken,
+        vehicle=args.vehicle,
+        roadside=roadside[0] if roadside else "rsu",
     )
     return SequenceSource(SequenceMessages(dataset, args.sequence or sequences[0], options))
 

@@ -24,6 +24,7 @@ class SequenceOptions:
     raw: bool = False  # decoded images instead of the JPEG files
     seed: int = 0  # of the simulated detector
     noise: NoiseParameters = field(default_factory=NoiseParameters)
+    labels: bool = True  # False: nobody asks for detections, frames without readable labels count too
     skip_broken: bool = False  # leave out frames that cannot be read instead of giving up
     max_frames: int | None = None  # vehicle frames from the beginning of the sequence
     vehicle: str = "vehicle"

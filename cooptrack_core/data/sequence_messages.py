@@ -129,7 +129,8 @@ class SequenceMessages:
         for row in rows:
             try:
                 check(row)
-                self.dataset.labels(row.side, row.frame_id)
+                if self.options.labels:
+                    self.dataset.labels(row.side, row.frame_id)
             except CooptrackError as error:
                 if not self.options.skip_broken:
                     raise CooptrackError(f"{error} (or leave such frames out with --skip-broken)") from None
@@ -207,7 +208,12 @@ class SequenceMessages:
         """Height of the road in the vehicle lidar frame: median underside of the vehicles nearby."""
         undersides: list[float] = []
         for row in self.vehicle_rows[:: max(1, len(self.vehicle_rows) // 20)]:
-            boxes = self.dataset.labels("vehicle", row.frame_id).instances
+            try:
+                boxes = self.dataset.labels("vehicle", row.frame_id).instances
+            except CooptrackError:
+                if self.options.labels:
+                    raise
+                continue
             near = (np.hypot(boxes.center_m[:, 0], boxes.center_m[:, 1]) < 40.0) & (boxes.class_id == 0)
             undersides += list(boxes.center_m[near, 2] - boxes.size_m[near, 2] / 2)
         return float(np.median(undersides)) if undersides else _DEFAULT_GROUND_Z_M

@@ -141,6 +141,16 @@ def test_what_cannot_work_is_one_line(
     assert says in message and len(message.splitlines()) == 1
 
 
+def test_a_network_needs_no_labels(tmp_path: Path, made: list, capsys: pytest.CaptureFixture[str]) -> None:
+    root = TinySpd(tmp_path / "spd").write()
+    for path in root.rglob("label/**/*.json"):
+        path.unlink()
+    assert main(["track", str(root), "--detector", "network", "--mode", "learned"]) == 0
+    assert "frames in / out                           4 / 4" in capsys.readouterr().out
+    assert main(["track", str(root)]) == 2
+    assert "label/lidar/000000.json: file: is missing" in capsys.readouterr().err
+
+
 def test_a_dataset_without_images_is_one_line_for_a_network(
     tmp_path: Path, made: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
