@@ -31,8 +31,8 @@ def config(role: str = "coop", **changes) -> ModelConfig:
     return replace(made, **changes)
 
 
-def model(config: ModelConfig, seed: int = 0) -> AgentModel:
-    """Random weights; in each frame some queries are active, some are not, which ones changes."""
+def model(config: ModelConfig, seed: int = 0, bias: float = -4.5) -> AgentModel:
+    """Random weights; bias: of the classes, so low that in each frame some queries are active and some are not."""
     torch.manual_seed(seed)
     made = AgentModel(config).eval()
     with torch.no_grad():
@@ -40,7 +40,7 @@ def model(config: ModelConfig, seed: int = 0) -> AgentModel:
         last = made.heads.class_head[-1]
         assert isinstance(last, nn.Linear)
         last.weight.mul_(6.0)
-        last.bias.fill_(-4.5)
+        last.bias.fill_(bias)
         if config.cooperative:
             made.association.affinity[-1].bias.fill_(1.0)
     return made

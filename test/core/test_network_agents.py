@@ -160,6 +160,16 @@ def test_a_lost_frame_is_predicted_and_is_no_fault_of_the_network():
     assert len(drive(vehicle(), 1, image=lambda i: None)[0].tracks) == 0
 
 
+def test_messages_wait_for_the_frame_after_a_lost_one():
+    agent = vehicle()
+    outputs = drive(
+        agent, 3, lambda i: [message(i, (40.0, 5.0))] if i == 1 else (), lambda i: None if i == 1 else b"good"
+    )
+    assert [[m.sequence for m in o.associations.messages] for o in outputs] == [[], [], [2]]
+    assert outputs[2].associations.messages[0].age_ms == 100.0
+    assert places(outputs[2].tracks) == {*AHEAD, (40.0, 5.0)}
+
+
 def test_what_others_see_is_tracked_by_kinematics_through_a_lost_frame():
     agent = vehicle()
     outputs = drive(agent, 6, lambda i: [message(i, (40.0, 5.0), maker=FOREIGN)], lambda i: None if i == 5 else b"good")

@@ -60,6 +60,14 @@ def test_no_id_is_used_twice_across_resets_gaps_and_jumps_back(made):
         earlier |= now
 
 
+def test_nothing_is_kept_of_tracks_that_ended():
+    network = runtime(COOP)
+    run(network, frames(25), with_message)
+    live = network._session.memory.live
+    assert sorted(live.track_id.tolist()) == network._book._id.tolist()
+    assert len(live) < COOP.num_queries < network._session.next_id - 1
+
+
 @pytest.mark.parametrize("jump_s", [-0.1, -50.0, 1.5])
 def test_time_going_back_or_a_gap_starts_anew(jump_s):
     network, fresh = runtime(COOP), runtime(COOP)
