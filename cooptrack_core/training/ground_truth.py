@@ -18,8 +18,8 @@ class GroundTruth:
     labels: Tensor  # [G] int64 class
     ids: Tensor  # [G] int64, >= 0, the same object has the same id in every frame
     # [G] bool, what the agent's own sensors see. Where it is given, the decoder of a cooperative network learns to
-    # find this and to keep what it tracks. The published network does without: its decoder's scores stay those of
-    # the stage before (spec 10.3).
+    # find this and to keep what it tracks, and so does the whole network in frames without messages. The published
+    # network does without: its decoder's scores stay those of the stage before (spec 10.3).
     seen: Tensor | None = None
 
     def __len__(self) -> int:

@@ -42,6 +42,7 @@ class OverfitOptions:
     last_rate: float = 0.05  # share of the learning rate at the end of the cosine
     max_gradient_norm: float = 10.0
     by_rule_until: float = 0.5  # share of the vehicle's steps in which pairs for fusion are made by distance
+    silent_share: float = 0.2  # of the vehicle's frames come without a message, so that it can drive alone too
     carry: CarryOptions = field(default_factory=lambda: CarryOptions(false_positive_ratio=0.1))
     seed: int = 0
 
@@ -106,11 +107,14 @@ def fit(
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, options))
     iteration = Iteration(model, options.carry, seed=options.seed)
+    generator = torch.Generator().manual_seed(options.seed)
     losses = []
     model.train()
     for step in range(options.steps):
         starts = (slot * len(samples) // options.slots for slot in range(options.slots))
-        outcome = iteration([samples[(step + start) % len(samples)] for start in starts])
+        batch = [samples[(step + start) % len(samples)] for start in starts]
+        silent = torch.rand(len(batch), generator=generator) < options.silent_share
+        outcome = iteration([replace(s, messages=()) if quiet else s for s, quiet in zip(batch, silent, strict=True)])
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(outcome.total)
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.max_gradient_norm)

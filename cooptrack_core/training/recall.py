@@ -57,6 +57,7 @@ class Drive:
 
     roadside: Count = field(default_factory=Count)
     vehicle: Count = field(default_factory=Count)
+    seen: Count = field(default_factory=Count)  # the vehicle's, of objects that it sees itself
     hidden: Count = field(default_factory=Count)  # the vehicle's, of objects that only the roadside sees
     messages: dict[str, Message] = field(default_factory=dict)  # by vehicle frame id: the newest one before it
 
@@ -85,6 +86,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
             truth = item.truth.within(vehicle.config.point_range_m)
             result.vehicle.add(truth, tracks)
             if truth.seen is not None:
+                result.seen.add(truth.select(truth.seen), tracks)
                 result.hidden.add(truth.select(~truth.seen), tracks)
             if newest is not None:
                 result.messages[event.frame_id] = newest

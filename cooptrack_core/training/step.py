@@ -139,10 +139,12 @@ class Iteration:
         remote = self.model.align(sample.messages)  # [I]
         cooperation = self.model.cooperate(own, remote, self.matcher)
         refined = self.model.refine(cooperation.queries)
-        done = supervise_together(cooperation, own, remote, refined, sample.truth)
         if sample.truth.seen is None:
-            return done
+            return supervise_together(cooperation, own, remote, refined, sample.truth)
+        # What the vehicle can know without others: what it sees, and what it has been told before.
         own_truth = sample.truth.select(sample.truth.seen | torch.isin(sample.truth.ids, own.track_id))
+        truth = sample.truth if sample.messages else own_truth
+        done = supervise_together(cooperation, own, remote, refined, truth)
         extra, _ = supervise_decoder(logits, boxes, own.track_id, own_truth, "decoder_loss")
         return Supervised(done.losses | extra, done.refined, done.assignment)
 

@@ -235,6 +235,13 @@ def test_decoder_keeps_what_it_tracks_though_it_does_not_see_it(monkeypatch: pyt
     assert asked == [[3], [5]]
 
 
+def test_without_a_message_the_vehicle_is_asked_for_what_it_sees() -> None:
+    some = truth(seen=[True, False, False])
+    for messages, expected in (([], [3]), ([remote(some)], [3, 5, 8])):
+        assignment = Iteration(network("coop"))([Sample(given(0), some, messages=messages)]).assignments[0]
+        assert sorted(assignment.track_id[assignment.matched].tolist()) == expected
+
+
 def test_fusion_by_rule_gives_way_to_learned_matching_after_the_steps_asked_for() -> None:
     iteration = Iteration(network("coop", affinity_matching_after_steps=2))
     matchers = []
