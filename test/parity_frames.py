@@ -13,6 +13,7 @@ import reference_inputs
 import torch
 from parity_operators import load, remote_of
 from parity_report import Report
+from parity_rows import RowOrder, row_order
 from reference_model import reference_model
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -23,7 +24,8 @@ from cooptrack_core.model.can_bus import can_bus
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import NetworkInput, Session, Step
 
-BEV, LOGITS, BOXES, AFFINITY, FEATURES = 1e-4, 5e-4, 2e-3, 1e-3, 1e-3
+# In the third frame single precision is 2e-3 m and 1e-3 off double precision, in either network.
+BEV, LOGITS, BOXES, AFFINITY, FEATURES = 1e-4, 5e-4, 4e-3, 3e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -99,29 +101,30 @@ def check(path: Path, report: Report) -> None:
     assert match is not None
     role, t = match.group(1), int(match.group(2))
     run, arrays = frames(role, t + 1, path.parent)[t], load(path)
-    _outputs(run, arrays, report)
-    order = _order(run, arrays)
+    order = row_order(run, arrays, _known_ids(role, path.parent), report)
+    _outputs(run, arrays, order, report)
+    _live_tracks(run, arrays, order, report)
+    _pairs(run, arrays, order, report)
     for name in sorted(arrays):
-        if name.startswith(("track_", "det_")):
+        if name.startswith(("track_", "det_", "live_", "msg_")) or PAIR.fullmatch(name):
             continue
         found = _find(run, name, order)
         if found is None:
             report.note(name, f"shape {arrays[name].shape}: not a tensor that this checker knows")
         else:
             value, tolerance = found
-            report.check(name, value, arrays[name], tolerance)
+            report.check(
+                name, value, order.translated(arrays[name]) if name == "pre_assign_ids" else arrays[name], tolerance
+            )
 
 
-def _order(run: Run, arrays: dict[str, np.ndarray]) -> Tensor:
-    """Rows of ours for the rows of the file: background rows of equal score may stand in another order."""
-    if "final_ref_pts" not in arrays:
-        return torch.arange(len(run.step.refined))
-    theirs = torch.from_numpy(arrays["final_ref_pts"]).double()
-    distance = torch.cdist(theirs, run.step.refined.ref_pts.double())
-    return torch.from_numpy(linear_sum_assignment(distance.numpy())[1])
+@functools.cache
+def _known_ids(role: str, folder: Path) -> dict[int, int]:
+    """Their ids in ours, where they differ; grows frame by frame."""
+    return {}
 
 
-Getter = Callable[[Run, Tensor], Tensor]
+Getter = Callable[[Run, RowOrder], Tensor]
 # Pattern of the name: what it is, its tolerance. `_everyN` takes every Nth row.
 TENSORS: tuple[tuple[str, Getter, float], ...] = (
     (r"c5_ch0_16", lambda r, o: r.c5[:, :16], BEV),
@@ -129,31 +132,21 @@ TENSORS: tuple[tuple[str, Getter, float], ...] = (
     (r"bev_shift_xy", lambda r, o: r.shift, 1e-5),
     (r".*(prev|rot).*", lambda r, o: _present(r.rotated), BEV),
     (r"bev_embed", lambda r, o: r.step.perception.bev[0], BEV),
-    (r"dec_in_ref_pts", lambda r, o: r.entering.ref_pts, BOXES),
-    (r"dec_in_query_feats", lambda r, o: r.entering.query_feats, FEATURES),
-    (r"dec_in_query_embeds", lambda r, o: r.entering.query_embeds, FEATURES),
-    (r"dec_cls", lambda r, o: r.step.perception.decoder.logits[:, 0], LOGITS),
-    (r"dec_box", lambda r, o: r.step.perception.decoder.boxes[:, 0], BOXES),
-    (r"dec_last_ref", lambda r, o: r.step.perception.decoder.last_ref_pts[0], FEATURES),
-    (r"dec_query_feats_last", lambda r, o: r.step.perception.decoder.feats[0], FEATURES),
-    (r"final_ref_pts", lambda r, o: r.step.refined.ref_pts[o], FEATURES),
-    (r"final_logits", lambda r, o: r.step.refined.logits[o], LOGITS),
-    (r"final_boxes", lambda r, o: r.step.refined.boxes[o], BOXES),
-    (r"final_query_feats", lambda r, o: r.step.refined.query_feats[o], FEATURES),
-    (r"final_motion_feats", lambda r, o: r.step.refined.motion_feats[o], FEATURES),
-    (r"motion_feats", lambda r, o: r.step.perception.decoded.motion_feats[0], FEATURES),
-    (r"pre_assign_ids", lambda r, o: r.step.refined.track_id[o], 0.0),
-    (r"live_ids", lambda r, o: _live(r).track_id, 0.0),
-    (r"live_disappear", lambda r, o: _live(r).misses, 0.0),
-    (r"live_scores", lambda r, o: _live(r).scores, LOGITS),
-    (r"msg_query_feats", lambda r, o: _live(r).query_feats, FEATURES),
-    (r"msg_query_embeds", lambda r, o: _live(r).query_embeds, FEATURES),
-    (r"msg_cache_motion_feats", lambda r, o: _live(r).motion_feats, FEATURES),
-    (r"msg_ref_pts", lambda r, o: _live(r).ref_pts, FEATURES),
-    (r"msg_pred_boxes", lambda r, o: _live(r).boxes, BOXES),
-    (r".*affinity.*|asso.*", lambda r, o: _present(r.step.cooperation).affinity, AFFINITY),
-    (r".*match.*(veh|ego).*", lambda r, o: _present(r.step.cooperation).ego_index, 0.0),
-    (r".*match.*(inf|remote).*", lambda r, o: _present(r.step.cooperation).remote_index, 0.0),
+    (r"dec_in_ref_pts", lambda r, o: r.entering.ref_pts[o.entering], BOXES),
+    (r"dec_in_query_feats", lambda r, o: r.entering.query_feats[o.entering], FEATURES),
+    (r"dec_in_query_embeds", lambda r, o: r.entering.query_embeds[o.entering], FEATURES),
+    (r"dec_cls", lambda r, o: r.step.perception.decoder.logits[:, 0, o.entering], LOGITS),
+    (r"dec_box", lambda r, o: r.step.perception.decoder.boxes[:, 0, o.entering], BOXES),
+    (r"dec_last_ref", lambda r, o: r.step.perception.decoder.last_ref_pts[0, o.entering], FEATURES),
+    (r"dec_query_feats_last", lambda r, o: r.step.perception.decoder.feats[0, o.entering], FEATURES),
+    (r"final_ref_pts", lambda r, o: r.step.refined.ref_pts[o.final], FEATURES),
+    (r"final_logits", lambda r, o: r.step.refined.logits[o.final], LOGITS),
+    (r"final_boxes", lambda r, o: r.step.refined.boxes[o.final], BOXES),
+    (r"final_query_feats", lambda r, o: r.step.refined.query_feats[o.final], FEATURES),
+    (r"final_motion_feats", lambda r, o: r.step.refined.motion_feats[o.final], FEATURES),
+    (r"motion_feats", lambda r, o: r.step.perception.decoded.motion_feats[0, o.entering], FEATURES),
+    (r"pre_assign_ids", lambda r, o: r.step.refined.track_id[o.final], 0.0),
+    (r".*affinity.*|asso.*", lambda r, o: _present(r.step.cooperation).affinity[o.entering], AFFINITY),
     (r"(caa|align|inf|out)\w*ref_pts", lambda r, o: _present(r.step.remote).ref_pts, FEATURES),
     (r"(caa|align|inf|out)\w*query_feats", lambda r, o: _present(r.step.remote).query_feats, FEATURES),
     (r"(caa|align|inf|out)\w*query_embeds", lambda r, o: _present(r.step.remote).query_embeds, FEATURES),
@@ -162,7 +155,7 @@ TENSORS: tuple[tuple[str, Getter, float], ...] = (
 )
 
 
-def _find(run: Run, name: str, order: Tensor) -> tuple[Tensor, float] | None:
+def _find(run: Run, name: str, order: RowOrder) -> tuple[Tensor, float] | None:
     stride = re.search(r"_every(\d+)$", name)
     plain = name if stride is None else name[: stride.start()]
     for pattern, getter, tolerance in TENSORS:
@@ -181,7 +174,47 @@ def _live(run: Run) -> Queries:
     return run.step.advanced.queries.select(run.step.advanced.live)
 
 
-def _outputs(run: Run, arrays: dict[str, np.ndarray], report: Report) -> None:
+PAIR = re.compile(r".*match.*(veh|ego|inf|remote).*")
+LIVE: tuple[tuple[str, Callable[[Queries], Tensor], float], ...] = (
+    ("live_disappear", lambda q: q.misses, 0.0),
+    ("live_scores", lambda q: q.scores, LOGITS),
+    ("msg_query_feats", lambda q: q.query_feats, FEATURES),
+    ("msg_query_embeds", lambda q: q.query_embeds, FEATURES),
+    ("msg_cache_motion_feats", lambda q: q.motion_feats, FEATURES),
+    ("msg_ref_pts", lambda q: q.ref_pts, FEATURES),
+    ("msg_pred_boxes", lambda q: q.boxes, BOXES),
+)
+
+
+def _live_tracks(run: Run, arrays: dict[str, np.ndarray], order: RowOrder, report: Report) -> None:
+    """What goes on to the next frame, by id; the roadside sends it."""
+    if "live_ids" not in arrays:
+        return
+    live, expected = _live(run), order.translated(arrays["live_ids"])
+    ours, theirs = np.argsort(live.track_id.numpy()), np.argsort(expected)
+    report.check("live_ids", live.track_id[ours], expected[theirs], 0.0)
+    for name, getter, tolerance in LIVE:
+        if name in arrays and len(arrays[name]) == len(theirs) == len(ours):
+            report.check(name, getter(live)[ours], arrays[name][theirs], tolerance)
+        elif name in arrays:
+            report.fail(name, f"{len(ours)} rows instead of {len(arrays[name])}")
+
+
+def _pairs(run: Run, arrays: dict[str, np.ndarray], order: RowOrder, report: Report) -> None:
+    """Matched rows of ours and of the message, by row of ours."""
+    found = {name: arrays[name] for name in sorted(arrays) if PAIR.fullmatch(name)}
+    ego = next((value for name, value in found.items() if re.search("veh|ego", name)), None)
+    remote = next((value for name, value in found.items() if re.search("inf|remote", name)), None)
+    if ego is None or remote is None:
+        return
+    done = _present(run.step.cooperation)
+    rows = order.entering.numpy()[ego]
+    sort = np.argsort(rows)
+    report.check("matched rows of the vehicle", done.ego_index, rows[sort], 0.0)
+    report.check("matched rows of the message", done.remote_index, remote[sort], 0.0)
+
+
+def _outputs(run: Run, arrays: dict[str, np.ndarray], order: RowOrder, report: Report) -> None:
     """Tracks by id; detections as a set, for nearly equal scores may come in either order."""
     config, queries = reference_model(run.role).config, run.step.advanced.queries
     rows = run.step.advanced.reported.nonzero()[:, 0]
@@ -189,8 +222,9 @@ def _outputs(run: Run, arrays: dict[str, np.ndarray], report: Report) -> None:
         queries.boxes[rows], queries.logits[rows], queries.scores[rows], config.output_range_m, config.max_outputs
     )
     ids = queries.track_id[rows][tracks.index].numpy()
-    ours, theirs = np.argsort(ids), np.argsort(arrays["track_ids"])
-    report.check("track_ids", ids[ours], arrays["track_ids"][theirs], 0.0)
+    expected_ids = order.translated(arrays["track_ids"])
+    ours, theirs = np.argsort(ids), np.argsort(expected_ids)
+    report.check("track_ids", ids[ours], expected_ids[theirs], 0.0)
     if len(ours) == len(theirs):
         report.check("track_boxes", tracks.boxes[ours], arrays["track_boxes"][theirs], BOXES)
         report.check("track_scores", tracks.scores[ours], arrays["track_scores"][theirs], LOGITS)
