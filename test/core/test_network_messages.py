@@ -32,6 +32,15 @@ COOP, ROADSIDE = config("coop"), config("inf")
 PUBLISHED = config("coop", options=OFFICIAL)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More threads than cores are free make networks this small many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("made", [COOP, PUBLISHED], ids=["ours", "published"])
 def test_a_message_without_instances_equals_no_message(made):
     def empty(i):

@@ -37,6 +37,15 @@ COOP, ROADSIDE = config("coop"), config("inf")
 PUBLISHED = config("coop", options=OFFICIAL)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More threads than cores are free make networks this small many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_tracks_last_end_and_begin():
     """Without which the tests below would show nothing."""
     network = runtime(COOP)
