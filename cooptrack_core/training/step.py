@@ -24,6 +24,7 @@ from cooptrack_core.training.carry import CarryOptions, carried_rows
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.losses import batch_average
 from cooptrack_core.training.supervision import (
+    Losses,
     Supervised,
     supervise_alone,
     supervise_decoder,
@@ -50,6 +51,7 @@ class Outcome:
     assignments: list[Assignment]  # [B] of the output that gave the ids
     carried_rows: list[Tensor]  # [B] x [A] rows of the assignment that go on as tracks
     carried: list[Queries]  # [B] x [A] these tracks, as the frame left them, detached
+    terms: list[Losses]  # [B] losses of each slot, before the average
 
 
 class Iteration:
@@ -91,7 +93,7 @@ class Iteration:
         self.steps_done += 1
         losses = batch_average([slot.losses for slot in done])
         total = torch.stack(list(losses.values())).sum()
-        return Outcome(losses, total, [slot.assignment for slot in done], rows, carried)
+        return Outcome(losses, total, [slot.assignment for slot in done], rows, carried, [slot.losses for slot in done])
 
     @property
     def matcher(self) -> str:
