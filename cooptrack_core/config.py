@@ -152,7 +152,9 @@ class RoadsideConfig:
     """A roadside unit: what it detects with and what it sends."""
 
     detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
-    min_score: float = parameter(0.1, "detections below this score are ignored", minimum=0.0, maximum=1.0)
+    min_score: float = parameter(
+        0.1, "detections of detector simulated below this score are ignored", minimum=0.0, maximum=1.0
+    )
     max_instances: int = parameter(
         100, "largest number of instances in a message; the best-scored are sent", minimum=1, maximum=1000
     )
@@ -174,7 +176,9 @@ class VehicleConfig:
         choices=MODES,
     )
     detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
-    min_score: float = parameter(0.1, "detections below this score are ignored", minimum=0.0, maximum=1.0)
+    min_score: float = parameter(
+        0.1, "detections below this score are ignored; of a network in mode late", minimum=0.0, maximum=1.0
+    )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)

@@ -13,8 +13,8 @@ from cooptrack_core.model.presets import get_preset
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.types import CooptrackError
 
-# By role: some, not all queries of an untrained network then score above the threshold, and every path is taken.
-_UNTRAINED_CLASS_BIAS = {"inf": -1.6, "veh": -2.0, "coop": -2.0}
+# Of the queries of an untrained network so many score above the threshold: every path is taken.
+_UNTRAINED_ACTIVE_SHARE = 0.25
 _UNTRAINED_CLASS_GAIN = 4.0
 
 
@@ -53,6 +53,7 @@ def untrained_network(preset: str, seed: int) -> tuple[AgentModel, Identity]:
         roadside = _random(preset.replace("_coop", "_inf"), seed)
         partner = store.fingerprint_of(roadside.config, roadside.state_dict())
     fingerprint = store.fingerprint_of(model.config, model.state_dict())
+    _let_some_through(model.eval())  # after the fingerprint: rounding differs between machines
     return model, Identity(fingerprint, partner, False, f"{store.UNTRAINED} (seed {seed})")
 
 
@@ -60,9 +61,23 @@ def _random(preset: str, seed: int) -> AgentModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AgentModel(get_preset(preset))
-    last = model.heads.class_head[-1]
-    assert isinstance(last, nn.Linear)
-    with torch.no_grad():
-        last.weight.mul_(_UNTRAINED_CLASS_GAIN)
-        last.bias.fill_(_UNTRAINED_CLASS_BIAS[model.config.role])
     return model
+
+
+@torch.no_grad()
+def _let_some_through(model: AgentModel) -> None:
+    """Sets the final class bias by what the network says to noise; otherwise random weights report all or nothing."""
+    config, last = model.config, model.heads.class_head[-1]
+    assert isinstance(last, nn.Linear)
+    last.weight.mul_(_UNTRAINED_CLASS_GAIN)
+    last.bias.zero_()
+    height, width = config.image_size
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    ahead = torch.tensor([[width / 2, -width, 0, 0], [height / 2, 0, -width, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])
+    fresh = model.assemble(None).map(lambda value: value[None])
+    own = model.perceive(image, ahead[None], torch.zeros(1, 18), fresh, None).queries.select(0)
+    if config.cooperative:
+        own = model.cooperate(own, model.align([])).queries
+    best = model.refine(own).logits.amax(-1).sort(descending=True).values
+    threshold = torch.logit(torch.tensor(config.score_threshold))
+    last.bias.fill_(float(threshold - best[int(len(best) * _UNTRAINED_ACTIVE_SHARE)]))
