@@ -212,7 +212,7 @@ class VehicleAgent:
             _nothing_associated(frame.stamp_ns, T_map, self.config) if looked is None else looked.associations
         )
         self._highest_id = max(self._highest_id, int(tracks.track_id.max(initial=0)))
-        if any(len(message.instances) for message in others) and not self._object_level:
+        if others and not self._object_level:
             self._object_level = True
             self._tracker.skip_ids(self._highest_id)
         return _View(None if looked is None else fallback.as_instances(tracks), others, problem, (tracks, associations))

@@ -158,10 +158,10 @@ def _averaged(outcome: Outcome, name: str, expected: float, report: Report) -> T
     """A loss averaged over the slots: by normaliser as in training here, or plainly, if that is what the file has."""
     weighted = outcome.losses[name]
     plain = torch.stack([slot[name].value for slot in outcome.terms]).mean()
-    if abs(float(plain.detach()) - expected) < min(abs(float(weighted.detach()) - expected), LOSS * max(expected, 1.0)):
-        if abs(float((plain - weighted).detach())) > LOSS * max(expected, 1.0):
-            report.note(name, "the file has the plain mean of the samples, not the one weighted by normalisers")
-            return plain
+    limit = LOSS * max(expected, 1.0)
+    if abs(float(plain.detach()) - expected) <= limit < abs(float(weighted.detach()) - expected):
+        report.note(name, "the file has the plain mean of the samples, not the one weighted by normalisers")
+        return plain
     return weighted
 
 

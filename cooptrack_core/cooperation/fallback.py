@@ -17,9 +17,10 @@ Int = NDArray[np.int64]
 
 
 def split(messages: Sequence[Message], network: Network) -> tuple[list[Message], list[Message]]:
-    """Messages whose features the network understands, and the others."""
-    understood = [message for message in messages if network.understands(message)]
-    return understood, [message for message in messages if not network.understands(message)]
+    """Messages that the network can take, and the others; that nothing was seen, it can take from anybody."""
+    understood = [not len(message.instances) or network.understands(message) for message in messages]
+    pairs = list(zip(messages, understood, strict=True))
+    return [message for message, known in pairs if known], [message for message, known in pairs if not known]
 
 
 def reason(message: Message) -> str:

@@ -32,7 +32,9 @@ def remote_instances(
     the message brings none. Reports of the own vehicle are left out.
     """
     features = message.instances.features
-    assert features is not None, "only messages with features come here"
+    if not len(message.instances):
+        return RemoteInstances.empty(config.embed_dims, like=torch.zeros(0))
+    assert features is not None, "only messages that are understood come here"
     instances, center_m = message.instances, message.instances.center_m
     velocity_mps = np.nan_to_num(instances.velocity_mps)
     if config.options.kinematic_compensation:
