@@ -58,7 +58,7 @@ def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise FrameRejected(f"image: expected [height, width, 3] in BGR order, found shape {list(pixels.shape)}")
-    if bad := int((~np.isfinite(pixels)).sum()):
+    if pixels.dtype != np.uint8 and (bad := int((~np.isfinite(pixels)).sum())):
         raise FrameRejected(f"image: expected finite pixels, found {bad} that are not finite")
     return pixels
 
