@@ -174,7 +174,7 @@ def _live(run: Run) -> Queries:
     return run.step.advanced.queries.select(run.step.advanced.live)
 
 
-PAIR = re.compile(r".*match.*(veh|ego|inf|remote).*")
+PAIR = re.compile(r".*match.*")
 LIVE: tuple[tuple[str, Callable[[Queries], Tensor], float], ...] = (
     ("live_disappear", lambda q: q.misses, 0.0),
     ("live_scores", lambda q: q.scores, LOGITS),
@@ -203,6 +203,10 @@ def _live_tracks(run: Run, arrays: dict[str, np.ndarray], order: RowOrder, repor
 def _pairs(run: Run, arrays: dict[str, np.ndarray], order: RowOrder, report: Report) -> None:
     """Matched rows of ours and of the message, by row of ours."""
     found = {name: arrays[name] for name in sorted(arrays) if PAIR.fullmatch(name)}
+    table = next((value for value in found.values() if value.ndim == 2), None)
+    if table is not None:
+        table = table if table.shape[1] == 2 else table.T
+        found = {"match_veh": table[:, 0], "match_inf": table[:, 1]}
     ego = next((value for name, value in found.items() if re.search("veh|ego", name)), None)
     remote = next((value for name, value in found.items() if re.search("inf|remote", name)), None)
     if ego is None or remote is None:

@@ -30,9 +30,10 @@ from cooptrack_core.training.losses import ASSOCIATION_WEIGHT, association_label
 from cooptrack_core.training.step import Iteration, Outcome, Sample
 from cooptrack_core.training.supervision import ASSOCIATION_MIN_SCORE
 
-LOSS, GRADIENT, IOU = 1e-4, 1e-3, 2e-3
+# Of two implementations in single precision; in double precision they agree to 1e-7.
+LOSS, GRADIENT, MEDIAN_GRADIENT, IOU = 1e-4, 5e-3, 3e-4, 2e-3
 # Bilinear sampling has a kink at every pixel centre: the last bit of a location can change the gradient there.
-GRADIENT_OF_SAMPLING = 2e-2
+GRADIENT_OF_SAMPLING = 3e-2
 # A norm follows the similarity of two nodes, and takes out nearly all that it contributes: the rest is mostly rounding.
 GRADIENT_OF_NODES = 3e-2
 NODES = re.compile(r"STReasoner\.(get_node_\w+|wq|wk)(\.|$)")
@@ -175,6 +176,7 @@ def check_gradients(model: AgentModel, expected: Mapping[str, float], report: Re
     sampling = {name: e for name, e in errors.items() if "sampling_offsets" in name or "attention_weights" in name}
     nodes = {name: error for name, error in errors.items() if NODES.match(name)}
     rest = {name: error for name, error in errors.items() if name not in sampling and name not in nodes}
+    report.check(f"{prefix}gradient norms, median", np.median(list(errors.values())), 0.0, MEDIAN_GRADIENT)
     report.many(f"{prefix}gradient norms", rest, GRADIENT)
     report.many(f"{prefix}gradient norms of sampling", sampling, GRADIENT_OF_SAMPLING)
     if nodes:
@@ -229,7 +231,7 @@ def st_reasoner_coop_train(path: Path, report: Report) -> None:
         truth = GroundTruth(boxes, torch.zeros(len(boxes), dtype=torch.int64), torch.arange(len(boxes)))
         labels = association_labels(ego.boxes[sure], remote.boxes, truth)
         loss = association_loss(done.affinity[sure], labels).value
-    _check_association(arrays, report, sure, labels, done, loss)
+    _check_association(arrays, report, sure, labels, done, loss.detach())
     parity_operators.check_queries(refined, arrays, report)
     norms = path.with_name(path.name.replace(".npz", "_gradnorms.json"))
     if norms.is_file():
@@ -242,10 +244,11 @@ def _check_association(
     affinity = done.affinity[sure] if len(done.affinity) else done.affinity
     known: tuple[tuple[str, Tensor, float], ...] = (
         (r"asso_mask", sure, 0.0),
-        (r"asso_label", labels, 0.0),
+        (r"asso_labels?", labels, 0.0),
         (r".*(affinity|asso).*logits?", affinity, 1e-3),
         (r".*match.*(veh|ego).*", done.ego_index, 0.0),
         (r".*match.*(inf|remote).*", done.remote_index, 0.0),
+        (r".*match.*", torch.stack((done.ego_index, done.remote_index), dim=1), 0.0),
     )
     for name in sorted(arrays):
         if "/" in name or name == "gt_boxes":
@@ -268,6 +271,7 @@ def _check_association_gradients(
 ) -> None:
     """Of the association loss, with or without its weight: the file does not say which was differentiated."""
     loss.backward()
+    expected = next((value for value in expected.values() if isinstance(value, dict)), expected)
     named = {
         name if name.startswith(("STReasoner", "cross")) else f"STReasoner.{name}": v for name, v in expected.items()
     }

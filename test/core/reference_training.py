@@ -189,7 +189,8 @@ def iteration(
         loss = association_loss(affinity(p, asked, infra), labels)
         final = refine(p, fuse(p, queries, infra, pairs), point_range)
         terms, rows, iou = supervise(final, truth)
-        terms["asso"] = (loss, float(labels.numel()))
+        # The specification does not say what a sample without a positive pair weighs: here nothing.
+        terms["asso"] = (loss, float(labels.numel()) if labels.any() else 0.0)
         final = summarise(final)
         kept = [i for i in range(len(rows)) if rows[i] >= 0 and iou[i] > 0.5]
         carried = final.take(kept).detached()
