@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from reference_network import (
-    HEAD,
     ROADSIDE_RANGE,
     Instances,
     Params,
     View,
-    count,
     decode_box,
     decode_queries,
     embed_points,
@@ -329,7 +327,3 @@ def message_of(live: Instances) -> Message:
         "ref_pts": live.ref_pts,
         "pred_boxes": live.pred_boxes,
     }
-
-
-def decoder_layers(p: Params) -> int:
-    return count(p, f"{HEAD}.decoder.layers.{{}}.norms.0.weight")
