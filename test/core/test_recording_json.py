@@ -62,7 +62,8 @@ def associations(event: Any, index: int, *, used: int = 1) -> Any:
     head = messages.header(event.frame.stamp_ns, "vehicle/lidar")
     return make(
         "cooptrack_msgs/msg/AssociationArray", head, "vehicle", "late",
-        index, False, ["rsu"] * used, a([77] * used, u64), a([5] * used, u64), a([83.0] * used, f32), a([1234] * used, u32),
+        index, False,
+        ["rsu"] * used, a([77] * used, u64), a([5] * used, u64), a([83.0] * used, f32), a([1234] * used, u32),
         ["rsu"], a([4], u64), ["stale"],
         a([0] * used, u32), a([0] * used, u32), a([2] * used, u32), a([0.75] * used, f32), a([8] * used, u64),
         a([1, 2, 3] * used, f32), a([1.5, 2, 3] * used, f32),
