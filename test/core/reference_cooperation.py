@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from reference_bev import View, encode_bev
 from reference_network import (
     ROADSIDE_RANGE,
     Instances,
     Params,
-    View,
     decode_box,
     decode_queries,
     embed_points,
-    encode_bev,
     encode_box,
     fresh_queries,
     layer_norm,

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import reference_bev
 import reference_cooperation as coop
 import reference_inputs
 import reference_network as plain
@@ -68,7 +69,7 @@ def write_frames(folder: Path, count: int, spelling: int) -> list[coop.Message]:
             rotated = None
             if memory.prev_bev is not None:
                 turn = float(now.can_bus[17] - memory.heading_deg)
-                rotated = plain.turned_memory(memory.prev_bev, plain.bev_size(named[role]), turn)
+                rotated = reference_bev.turned_memory(memory.prev_bev, plain.bev_size(named[role]), turn)
             T = None
             if role == "coop":
                 sent, T = messages[t], reference_inputs.T_vehicle_from_infra(t)

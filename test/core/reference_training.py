@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from reference_bev import View, bev_start, project_pillars
 from reference_cooperation import (
     Memory,
     Message,
@@ -25,12 +26,9 @@ from reference_cooperation import (
 from reference_network import (
     Instances,
     Params,
-    View,
-    bev_start,
     decode_box,
     encode_box,
     metres,
-    project_pillars,
     refine,
 )
 from scipy.optimize import linear_sum_assignment
