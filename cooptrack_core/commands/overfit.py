@@ -23,7 +23,7 @@ FAMILY = "tiny"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each agent, of 4 frames")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each agent, of 2 frames")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the training")
     parser.add_argument("--scene-seed", type=int, default=7, help="seed of the synthetic sequence")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the scene and the weights of both agents here")
@@ -76,14 +76,14 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 
 def _make_scene(root: Path, seed: int) -> None:
-    """One second of traffic at the size that the network takes in."""
+    """Half a second of traffic at the size that the network takes in."""
     from cooptrack_core.data.synthetic import generate, renderers
     from cooptrack_core.data.synthetic.options import SceneOptions
 
     renderer, line = renderers.choose("auto")
     print(line)
     options = SceneOptions(
-        seed=seed, duration_s=1.0, width_px=320, height_px=180, renderer=renderer, point_clouds="none"
+        seed=seed, duration_s=0.5, width_px=320, height_px=180, renderer=renderer, point_clouds="none"
     )  # fmt: skip
     generate.generate(root, options, os.cpu_count() or 1, overwrite=True)
 

@@ -34,16 +34,17 @@ Progress = Callable[[str, int, float], None]  # agent, steps done, loss
 class OverfitOptions:
     """How the networks are fitted."""
 
-    steps: int = 300  # of each agent
-    slots: int = 4  # frames in a step, each of a stream of its own through the sequence
-    learning_rate: float = 5e-4
+    steps: int = 600  # of each agent
+    slots: int = 2  # frames in a step, each of a stream of its own through the sequence
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warm_up_steps: int = 30
     last_rate: float = 0.05  # share of the learning rate at the end of the cosine
     max_gradient_norm: float = 10.0
     by_rule_until: float = 0.5  # share of the vehicle's steps in which pairs for fusion are made by distance
-    silent_share: float = 0.2  # of the vehicle's frames come without a message, so that it can drive alone too
-    carry: CarryOptions = field(default_factory=lambda: CarryOptions(false_positive_ratio=0.1))
+    silent_share: float = 0.1  # of the vehicle's frames come without a message, so that it can drive alone too
+    # Small road users seldom overlap by half at first; as tracks they are learned from the start.
+    carry: CarryOptions = field(default_factory=lambda: CarryOptions(min_iou=0.1, drop_probability=0.2))
     seed: int = 0
 
 
