@@ -56,7 +56,7 @@ CASES = (
     Case("tiny_inf", 1, 70.0, True),
     Case("tiny_coop", 1, 70.0, True),
     Case("tiny_inf", 2, None, train_goal_ms=120.0),
-    Case("r50_coop", 2),
+    Case("r50_coop", 2, None, True),
     Case("official_r50_coop", 2, PUBLISHED_FRAME_MS, True),
 )
 
@@ -107,7 +107,7 @@ def timed(function: Callable[[int], object], repeats: int, warm_up: int = 2) -> 
 def frame_rows(case: Case, repeats: int) -> list[dict[str, object]]:
     """Image to tracks as the agents call it, image preparation included; a vehicle with 25 remote instances."""
     family, _, role = case.preset.rpartition("_")
-    network = make_network(NetworkConfig(preset=family, device="cpu"), role)
+    network = make_network(NetworkConfig(preset=family, device="cpu", threads=case.threads), role)
     config = get_preset(case.preset)
     given = frames(repeats + 2, (1080, 1920))
     remote = 25 if config.cooperative else 0

@@ -18,7 +18,7 @@ from cooptrack_core.tracking.assignment import assign
 RULE_LIMIT_M = 3.5  # match_by_distance leaves pairs farther apart alone
 AFFINITY_PRIOR = 0.1  # where training starts: most pairs are not the same object
 UNSCORED = -1e4  # logit of a pair that can not match; finite, so that losses stay so
-PAIRS_AT_ONCE = 2048  # at inference; so many rows of C channels stay in the cache
+PAIRS_AT_ONCE = 4096  # at inference; so many rows of C channels stay in the cache
 
 
 class GraphAssociation(nn.Module):
@@ -119,7 +119,7 @@ class _PairScorer:
 
     def __call__(self, hidden: Tensor, similarity: Tensor) -> Tensor:
         """[P, C] edges before their ReLU (overwritten), [P] similarity of the nodes -> [P] logits."""
-        z = linear(hidden.relu_(), self.weight, self.bias).addr_(similarity, self.similarity_weight)
+        z = linear(hidden.relu_(), self.weight, self.bias).addcmul_(similarity[:, None], self.similarity_weight)
         return self.last(self.norm(z).relu_())[:, 0]
 
 
