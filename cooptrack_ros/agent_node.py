@@ -224,7 +224,7 @@ class AgentNode(ManagedNode):
         })  # fmt: skip
 
     def _note_losses(self, arrival: Arrival, lost: bool, pose: PoseResult) -> None:
-        if lost:
+        if lost and arrival.usable:
             self.health.drop("overload")
             self.log.warning("overload", "frames come faster than they are processed: some tracks are only predicted")
         if pose.T_map_from_sensor is None:

@@ -24,6 +24,11 @@ class Arrival:
     image: Any = None  # CompressedImage or Image
     camera_info: Any = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it brings anything to look at; why not has been counted already."""
+        return self.detections is not None or self.image is not None
+
 
 # Takes an arrival in the executor thread.
 Take = Callable[[Arrival], None]
