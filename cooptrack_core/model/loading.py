@@ -14,7 +14,7 @@ from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.types import CooptrackError
 
 # Of the queries of an untrained network so many score above the threshold: every path is taken.
-_UNTRAINED_ACTIVE_SHARE = 0.25
+_UNTRAINED_ACTIVE_SHARE = 0.4
 _UNTRAINED_CLASS_GAIN = 4.0
 
 
