@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.config import UNTRAINED
 from cooptrack_core.geometry.transforms import apply, interpolate, inverse, rotate_xy, yaw_of
 from cooptrack_core.types import SOURCE_EGO, SOURCE_REMOTE, CooptrackError
 
@@ -138,9 +139,10 @@ def _build(recording: Mapping[str, Any]) -> Scene:
         agent: _camera(row, origin, moves=agent == recording["vehicle"])
         for agent, row in recording.get("cameras", {}).items()
     }
+    untrained = "untrained " if recording.get("weights") == UNTRAINED else ""
     return Scene(
         mode=str(recording["mode"]),
-        detector=str(recording["detector"]),
+        detector=untrained + str(recording["detector"]),
         vehicle=str(recording["vehicle"]),
         roadside=tuple(str(agent) for agent in recording.get("roadside", ())),
         origin_map_m=origin,
