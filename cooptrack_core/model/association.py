@@ -37,6 +37,7 @@ class GraphAssociation(nn.Module):
         self.affinity = normed_mlp((dims, dims), 1)
         for weight in (self.wq, self.wk, self.we):
             nn.init.xavier_uniform_(weight)
+        self.similarity_scale = dims**-0.5 if config.options.scaled_similarity else 1.0
         set_prior(self.affinity[-1], AFFINITY_PRIOR)
 
     def forward(self, ego: Queries, remote: Queries) -> Tensor:
@@ -55,7 +56,7 @@ class GraphAssociation(nn.Module):
         q = _node(self.ego_node, ego) @ self.wq  # [V, C]
         k = _node(self.remote_node, remote) @ self.wk  # [I, C]
         offset = ego.ref_pts[:, None] - remote.ref_pts  # [V, I, 3], signed, in shares of the point range
-        z = (q @ k.T)[..., None] + self.edge(offset) @ self.we  # [V, I, C]
+        z = (q @ k.T)[..., None] * self.similarity_scale + self.edge(offset) @ self.we  # [V, I, C]
         return self.affinity(z)[..., 0]
 
     def _folded(self, ego: Queries, remote: Queries) -> Tensor:
@@ -90,7 +91,7 @@ class GraphAssociation(nn.Module):
 
     def _similarity(self, ego: Queries, remote: Queries) -> Tensor:
         k = _node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
-        return _node(self.ego_node, ego) @ k.T  # [V, I]
+        return _node(self.ego_node, ego) @ (k.T * self.similarity_scale)  # [V, I]
 
     def _edge_sides(self, ego: Queries, remote: Queries) -> tuple[Tensor, Tensor]:
         """The first linear map of an edge is a difference of these: [V, C] minus [I, C]."""

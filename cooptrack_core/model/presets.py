@@ -27,6 +27,7 @@ class Options:
     affinity_threshold: float = 0.5  # a pair below this affinity is not fused; the roadside instance joins as a track
     distance_gate_m: float = 5.0  # nor is one farther apart than this
     affinity_matching_after_steps: int | None = 2000  # training fuses by the rule first, then as inference; None: never
+    scaled_similarity: bool = True  # by 1 / sqrt(C) as in the paper; official: not, so that it drowns the edges
     protect_live_tracks: bool = True  # completion drops background queries only
     kinematic_compensation: bool = True  # roadside instances are moved by their velocity to the time of the frame
     own_vehicle_m: tuple[float, float] = (4.6, 2.9)  # length, width with a margin; what others report there is us
@@ -49,6 +50,7 @@ OFFICIAL = Options(
     affinity_threshold=0.0,
     distance_gate_m=float("inf"),
     affinity_matching_after_steps=None,
+    scaled_similarity=False,
     protect_live_tracks=False,
     kinematic_compensation=False,
     own_vehicle_m=(0.0, 0.0),
