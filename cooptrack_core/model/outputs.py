@@ -30,6 +30,7 @@ Int = NDArray[np.int64]
 # Random weights give boxes of any size; what no road user has is cut off, so that receivers need not refuse it.
 _SIZE_M = (0.05, 60.0)
 _SPEED_MPS = 100.0
+_NEAREST_M = 0.1  # in front of the camera
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,26 @@ class Origin:
     agents: dict[int, tuple[str, ...]]  # by row; others behind it, absent if none
 
 
-def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str]) -> Origin:
-    """Own or others', by the pairs of the frame. An own query counts as seen if the decoder alone would report it."""
+def in_view(queries: Queries, lidar2img: torch.Tensor, config: ModelConfig) -> NDArray[np.bool_]:
+    """[N] whether any corner of a box lies in the image. lidar2img [4, 4] to pixels of the network input."""
+    corners_m = box_code.corners(box_code.decode(queries.boxes))  # [N, 8, 3]
+    points = torch.nn.functional.pad(corners_m, (0, 1), value=1.0) @ lidar2img.to(corners_m).T
+    depth, (height, width) = points[..., 2], config.image_size
+    u, v = points[..., 0] / depth, points[..., 1] / depth
+    inside = (depth > _NEAREST_M) & (u > 0) & (u < width) & (v > 0) & (v < height)
+    return np.asarray(inside.any(-1).cpu().numpy())
+
+
+def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible: NDArray[np.bool_]) -> Origin:
+    """Own or others', by the pairs of the frame.
+
+    An own query counts as seen if it is visible [V] in the own image and the decoder alone would report it: what
+    is remembered outside the view is predicted.
+    """
     own_scores = done.perception.queries.scores[0].cpu().numpy()
     count = len(done.refined)
     if done.cooperation is None or done.remote is None:
-        return Origin(np.arange(count), np.full(count, SOURCE_EGO, np.int64), {})
+        return Origin(np.arange(count), visible * SOURCE_EGO, {})
     fused, owner = done.cooperation.fused, done.remote.owner.cpu().numpy()
     ego_row, row_of_remote = fused.ego_row.cpu().numpy(), fused.row_of_remote.cpu().numpy()
     rows, owners = row_of_remote[row_of_remote >= 0], owner[row_of_remote >= 0]
@@ -55,7 +70,7 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str]) -> Orig
         agents[row] = (*agents.get(row, ()), agent_ids[who])
     remote = np.zeros(count, bool)
     remote[rows] = True
-    own = (ego_row >= 0) & ((own_scores[ego_row] >= config.output_threshold) | ~remote)
+    own = (ego_row >= 0) & visible & ((own_scores[ego_row] >= config.output_threshold) | ~remote)
     return Origin(ego_row, own * SOURCE_EGO + remote * SOURCE_REMOTE, agents)
 
 

@@ -115,7 +115,8 @@ class NetworkRuntime:
             remotes = [self._remote(m, row, frame.stamp_ns, T_map_from_sensor) for row, m in enumerate(messages)]
             done = self._session.step(given, remotes)
             self._frame_index += 1
-            return self._output(done, frame.stamp_ns, messages)
+            visible = outputs.in_view(done.refined, given.lidar2img, self.config)
+            return self._output(done, visible, frame.stamp_ns, messages)
 
     def predict(self, stamp_ns: int, T_map_from_sensor: Float) -> TrackedObjects:
         """The live tracks moved to another time and pose; none after a gap that ends them. The state stays as it is."""
@@ -156,9 +157,11 @@ class NetworkRuntime:
     def _embed(self, ref_pts: Tensor) -> Tensor:
         return self._model.embed(ref_pts.to(self.device)).cpu()
 
-    def _output(self, done: Step, stamp_ns: int, messages: Sequence[Message]) -> NetworkOutput:
+    def _output(
+        self, done: Step, visible: NDArray[np.bool_], stamp_ns: int, messages: Sequence[Message]
+    ) -> NetworkOutput:
         config, advanced, queries = self.config, done.advanced, done.advanced.queries
-        origin = outputs.origin_of(done, config, [message.agent_id for message in messages])
+        origin = outputs.origin_of(done, config, [message.agent_id for message in messages], visible)
         ids, live, seen = (x.cpu().numpy() for x in (queries.track_id, advanced.live, advanced.reported))
         known = live | seen
         self._book.record(ids[known], np.where(seen, origin.sources, 0)[known], self._frame_index, stamp_ns)

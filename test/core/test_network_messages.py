@@ -26,7 +26,7 @@ from small_runtime import (
 from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import OFFICIAL, get_preset
-from cooptrack_core.types import SOURCE_EGO, SOURCE_REMOTE
+from cooptrack_core.types import SOURCE_REMOTE
 
 COOP, ROADSIDE = config("coop"), config("inf")
 PUBLISHED = config("coop", options=OFFICIAL)
@@ -91,7 +91,7 @@ def test_associations_point_to_rows_that_exist_and_belong_together():
             assert source[track] & SOURCE_REMOTE and agents[track] == ("rsu",)
             paired += 1
         for track in a.unmatched_ego_track_id:
-            assert source[track] == SOURCE_EGO and agents[track] == ()
+            assert not source[track] & SOURCE_REMOTE and agents[track] == ()
         for track in a.unmatched_remote_track_id[a.unmatched_remote_track_id > 0]:
             assert source[track] == SOURCE_REMOTE and agents[track] == ("rsu",)
     assert paired > 0

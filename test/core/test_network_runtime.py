@@ -53,7 +53,9 @@ def test_tracks_last_end_and_begin():
     ids = [set(o.tracks.track_id.tolist()) for o in outputs]
     assert ids[0] & ids[5] and ids[0] - ids[5] and ids[5] - ids[0]
     assert all(0 < len(o.instances) < len(o.tracks) < len(o.detections) for o in outputs)
-    assert outputs[5].tracks.age_frames.max() == 6 and outputs[5].tracks.hits.max() == 6
+    last = outputs[5].tracks
+    assert last.age_frames.max() == 6 and (last.hits <= last.age_frames).all()
+    assert last.hits.max() > 1  # random boxes are seldom in view
     pairs = [len(o.associations.pair_ego_index) for o in outputs]
     assert min(pairs) > 0 and max(pairs) < 5
 
@@ -172,7 +174,7 @@ def test_predicted_tracks_move_with_their_velocity_in_the_map():
     here, pose = network.predict(street(2).stamp_ns, street(2).T_map_from_sensor), yawed(0.5, 7.0, -2.0)
     ahead = network.predict(street(2).stamp_ns + 200_000_000, pose)
     assert len(here) > 2 and here.track_id.tolist() == ahead.track_id.tolist()
-    assert not ahead.sources.any() and (ahead.sources_ever == SOURCE_EGO).all()
+    assert not ahead.sources.any() and (ahead.sources_ever & ~SOURCE_EGO == 0).all()
     np.testing.assert_allclose(ahead.time_since_update_s, here.time_since_update_s + 0.2)
     moved = here.center_m + np.pad(here.velocity_mps * 0.2, ((0, 0), (0, 1)))
     T = np.linalg.inv(pose) @ street(2).T_map_from_sensor

@@ -8,7 +8,7 @@ import torch
 from network_cases import REFERENCE, official_config, random_queries, reference, small_config
 from scenarios import yawed
 
-from cooptrack_core.model import box_code
+from cooptrack_core.model import box_code, outputs
 from cooptrack_core.model.life_cycle import advance
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.model.propagation import propagate
@@ -161,3 +161,23 @@ def test_a_track_that_was_never_active_is_dropped_and_one_that_was_survives_miss
         lives.append(done.queries.select(done.live).track_id.tolist())
         queries = done.queries.select(done.live).with_(scores=torch.full((int(done.live.sum()),), 0.1))
     assert lives == [[2], [2], [], []]
+
+
+@pytest.mark.parametrize(
+    ("center_m", "seen"),
+    [
+        ((20.0, 0.0, -1.5), True),
+        ((20.0, 10.5, -1.5), True),  # its near corners only
+        ((20.0, 14.0, -1.5), False),
+        ((-20.0, 0.0, -1.5), False),
+        ((20.0, 0.0, 30.0), False),
+    ],
+)
+def test_what_is_outside_the_image_is_not_seen(center_m: tuple[float, ...], seen: bool) -> None:
+    """A camera at the origin that looks along x over 53 degrees, and a car across its view, 4 m wide."""
+    config = small_config()
+    height, width = config.image_size
+    lidar2img = torch.tensor([[width / 2, -width, 0, 0], [height / 2, 0, -width, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])
+    box = torch.tensor([[*center_m, 4.0, 2.0, 1.5, -np.pi / 2, 0.0, 0.0]])
+    queries = random_queries(1, config).with_(boxes=box_code.encode(box))
+    assert outputs.in_view(queries, lidar2img, config).tolist() == [seen]
