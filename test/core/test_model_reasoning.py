@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from network_cases import assert_same, random_queries, reference, small_config, with_reference_weights
+from reference_model import QUERY_ARRAYS
 from torch import Tensor
 
 from cooptrack_core.model.heads import RefinementHeads
@@ -26,20 +27,7 @@ def one(queries: Queries) -> Queries:
 
 def published(given: dict[str, Tensor], side: str) -> Queries:
     """Queries from the published names of their fields."""
-    names = {
-        "ref_pts": "cache_ref_pts",
-        "query_embeds": "cache_query_embeds",
-        "query_feats": "cache_query_feats",
-        "motion_feats": "cache_motion_feats",
-        "boxes": "cache_bboxes",
-        "logits": "cache_logits",
-        "scores": "cache_scores",
-        "history_feats": "hist_embeds",
-        "history_motion": "hist_motion_embeds",
-        "history_padding": "hist_padding_masks",
-        "track_id": "obj_idxes",
-    }
-    values = {ours: given[f"{side}/{theirs}"] for ours, theirs in names.items()}
+    values = {ours: given[f"{side}/{theirs}"] for ours, theirs in QUERY_ARRAYS.items()}
     ids = values["track_id"]
     return Queries(**values, is_track=torch.zeros_like(ids, dtype=torch.bool), misses=torch.zeros_like(ids))
 

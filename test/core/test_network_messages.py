@@ -28,17 +28,9 @@ from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import OFFICIAL, get_preset
 from cooptrack_core.types import SOURCE_REMOTE
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 COOP, ROADSIDE = config("coop"), config("inf")
 PUBLISHED = config("coop", options=OFFICIAL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """More threads than cores are free make networks this small many times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("made", [COOP, PUBLISHED], ids=["ours", "published"])

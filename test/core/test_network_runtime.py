@@ -33,17 +33,9 @@ from cooptrack_core.model.queries import Queries
 from cooptrack_core.perception import FrameRejected
 from cooptrack_core.types import SOURCE_EGO, CooptrackError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 COOP, ROADSIDE = config("coop"), config("inf")
 PUBLISHED = config("coop", options=OFFICIAL)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """More threads than cores are free make networks this small many times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_tracks_last_end_and_begin():
