@@ -238,3 +238,14 @@ class TrackedObjects:
 
     def __len__(self) -> int:
         return len(self.track_id)
+
+    def covariances(self) -> tuple[NDArray[np.bool_], Float, Float]:
+        """[N] whether known, and [N, 36] of pose and twist in the order of ROS; zeros where unknown."""
+        n = len(self)
+        pose, twist = np.zeros((n, 6, 6)), np.zeros((n, 6, 6))
+        pose[:, :3, :3] = self.position_covariance_m2
+        pose[:, 5, 5] = self.heading_variance_rad2
+        twist[:, :2, :2] = self.velocity_covariance_m2ps2
+        known = np.asarray(np.isfinite(pose).all(axis=(1, 2)) & np.isfinite(twist).all(axis=(1, 2)))
+        pose[~known], twist[~known] = 0.0, 0.0
+        return known, pose.reshape(n, 36), twist.reshape(n, 36)

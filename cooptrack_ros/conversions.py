@@ -83,7 +83,7 @@ class TracksWriter:
         return message
 
     def _fill(self, tracks: TrackedObjects) -> None:
-        known, pose_covariance, twist_covariance = _covariances(tracks)
+        known, pose_covariance, twist_covariance = tracks.covariances()
         half = tracks.heading_rad / 2
         columns = zip(
             self._message.objects,
@@ -125,18 +125,6 @@ class TracksWriter:
             item.visible_fraction = math.nan
 
 
-def _covariances(tracks: TrackedObjects) -> tuple[NDArray[np.bool_], Float, Float]:
-    """[N] whether known, and [N, 36] covariances of pose and twist in ROS order; zeros where unknown."""
-    n = len(tracks)
-    pose, twist = np.zeros((n, 6, 6)), np.zeros((n, 6, 6))
-    pose[:, :3, :3] = tracks.position_covariance_m2
-    pose[:, 5, 5] = tracks.heading_variance_rad2
-    twist[:, :2, :2] = tracks.velocity_covariance_m2ps2
-    known = np.isfinite(pose).all(axis=(1, 2)) & np.isfinite(twist).all(axis=(1, 2))
-    pose[~known], twist[~known] = 0.0, 0.0
-    return known, pose.reshape(n, 36), twist.reshape(n, 36)
-
-
 class DetectionsWriter:
     """Fills one vision_msgs/Detection3DArray with tracks again and again; the id is the track id."""
 
@@ -152,7 +140,7 @@ class DetectionsWriter:
         for _ in range(n - len(self._pool)):
             self._pool.append(Detection3D(results=[ObjectHypothesisWithPose()], header=message.header))
         message.detections = self._pool[:n]
-        _, pose_covariance, _ = _covariances(tracks)
+        _, pose_covariance, _ = tracks.covariances()
         half = tracks.heading_rad / 2
         sines, cosines = np.sin(half).tolist(), np.cos(half).tolist()
         ids, classes, scores = tracks.track_id.tolist(), tracks.class_id.tolist(), tracks.score.tolist()

@@ -23,12 +23,11 @@ import torch
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
-from cooptrack_core.model.loading import untrained_network
+from cooptrack_core.model.loading import load_network, untrained_network
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.runtime import NetworkRuntime
 from cooptrack_core.model.session import NetworkInput
-from cooptrack_core.networks import make_network
-from cooptrack_core.perception import Network
 from cooptrack_core.training.carry import CarryOptions
 from cooptrack_core.training.freezing import freeze
 from cooptrack_core.training.ground_truth import GroundTruth
@@ -76,12 +75,13 @@ def frames(count: int, size: tuple[int, int], seed: int = 0) -> list[Frame]:
     return [Frame(i * STEP_NS, np.eye(4), image=images[i % 2], camera=camera) for i in range(count)]
 
 
-def message(network: Network, count: int, dims: int, stamp_ns: int) -> Message:
+def message(network: NetworkRuntime, count: int, dims: int, stamp_ns: int) -> Message:
     """Instances on a grid ahead of a roadside unit that stands 20 m beside the vehicle."""
     rng = np.random.default_rng(1)
     grid = np.stack(np.meshgrid(np.arange(8), np.arange(8)), axis=-1).reshape(-1, 2)[:count] * 5.0 + [5.0, -20.0]
     streams = rng.standard_normal((3, count, dims)).astype(np.float32)
-    fingerprint = getattr(network, "identity").roadside_fingerprint  # noqa: B009
+    fingerprint = network.identity.roadside_fingerprint
+    assert fingerprint is not None, "only a vehicle gets messages"
     features = Features(streams[0], streams[1], streams[2], "bench", fingerprint)
     instances = Instances.create(
         np.column_stack([grid, np.full(count, -1.0)]), np.tile([4.4, 1.8, 1.5], (count, 1)), np.zeros(count),
@@ -107,7 +107,7 @@ def timed(function: Callable[[int], object], repeats: int, warm_up: int = 2) -> 
 def frame_rows(case: Case, repeats: int) -> list[dict[str, object]]:
     """Image to tracks as the agents call it, image preparation included; a vehicle with 25 remote instances."""
     family, _, role = case.preset.rpartition("_")
-    network = make_network(NetworkConfig(preset=family, device="cpu", threads=case.threads), role)
+    network = load_network(NetworkConfig(preset=family, device="cpu"), role)
     config = get_preset(case.preset)
     given = frames(repeats + 2, (1080, 1920))
     remote = 25 if config.cooperative else 0
@@ -216,15 +216,10 @@ def run_case(index: int, repeats: int) -> int:
     """All rows of one case as JSON on stdout; a process of its own, so that peak memory is its own."""
     case = CASES[index]
     torch.set_num_threads(case.threads)
-    rows = []
-    if case.train_goal_ms is None:
-        rows += frame_rows(case, repeats)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if case.stages:
-            rows += stage_rows(case, repeats)
-    else:
-        rows += train_rows(case, repeats)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rows = frame_rows(case, repeats) if case.train_goal_ms is None else train_rows(case, repeats)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # before a second model for the stages
+    if case.stages:
+        rows += stage_rows(case, repeats)
     print(json.dumps({"rows": rows, "peak_mb": peak_mb}))
     return 0
 

@@ -22,7 +22,7 @@ def tracks_message(output: VehicleOutput, frame_id: str, agent_id: str, mode: st
     """cooptrack_msgs/TrackedObjectArray of a vehicle frame."""
     tracks, T = output.tracks, output.T_map_from_sensor
     objects = [
-        _object(tracks, i, *covariances) for i, covariances in enumerate(zip(*_covariances(tracks), strict=True))
+        _object(tracks, i, *covariances) for i, covariances in enumerate(zip(*tracks.covariances(), strict=True))
     ]
     return make(
         _TYPE, messages.header(tracks.stamp_ns, frame_id), agent_id, mode, detector, output.frame_index,
@@ -48,18 +48,6 @@ def _object(tracks: TrackedObjects, i: int, known: bool, pose_covariance: Float,
         list(tracks.agents[i]), int(tracks.age_frames[i]), int(tracks.hits[i]), float(tracks.time_since_update_s[i]),
         VIEW_UNKNOWN, np.nan,
     )  # fmt: skip
-
-
-def _covariances(tracks: TrackedObjects) -> tuple[NDArray[np.bool_], Float, Float]:
-    """[N] whether known, and [N, 36] covariances of pose and twist in ROS order; zeros where unknown."""
-    n = len(tracks)
-    pose, twist = np.zeros((n, 6, 6)), np.zeros((n, 6, 6))
-    pose[:, :3, :3] = tracks.position_covariance_m2
-    pose[:, 5, 5] = tracks.heading_variance_rad2
-    twist[:, :2, :2] = tracks.velocity_covariance_m2ps2
-    known = np.asarray(np.isfinite(pose).all(axis=(1, 2)) & np.isfinite(twist).all(axis=(1, 2)))
-    pose[~known], twist[~known] = 0.0, 0.0
-    return known, pose.reshape(n, 36), twist.reshape(n, 36)
 
 
 __all__ = ["serialised_tracks", "tracks_message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -35,6 +36,23 @@ class Drive:
         self.frames = self.input_publisher()
         self.tf = graph.publisher(TFMessage, "/tf")
         graph.wait_for(lambda: self.node.tracks_publisher.get_subscription_count() > 0)
+
+    def pile_up(self, first: int, *rest: int) -> None:
+        """Sends frames of which all but the first wait together, because its step takes that long."""
+        entered, gate, step = threading.Event(), threading.Event(), self.node.agent.step
+
+        def slow(frame: Any) -> Any:
+            entered.set()
+            gate.wait()
+            return step(frame)
+
+        self.node.agent.step = slow
+        self.send(first)
+        assert entered.wait(10)
+        for index in rest:
+            self.send(index)
+        self.graph.wait_for(lambda: len(self.node._worker._frames) == len(rest))
+        gate.set()
 
     def input_publisher(self) -> Any:
         """Of what makes a frame."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from array import array
 
 import pytest
@@ -208,20 +207,7 @@ def test_frames_that_come_too_fast_are_predicted_and_flagged(graph):
     drive = VehicleDrive(graph)
     for index in range(4):
         drive.frame(index)
-    entered, gate, step = threading.Event(), threading.Event(), drive.node.agent.step
-
-    def slow(frame):
-        entered.set()
-        gate.wait()
-        return step(frame)
-
-    drive.node.agent.step = slow
-    drive.send(4)
-    assert entered.wait(10)
-    for index in range(5, 8):
-        drive.send(index)
-    graph.wait_for(lambda: len(drive.node._worker._frames) == 3)
-    gate.set()
+    drive.pile_up(4, 5, 6, 7)
     graph.wait_for(lambda: len(drive.tracks) == 8)
     assert [t.predicted_only for t in drive.tracks[4:]] == [False, True, True, False]
     assert [t.frame_index for t in drive.tracks] == list(range(1, 9))

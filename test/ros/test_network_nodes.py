@@ -201,24 +201,9 @@ def test_late_mode_fuses_the_objects_of_the_network(graph, monkeypatch):
 
 
 def test_frames_that_come_too_fast_are_predicted_and_the_newest_is_done(graph, monkeypatch):
-    import threading
-
     drive = CameraVehicle(graph, monkeypatch, mode="ego")
     drive.frame(0)
-    entered, gate, step = threading.Event(), threading.Event(), drive.node.agent.step
-
-    def slow(frame):
-        entered.set()
-        gate.wait()
-        return step(frame)
-
-    drive.node.agent.step = slow
-    drive.send(1)
-    assert entered.wait(10)
-    for index in range(2, 5):
-        drive.send(index)
-    graph.wait_for(lambda: len(drive.node._worker._frames) == 3)
-    gate.set()
+    drive.pile_up(1, 2, 3, 4)
     graph.wait_for(lambda: len(drive.tracks) == 5)
     assert [t.predicted_only for t in drive.tracks] == [False, False, True, True, False]
     assert drive.node.health.drops() == {"overload": 2}
