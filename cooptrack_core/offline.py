@@ -11,7 +11,7 @@ from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.networks import network_of
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent, VehicleOutput
-from cooptrack_core.types import CLASS_NAMES, Frame, Message, TrackedObjects
+from cooptrack_core.types import Frame, Message
 
 # Makes the network that an agent of a configuration needs, None if it needs none.
 NetworkMaker = Callable[[RoadsideConfig | VehicleConfig], Network | None]
@@ -101,30 +101,6 @@ def make_agents(
         for index, name in enumerate(roadside_ids, start=1)
     }  # fmt: skip
     return VehicleAgent(vehicle_id, vehicle, network=networks(vehicle)), units
-
-
-def track_records(tracks: TrackedObjects) -> list[dict[str, Any]]:
-    """The tracks of a frame as in the recording JSON (docs/data.md)."""
-    names = dict(enumerate(CLASS_NAMES))
-    return [
-        {
-            "id": int(tracks.track_id[i]),
-            "class": names.get(int(tracks.class_id[i]), "unknown"),
-            "score": float(tracks.score[i]),
-            "center_m": tracks.center_m[i].tolist(),
-            "size_m": tracks.size_m[i].tolist(),
-            "heading_rad": float(tracks.heading_rad[i]),
-            "velocity_mps": tracks.velocity_mps[i].tolist(),
-            "sources": int(tracks.sources[i]),
-            "sources_ever": int(tracks.sources_ever[i]),
-            "agents": list(tracks.agents[i]),
-            "age_frames": int(tracks.age_frames[i]),
-            "hits": int(tracks.hits[i]),
-            "time_since_update_s": float(tracks.time_since_update_s[i]),
-            "position_std_m": [float(tracks.position_covariance_m2[i, k, k]) ** 0.5 for k in range(2)],
-        }
-        for i in range(len(tracks))
-    ]
 
 
 def association_records(output: VehicleOutput) -> dict[str, Any]:

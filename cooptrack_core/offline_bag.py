@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
-from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events
+from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events, matrix_of_pose
 from cooptrack_core.data.image_events import image_events
 from cooptrack_core.data.instance_messages import transmit
 from cooptrack_core.data.recorded_run import RecordedRun, read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
-from cooptrack_core.data.recording_frames import truth_row, without_nan
+from cooptrack_core.data.recording_frames import missed_rows, track_row, truth_fields, without_nan
+from cooptrack_core.data.track_messages import published
 from cooptrack_core.networks import network_of
-from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run, track_records
+from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.types import CooptrackError, Message
 
@@ -38,19 +40,59 @@ def track_bag(
 
     Messages arrive without delay. Units have the detector of the vehicle unless roadside_config says otherwise.
     """
+    drive = drive_of(source, config.detector, vehicle=vehicle, roadside=roadside)
+    return track_drive(drive, config, roadside_config=roadside_config, networks=networks)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The frames of a vehicle and its units in a bag or a sequence, and what a recording joins to them.
+
+    `kept` (all frames in memory) lets a drive be tracked again and again; without it the frames are read each time.
+    """
+
+    source: Source
+    context: BagContext
+    detector: str
+    vehicle: str
+    roadside: tuple[str, ...]
+    kept: tuple[BagEvent, ...] | None = None
+
+    def events(self) -> Iterable[BagEvent]:
+        """The frames in the order of the recording."""
+        if self.kept is not None:
+            return self.kept
+        return _events(self.source, self.detector, self.vehicle, self.roadside, self.context)
+
+
+def drive_of(
+    source: Source, detector: str, *, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",), keep: bool = False
+) -> Drive:
+    """Reads the context of a bag or a dataset sequence, with keep also the frames."""
+    context = bag_context(source, [vehicle, *roadside])
+    drive = Drive(source, context, detector, vehicle, tuple(roadside))
+    return replace(drive, kept=tuple(drive.events())) if keep else drive
+
+
+def track_drive(
+    drive: Drive,
+    config: VehicleConfig,
+    *,
+    roadside_config: RoadsideConfig | None = None,
+    networks: NetworkMaker = network_of,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """track_bag of a drive."""
     unit_config = roadside_config or RoadsideConfig(detector=config.detector, network=config.network)
-    agents = [vehicle, *roadside]
-    context = bag_context(source, agents)
-    events = _events(source, config.detector, vehicle, roadside, context)
-    present = _present(roadside, context) if unit_config.detector == "network" else roadside
+    source, context, vehicle = drive.source, drive.context, drive.vehicle
+    present = _present(drive.roadside, context) if unit_config.detector == "network" else drive.roadside
     agent, units = make_agents(vehicle, present, config, unit_config, networks)
     sent: list[Message] = []
-    complain = _Complaints()
-    shown = _with_progress(events, source)
-    frames = list(run(shown, agent, units, transmit=transmit, on_message=sent.append, on_problem=complain))
+    events = _with_progress(drive.events(), source) if progress else drive.events()
+    frames = list(run(events, agent, units, transmit=transmit, on_message=sent.append, on_problem=_Complaints()))
     if not frames:
         raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
-    recording = _recording(source, config, context, vehicle, roadside, frames, sent)
+    recording = _recording(source, config, context, vehicle, drive.roadside, frames, sent)
     return recording | networks_used(agent, units)
 
 
@@ -163,7 +205,8 @@ def _recording(
         "source_bag": str(path_of(source)),
         "frames_in": len(frames),
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
-        "frames": [_frame_record(item, context, vehicle, roadside) for item in frames],
+        "frames": [_frame_record(item, config, context, vehicle, roadside) for item in frames],
+        "missed": missed_rows(context, vehicle, [item.frame.stamp_ns for item in frames]),
         "sent": [
             {
                 "agent": message.agent_id,
@@ -181,10 +224,13 @@ def _recording(
     return result
 
 
-def _frame_record(item: OfflineFrame, context: BagContext, vehicle: str, roadside: Sequence[str]) -> dict[str, Any]:
+def _frame_record(
+    item: OfflineFrame, config: VehicleConfig, context: BagContext, vehicle: str, roadside: Sequence[str]
+) -> dict[str, Any]:
     output, stamp_ns = item.output, item.frame.stamp_ns
     info = context.frame_infos.get(vehicle, {}).get(stamp_ns)
-    truth = context.ground_truth.get(stamp_ns)
+    message = published(output, vehicle, config.mode, config.detector)
+    T = matrix_of_pose(message.map_from_frame) if output.pose_known else None
     associated = association_records(output)
     return {
         "stamp_ns": stamp_ns,
@@ -193,11 +239,10 @@ def _frame_record(item: OfflineFrame, context: BagContext, vehicle: str, roadsid
         "frame_id": "" if info is None else info.frame_id,
         "predicted_only": output.predicted_only,
         "pose_known": output.pose_known,
-        "T_map_from_lidar": output.T_map_from_sensor.tolist() if output.pose_known else None,
-        "tracks": track_records(output.tracks),
+        "T_map_from_lidar": None if T is None else T.tolist(),
+        "tracks": [track_row(item) for item in message.objects],
         **associated,
-        "has_ground_truth": truth is not None,
-        "ground_truth": [] if truth is None else [truth_row(item) for item in truth.objects],
+        **truth_fields(context.ground_truth.get(stamp_ns)),
         "images": images_of(stamp_ns, info, associated["messages"], context, vehicle, roadside),
         "timings_ms": {**output.timings_ms, "total": sum(output.timings_ms.values())},
     }

@@ -20,9 +20,10 @@ from cooptrack_core.data.recording_frames import (
     Row,
     association_rows,
     empty_association_rows,
+    missed_rows,
     timing_row,
     track_row,
-    truth_row,
+    truth_fields,
     without_nan,
 )
 
@@ -73,6 +74,7 @@ def recording_from_bags(
         "frames_in": frames_in,
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
         "frames": frames,
+        "missed": missed_rows(context, vehicle, [frame["stamp_ns"] for frame in frames]),
         "sent": taken.sent,
         "cameras": cameras_of(context, vehicle, units),
     }
@@ -159,7 +161,6 @@ def _frame(
     stamp_ns = stamp_of(message)
     info = context.frame_infos.get(vehicle, {}).get(stamp_ns)
     association = taken.associations.get((stamp_ns, int(message.frame_index)))
-    truth = context.ground_truth.get(stamp_ns)
     T = matrix_of_pose(message.map_from_frame) if message.pose_known else None
     linked = empty_association_rows() if association is None else association_rows(association)
     # After a loop of the bag a stamp comes again: the timings that belong are those logged nearest.
@@ -174,8 +175,7 @@ def _frame(
         "T_map_from_lidar": None if T is None else T.tolist(),
         "tracks": [track_row(item) for item in message.objects],
         **linked,
-        "has_ground_truth": truth is not None,
-        "ground_truth": [] if truth is None else [truth_row(item) for item in truth.objects],
+        **truth_fields(context.ground_truth.get(stamp_ns)),
         "images": images_of(stamp_ns, info, linked["messages"], context, vehicle, roadside),
         "timings_ms": {} if timing is None else timing_row(timing[1]),
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from cooptrack_core.data.bag_events import BagContext, matrix_of_pose
 from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
 
 Row = dict[str, Any]
@@ -39,6 +40,30 @@ def truth_row(item: Any) -> Row:
         "view": _VIEW_NAMES.get(int(item.view), "unknown"),
         "visible_fraction": float(item.visible_fraction),
     }
+
+
+def truth_fields(message: Any | None) -> Row:
+    """What a ground_truth message says of its frame, None where there is none."""
+    if message is None:
+        return {"has_ground_truth": False, "T_map_from_lidar_truth": None, "ground_truth": []}
+    T = matrix_of_pose(message.map_from_frame) if message.pose_known else None
+    return {
+        "has_ground_truth": True,
+        "T_map_from_lidar_truth": None if T is None else T.tolist(),
+        "ground_truth": [truth_row(item) for item in message.objects],
+    }
+
+
+def missed_rows(context: BagContext, vehicle: str, stamps_ns: Collection[int]) -> list[Row]:
+    """The frames with ground truth that are not among those for which tracks came out, in time order."""
+    rows = []
+    for stamp_ns in sorted(set(context.ground_truth) - set(stamps_ns)):
+        info = context.frame_infos.get(vehicle, {}).get(stamp_ns)
+        ids = {"sequence_id": "", "frame_id": ""}
+        if info is not None:
+            ids = {"sequence_id": info.sequence_id, "frame_id": info.frame_id}
+        rows.append({"stamp_ns": stamp_ns, **ids, **truth_fields(context.ground_truth[stamp_ns])})
+    return rows
 
 
 def _object(item: Any) -> Row:
@@ -136,5 +161,6 @@ def without_nan(value: Any) -> Any:
 
 
 __all__ = [
-    "Row", "association_rows", "empty_association_rows", "timing_row", "track_row", "truth_row", "without_nan",
+    "Row", "association_rows", "empty_association_rows", "missed_rows", "timing_row", "track_row", "truth_fields",
+    "truth_row", "without_nan",
 ]  # fmt: skip

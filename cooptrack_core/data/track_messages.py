@@ -30,6 +30,12 @@ def tracks_message(output: VehicleOutput, frame_id: str, agent_id: str, mode: st
     )  # fmt: skip
 
 
+def published(output: VehicleOutput, agent_id: str, mode: str, detector: str) -> Any:
+    """The same as whoever hears it gets it: serialised, so that its numbers are those of a recorded bag."""
+    message = tracks_message(output, f"{agent_id}/lidar", agent_id, mode, detector)
+    return typestore().deserialize_cdr(serialised_tracks(message), _TYPE)
+
+
 def serialised_tracks(message: Any) -> bytes:
     """The bytes of a TrackedObjectArray."""
     return bytes(typestore().serialize_cdr(message, _TYPE))
@@ -50,4 +56,4 @@ def _object(tracks: TrackedObjects, i: int, known: bool, pose_covariance: Float,
     )  # fmt: skip
 
 
-__all__ = ["serialised_tracks", "tracks_message"]
+__all__ = ["published", "serialised_tracks", "tracks_message"]

@@ -1,0 +1,79 @@
+"""What counts as ground truth: the two conventions in use for V2X-Seq-SPD, as named options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cooptrack_core.types import CooptrackError
+
+DATASET_RATE_HZ = 10.0
+_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Which frames and which labels are scored (docs/evaluation.md).
+
+    rate_hz: one frame of every 10 Hz / rate_hz vehicle frame numbers is kept. delete_cooperative: the list of
+    deletions of cooperative labels (update_label_info.json) is applied. fill_tracks: a track that is not labelled
+    between two sightings gets interpolated boxes there.
+    """
+
+    name: str
+    rate_hz: float
+    delete_cooperative: bool
+    fill_tracks: bool
+    origin: str
+
+    @property
+    def step(self) -> int:
+        """Vehicle frame numbers per scored frame."""
+        return round(DATASET_RATE_HZ / self.rate_hz)
+
+    def kept(self, frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> list[int]:
+        """Positions of the scored frames of one sequence, given in time order.
+
+        Buckets of `step` frame numbers start at the first frame; the first frame of each is kept. Frames without
+        a numeric id are numbered by their stamps.
+        """
+        if all(name.isdecimal() for name in frame_ids):
+            numbers = [int(name) for name in frame_ids]
+        else:
+            numbers = [round((stamp - stamps_ns[0]) / _PERIOD_NS) for stamp in stamps_ns]
+        first_of: dict[int, int] = {}
+        for position, number in enumerate(numbers):
+            first_of.setdefault((number - numbers[0]) // self.step, position)
+        return sorted(first_of.values())
+
+    def describe(self, label_updates: str = "none", full_rate: bool = False) -> str:
+        """One line for every print. label_updates: the file that was applied, or 'none'."""
+        parts = [f"{self.rate_hz:g} Hz"]
+        if full_rate and self.step > 1:
+            parts.append("the system at the full rate")
+        if label_updates == "none":
+            parts.append("no label updates")
+        else:
+            parts.append("label updates with" + ("" if self.delete_cooperative else "out") + " cooperative deletions")
+        parts.append("tracks filled" if self.fill_tracks else "tracks not filled")
+        return f"{self.name} ({', '.join(parts)})"
+
+
+CONVENTIONS = {
+    item.name: item
+    for item in (
+        Convention("cooptrack", 10.0, False, True, "CoopTrack's data preparation"),
+        Convention("univ2x", 2.0, True, True, "UniV2X's data preparation"),
+    )
+}
+DEFAULT = "cooptrack"
+
+
+def convention_of(name: str) -> Convention:
+    """The convention of a name; CooptrackError for an unknown one."""
+    if name not in CONVENTIONS:
+        raise CooptrackError(f"convention: {name!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
+__all__ = ["CONVENTIONS", "DATASET_RATE_HZ", "DEFAULT", "Convention", "convention_of"]
