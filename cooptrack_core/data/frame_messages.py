@@ -27,6 +27,7 @@ class SequenceOptions:
     labels: bool = True  # False: nobody asks for detections, frames without readable labels count too
     skip_broken: bool = False  # leave out frames that cannot be read instead of giving up
     max_frames: int | None = None  # vehicle frames from the beginning of the sequence
+    only: frozenset[str] | None = None  # vehicle frames; with them come the roadside frames that are paired with them
     vehicle: str = "vehicle"
     roadside: str = "rsu"
 

@@ -51,7 +51,7 @@ class SequenceMessages:
         """Raises CooptrackError for an unknown sequence or unreadable metadata."""
         self.dataset, self.sequence_id, self.options = dataset, sequence_id, options
         self._left_out: list[str] = []
-        rows = dataset.frames("vehicle", sequence_id)[: options.max_frames]
+        rows = self._chosen(dataset.frames("vehicle", sequence_id))[: options.max_frames]
         if not rows:
             known = ", ".join(dataset.sequences[:10]) + (" ..." if len(dataset.sequences) > 10 else "")
             raise problem(dataset.root, "sequence", f"{sequence_id} has no vehicle frames", f"choose one of {known}")
@@ -115,10 +115,18 @@ class SequenceMessages:
 
     # What frames there are.
 
+    def _chosen(self, rows: list[FrameRow]) -> list[FrameRow]:
+        only = self.options.only
+        return rows if only is None else [row for row in rows if row.frame_id in only]
+
     def _roadside_candidates(self) -> list[FrameRow]:
         first = self.vehicle_rows[0].stamp_ns - _ROADSIDE_BEFORE_NS
         last = self.vehicle_rows[-1].stamp_ns + _ROADSIDE_AFTER_NS
         rows = self.dataset.infrastructure_frames(self.sequence_id)
+        if self.options.only is not None:
+            pairs = [self.dataset.pairs.get(row.frame_id) for row in self.vehicle_rows]
+            partners = {pair.infrastructure_frame for pair in pairs if pair is not None}
+            rows = [row for row in rows if row.frame_id in partners]
         return [row for row in rows if first <= row.stamp_ns <= last]
 
     def _roadside_calibration(self, row: FrameRow) -> object:

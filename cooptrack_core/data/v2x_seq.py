@@ -27,6 +27,7 @@ from cooptrack_core.data.calibration import (
     registered_pose,
 )
 from cooptrack_core.data.files import expect_list, problem, read_json
+from cooptrack_core.data.label_updates import Family, LabelUpdates
 from cooptrack_core.data.labels import Labels, parse_labels
 from cooptrack_core.data.rows import (
     LABEL_KEYS,
@@ -54,9 +55,9 @@ def is_dataset(path: Path) -> bool:
 class Dataset:
     """One dataset root. Frames are found by side and frame id, pairs by vehicle frame id."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, label_updates: LabelUpdates | None = None) -> None:
         """Opens a root folder; CooptrackError when it is not laid out as V2X-Seq-SPD or DAIR-V2X-C."""
-        self.root = Path(root)
+        self.root, self.label_updates = Path(root), label_updates
         if not self.root.is_dir():
             raise problem(self.root, "dataset", "is not a folder", "give the folder that holds vehicle-side/")
         if not is_dataset(self.root):
@@ -207,7 +208,7 @@ class Dataset:
     def labels(self, side: Side, frame_id: str, family: Literal["lidar", "camera"] = "lidar") -> Labels:
         """Labels of one side in its lidar frame, fitted to the point cloud's or the image's time."""
         path = self._path(self.frame(side, frame_id), LABEL_KEYS[family])
-        return parse_labels(read_json(path), path)
+        return self._updated(side, frame_id, parse_labels(read_json(path), path))
 
     def cooperative_labels(self, frame_id: str) -> Labels:
         """Cooperative labels of one pair in the vehicle lidar frame at the vehicle's point cloud time.
@@ -215,11 +216,14 @@ class Dataset:
         DAIR-V2X-C stores them in the world frame; they are moved by the registered pose.
         """
         pair = self.pair(frame_id)
-        labels = parse_labels(read_json(pair.label_path), pair.label_path)
+        labels = self._updated("cooperative", frame_id, parse_labels(read_json(pair.label_path), pair.label_path))
         if pair.convention == "spd":
             return labels
         T = inverse(self.T_map_from_lidar_registered(frame_id))
         return Labels(**{**vars(labels), "instances": move(labels.instances, T)})
+
+    def _updated(self, family: Family, frame_id: str, labels: Labels) -> Labels:
+        return labels if self.label_updates is None else self.label_updates.applied(family, frame_id, labels)
 
     def has_cooperative_labels(self, frame_id: str) -> bool:
         """Whether the frame has a pair whose label file exists (test labels are not public)."""
