@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.networks import network_of
 from cooptrack_core.perception import Network
@@ -49,12 +50,14 @@ def run(
     *,
     schedule: Schedule | None = None,
     transmit: Callable[[Message, str], Message] = over_the_air,
+    channel: Channel | None = None,
     on_message: Callable[[Message], None] | None = None,
     on_problem: Complaint | None = None,
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
-    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame.
+    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame, or when
+    and how the channel brings them; on_message gets each as it was sent.
     With a schedule (from the associations and messages of a recorded run) each frame uses exactly the
     messages it used then, and the roadside agents are not stepped. Events of other agents are skipped.
     A frame that a network rejects is a lost one; on_problem hears why.
@@ -64,8 +67,14 @@ def run(
         if on_problem is not None:
             on_problem(agent_id, problem)
 
+    if channel is not None and channel.needs_span:
+        events = list(events)
+        channel.expect(event.frame.stamp_ns for event in events if event.agent_id in roadside)
     for event in events:
         if event.agent_id == vehicle.agent_id:
+            if channel is not None:
+                for arrived, arrival_ns in channel.due(event.log_time_ns, event.frame.stamp_ns):
+                    vehicle.receive(arrived, arrival_ns)
             used = None if schedule is None else schedule.get(event.frame.stamp_ns, [])
             output = vehicle.step(event.frame, used)
             if output.problem:
@@ -81,7 +90,10 @@ def run(
             sent = done.message
             if sent is not None:
                 received = transmit(sent, agent.config.feature_precision)
-                vehicle.receive(received, event.log_time_ns)
+                if channel is None:
+                    vehicle.receive(received, event.log_time_ns)
+                else:
+                    channel.send(received, event.log_time_ns)
                 if on_message is not None:
                     on_message(received)
 

@@ -1,0 +1,39 @@
+"""Options that disturb the messages between agents, one per field of Disturbance."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cooptrack_core.cooperation.disturbance import Disturbance
+
+
+def add_disturbance_options(parser: argparse.ArgumentParser) -> None:
+    """--delay-ms, --jitter-ms, --loss, --burst and the others; --disturbance-seed."""
+    from cooptrack_core.cooperation.disturbance import Disturbance
+
+    group = parser.add_argument_group("disturbed messages", "simulated on messages between agents; all 0: none")
+    for item in fields(Disturbance):
+        kind = type(item.default)
+        option = "--disturbance-seed" if item.name == "seed" else f"--{item.name.replace('_', '-')}"
+        about = item.metadata["description"].replace("%", "%%")
+        group.add_argument(
+            option, type=kind, default=item.default, metavar="N" if kind is int else "X", dest=_destination(item.name),
+            help=about,
+        )  # fmt: skip
+
+
+def disturbance_of(args: argparse.Namespace) -> Disturbance:
+    """What the options ask for. Raises CooptrackError naming the option, its value and what is allowed."""
+    from cooptrack_core.cooperation.disturbance import Disturbance
+
+    return Disturbance(**{item.name: getattr(args, _destination(item.name)) for item in fields(Disturbance)})
+
+
+def _destination(name: str) -> str:
+    return "disturbance_seed" if name == "seed" else name
+
+
+__all__ = ["add_disturbance_options", "disturbance_of"]
