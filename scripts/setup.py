@@ -34,6 +34,8 @@ BUILD_INPUTS = (
 INSTALLED_TREES = ("cooptrack_core", "cooptrack_ros", "config", "launch", "rviz")
 CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 PINNED_BESIDE_ROS = ("safetensors==", "setuptools<", "torch==")
+# What asks for packages that cooptrack has in another form: scripts/constraints.txt says why.
+WITHOUT_DEPENDENCIES = ("trackeval==",)
 SIZE_OF_THE_REST = "about 1 GB on disk"
 TOO_OLD = ("ardent", "bouncy", "crystal", "dashing", "eloquent", "foxy", "galactic", "humble", "iron")
 # What another workspace or environment has set must not reach an environment made of wheels.
@@ -140,7 +142,7 @@ def install(distribution: str | None) -> None:
     environment = base_environment(distribution)
     pip = [str(PYTHON), "-m", "pip"]
     pytorch = pytorch_source.choose(pip, environment)
-    arguments = ["-e", ".[network,synth,video,dev]", *pytorch.arguments]
+    arguments = ["-e", ".[eval,network,synth,video,dev]", *pytorch.arguments]
     if distribution is None:
         arguments += ["-r", "compat/requirements-ros.txt", "-c", "scripts/constraints.txt"]
         title = f"installing into .venv: ROS 2 Kilted and Python packages, {SIZE_OF_THE_REST}; {pytorch.description}"
@@ -156,6 +158,14 @@ def install(distribution: str | None) -> None:
         remedy="is the package index reachable (network, proxy)? `make clean` starts anew",
         environment=environment,
     )
+    alone = pinned_lines(WITHOUT_DEPENDENCIES)
+    steps.run(
+        f"installing into .venv, without what they ask for: {', '.join(alone)}",
+        [*pip, "install", "--disable-pip-version-check", "--no-deps", *alone],
+        LOGS / "pip_no_deps.log",
+        remedy="is the package index reachable (network, proxy)? `make clean` starts anew",
+        environment=environment,
+    )
     if distribution is None:
         subprocess.run([str(PYTHON), "scripts/ros_prefix.py"], cwd=ROOT, env=environment, check=True)
 
@@ -167,10 +177,14 @@ def system_constraints() -> Path:
     code = "import numpy; print(f'numpy=={numpy.__version__}')"
     python = shutil.which("python3") or sys.executable
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    lines = CONSTRAINTS.read_text().splitlines()
-    pinned = [line for line in lines if line.startswith(PINNED_BESIDE_ROS)]
-    path.write_text("\n".join([*found.stdout.splitlines(), *pinned, ""]))
+    path.write_text("\n".join([*found.stdout.splitlines(), *pinned_lines(PINNED_BESIDE_ROS), ""]))
     return path
+
+
+def pinned_lines(names: tuple[str, ...]) -> list[str]:
+    """The requirements in constraints.txt that start so, without comments."""
+    lines = CONSTRAINTS.read_text().splitlines()
+    return [line.partition("#")[0].strip() for line in lines if line.startswith(names)]
 
 
 def build(distribution: str | None, *, afresh: bool) -> None:
