@@ -12,12 +12,13 @@ from typing import Any
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events, matrix_of_pose
 from cooptrack_core.data.image_events import image_events
 from cooptrack_core.data.instance_messages import transmit
 from cooptrack_core.data.recorded_run import RecordedRun, read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
-from cooptrack_core.data.recording_frames import missed_rows, track_row, truth_fields, without_nan
+from cooptrack_core.data.recording_frames import missed_rows, sent_row, track_row, truth_fields, without_nan
 from cooptrack_core.data.track_messages import published
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run
@@ -80,16 +81,18 @@ def track_drive(
     *,
     roadside_config: RoadsideConfig | None = None,
     networks: NetworkMaker = network_of,
+    channel: Channel | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """track_bag of a drive."""
+    """track_bag of a drive; channel: what becomes of messages on the way, None: nothing."""
     unit_config = roadside_config or RoadsideConfig(detector=config.detector, network=config.network)
     source, context, vehicle = drive.source, drive.context, drive.vehicle
     present = _present(drive.roadside, context) if unit_config.detector == "network" else drive.roadside
     agent, units = make_agents(vehicle, present, config, unit_config, networks)
     sent: list[Message] = []
     events = _with_progress(drive.events(), source) if progress else drive.events()
-    frames = list(run(events, agent, units, transmit=transmit, on_message=sent.append, on_problem=_Complaints()))
+    hear, complain = sent.append, _Complaints()
+    frames = list(run(events, agent, units, transmit=transmit, channel=channel, on_message=hear, on_problem=complain))
     if not frames:
         raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
     recording = _recording(source, config, context, vehicle, drive.roadside, frames, sent)
@@ -207,17 +210,7 @@ def _recording(
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
         "frames": [_frame_record(item, config, context, vehicle, roadside) for item in frames],
         "missed": missed_rows(context, vehicle, [item.frame.stamp_ns for item in frames]),
-        "sent": [
-            {
-                "agent": message.agent_id,
-                "session": message.session_id,
-                "sequence": message.sequence,
-                "stamp_ns": message.stamp_ns,
-                "bytes": message.size_bytes,
-                "instances": len(message.instances),
-            }
-            for message in sent
-        ],
+        "sent": [sent_row(message) for message in sent],
         "cameras": cameras_of(context, vehicle, roadside),
     }
     result: dict[str, Any] = without_nan(recording)

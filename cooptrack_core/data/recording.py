@@ -21,11 +21,13 @@ from cooptrack_core.data.recording_frames import (
     association_rows,
     empty_association_rows,
     missed_rows,
+    sent_row,
     timing_row,
     track_row,
     truth_fields,
     without_nan,
 )
+from cooptrack_core.types import Message
 
 Float = NDArray[np.float64]
 
@@ -71,6 +73,7 @@ def recording_from_bags(
         "vehicle": vehicle,
         "roadside": units,
         "source_bag": str(source),
+        "recorded_bag": str(recorded),
         "frames_in": frames_in,
         "T_novatel_from_lidar": None if T_novatel_from_lidar is None else T_novatel_from_lidar.tolist(),
         "frames": frames,
@@ -131,28 +134,16 @@ def _read_recorded(path: Path | str, vehicle: str, roadside: Sequence[str]) -> _
                 taken.associations[stamp_of(message), int(message.frame_index)] = message
             elif item.topic == timings:
                 taken.timings.setdefault(stamp_of(message), []).append((item.log_time_ns, message))
-            elif _is_valid(message):  # what nobody could read was not sent by a roadside unit
-                taken.sent.append(_sent_row(message, item.size_bytes))
+            elif (sent := _decoded(message, item.size_bytes)) is not None:  # others sent what nobody could read
+                taken.sent.append(sent_row(sent))
     return taken
 
 
-def _is_valid(message: Any) -> bool:
+def _decoded(message: Any, size_bytes: int) -> Message | None:
     try:
-        decode(message)
+        return decode(message, size_bytes)
     except WireError:
-        return False
-    return True
-
-
-def _sent_row(message: Any, size_bytes: int) -> Row:
-    return {
-        "agent": str(message.agent_id),
-        "session": int(message.session_id),
-        "sequence": int(message.sequence),
-        "stamp_ns": stamp_of(message),
-        "bytes": size_bytes,
-        "instances": int(message.instance_count),
-    }
+        return None
 
 
 def _frame(

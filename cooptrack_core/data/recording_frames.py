@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.data.bag_events import BagContext, matrix_of_pose
-from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
+from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE, Message
 
 Row = dict[str, Any]
 
@@ -77,6 +77,20 @@ def _object(item: Any) -> Row:
         "size_m": [s.x, s.y, s.z],
         "heading_rad": heading,
         "velocity_mps": [v.x, v.y],
+    }
+
+
+def sent_row(message: Message) -> Row:
+    """A message as its receiver decodes it. feature_size: numbers in each of its learned features, 0 without any."""
+    features = message.instances.features
+    return {
+        "agent": message.agent_id,
+        "session": message.session_id,
+        "sequence": message.sequence,
+        "stamp_ns": message.stamp_ns,
+        "bytes": message.size_bytes,
+        "instances": len(message.instances),
+        "feature_size": 0 if features is None else int(features.query.shape[1]),
     }
 
 
@@ -161,6 +175,6 @@ def without_nan(value: Any) -> Any:
 
 
 __all__ = [
-    "Row", "association_rows", "empty_association_rows", "missed_rows", "timing_row", "track_row", "truth_fields",
+    "Row", "association_rows", "empty_association_rows", "missed_rows", "sent_row", "timing_row", "track_row", "truth_fields",
     "truth_row", "without_nan",
 ]  # fmt: skip

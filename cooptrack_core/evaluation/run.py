@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from cooptrack_core import __version__
 from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.channel import Channel
+from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data import label_updates, splits
 from cooptrack_core.data.files import problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
@@ -48,8 +50,9 @@ class RunOptions:
     convention: Convention = CONVENTIONS[DEFAULT]
     full_rate: bool = False
     label_updates: str = "auto"
-    disturbance: Any = None
+    disturbance: Disturbance | None = None
     max_frames: int | None = None
+    skip_broken: bool = False
 
 
 class SequenceRunner:
@@ -67,6 +70,7 @@ class SequenceRunner:
         self.dataset = Dataset(options.dataset, self.updates)
         self.sequences = sequences_of(self.dataset, options)
         self._drives: dict[str, Drive] = {}
+        self._spans_ns: dict[str, tuple[int, int] | None] = {}  # stamps of the first and last roadside frame
 
     @property
     def label_updates(self) -> str:
@@ -83,7 +87,7 @@ class SequenceRunner:
         sequence_id: str,
         vehicle: VehicleConfig | None = None,
         roadside: RoadsideConfig | None = None,
-        disturbance: Any = None,
+        disturbance: Disturbance | None = None,
         *,
         progress: bool = False,
     ) -> Recording:
@@ -91,27 +95,32 @@ class SequenceRunner:
         options = self.options
         config, units = vehicle or options.vehicle, roadside or options.roadside
         drive = self._drive(sequence_id, config.detector)
-        return track_drive(drive, config, roadside_config=units, networks=self._networks, progress=progress)
+        channel = None
+        if disturbance is not None and not disturbance.is_none:
+            channel = Channel(disturbance, sequence_id, self._spans_ns[sequence_id])
+        return track_drive(
+            drive, config, roadside_config=units, networks=self._networks, channel=channel, progress=progress
+        )
 
     def _drive(self, sequence_id: str, detector: str) -> Drive:
         key = f"{detector} {sequence_id}"
         if key not in self._drives:
             self._check_truth(sequence_id)
-            source = SequenceSource(
-                SequenceMessages(
-                    self.dataset,
-                    sequence_id,
-                    SequenceOptions(
-                        seed=self.options.seed,
-                        labels=detector == "simulated",
-                        max_frames=self.options.max_frames,
-                        only=self._seen(sequence_id),
-                    ),
-                )
-            )
+            sequence = SequenceMessages(self.dataset, sequence_id, self._sequence_options(sequence_id, detector))
+            stamps = [row.stamp_ns for row in sequence.roadside_rows]
+            self._spans_ns[sequence_id] = (min(stamps), max(stamps)) if stamps else None
             # Images would fill the memory; what a simulated detector says does not.
-            self._drives[key] = drive_of(source, detector, keep=detector == "simulated")
+            self._drives[key] = drive_of(SequenceSource(sequence), detector, keep=detector == "simulated")
         return self._drives[key]
+
+    def _sequence_options(self, sequence_id: str, detector: str) -> SequenceOptions:
+        return SequenceOptions(
+            seed=self.options.seed,
+            labels=detector == "simulated",
+            skip_broken=self.options.skip_broken,
+            max_frames=self.options.max_frames,
+            only=self._seen(sequence_id),
+        )
 
     def _seen(self, sequence_id: str) -> frozenset[str] | None:
         """The frames that the system gets, None for all: below 10 Hz only those that are scored."""

@@ -1,0 +1,87 @@
+"""Options of commands that run the pipeline over a split of a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.commands.network_options import add_network_options
+from cooptrack_core.config import DETECTORS, UNTRAINED
+from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.cooperation.disturbance import Disturbance
+    from cooptrack_core.evaluation.run import RunOptions
+
+CONVENTION_NAMES = ("cooptrack", "univ2x")
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> None:
+    """--split, --sequence, --detector, --convention and what else decides what is run, the networks included."""
+    parser.add_argument("--split", default=split, help="sequences of this split of the dataset (train, val, ...)")
+    parser.add_argument("--sequence", nargs="+", metavar="ID", help="these sequences instead of a split")
+    parser.add_argument(
+        "--detector", choices=DETECTORS, help="source of the instances; without it that of --params, else simulated"
+    )
+    parser.add_argument(
+        "--convention", choices=CONVENTION_NAMES, default="cooptrack",
+        help="ground truth: cooptrack (10 Hz) or univ2x (2 Hz, deletion list); docs/evaluation.md",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-updates", default="auto", metavar="FILE|none",
+        help="update_label_info.json; auto: the one in or beside the dataset",
+    )  # fmt: skip
+    parser.add_argument(
+        "--full-rate", action="store_true", help="the system sees all frames, also those that the convention leaves out"
+    )
+    parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter YAML of the agents")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulated detector and of random weights")
+    parser.add_argument("--frames", type=int, metavar="N", help="only the first N vehicle frames of each sequence")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out dataset frames that are unreadable")
+    add_network_options(parser)
+    parser.set_defaults(preset=None, weights=None, device=None)  # not given: those of --params
+
+
+def run_options(
+    args: argparse.Namespace, mode: str | None = None, disturbance: Disturbance | None = None
+) -> RunOptions:
+    """What the options ask for; mode None: that of --params, else late. Raises CooptrackError for what cannot be."""
+    from cooptrack_core.evaluation.conventions import convention_of
+    from cooptrack_core.evaluation.run import RunOptions
+    from cooptrack_core.parameter_files import AgentParameters, read_parameters
+
+    if args.frames is not None and args.frames < 1:
+        raise CooptrackError(f"--frames: {args.frames} is not a positive number; give 1 or more")
+    file = AgentParameters(Path("parameters")) if args.params is None else read_parameters(args.params)
+    if file.of_nodes:
+        print(f"note: {args.params}: of the nodes only, not used here: {', '.join(file.of_nodes)}", file=sys.stderr)
+    given = {
+        "detector": args.detector, "network__preset": args.preset, "network__device": args.device,
+        "network__seed": args.seed or None,
+    }  # fmt: skip
+    vehicle = file.vehicle_config(mode=mode, network__weights=args.weights, **given)
+    roadside = file.roadside_config(network__weights=args.roadside_weights or args.weights, **given)
+    if vehicle.detector != roadside.detector:
+        what = f"vehicle has detector {vehicle.detector}, roadside {roadside.detector}"
+        raise CooptrackError(f"{args.params}: detector: {what}; one run has one detector, choose with --detector")
+    return RunOptions(
+        dataset=args.dataset, split=args.split, sequences=tuple(args.sequence or ()), vehicle=vehicle,
+        roadside=roadside, seed=args.seed, convention=convention_of(args.convention), full_rate=args.full_rate,
+        label_updates=args.label_updates, disturbance=disturbance, max_frames=args.frames,
+        skip_broken=args.skip_broken,
+    )  # fmt: skip
+
+
+def warn_if_untrained(options: RunOptions) -> None:
+    """Says loudly that random networks give meaningless numbers."""
+    agents: dict[str, Any] = {"vehicle": options.vehicle, "roadside": options.roadside}
+    random = [name for name, c in agents.items() if c.detector == "network" and c.network.weights == UNTRAINED]
+    if random:
+        line = "=" * 88
+        text = f"UNTRAINED networks ({', '.join(random)}): random weights. Every number below is MEANINGLESS."
+        print(f"{line}\n{text}\nGive trained weights with --weights FILE.\n{line}", file=sys.stderr)
+
+
+__all__ = ["CONVENTION_NAMES", "add_run_options", "run_options", "warn_if_untrained"]
