@@ -113,9 +113,7 @@ def _errors(truth: BoxTable, predictions: BoxTable, matched: Int, period_rad: fl
     return error
 
 
-def detection_scores(
-    matches: DetectionMatches, weights: Int | None = None, *, errors: bool = True
-) -> dict[str, Any]:  # fmt: skip
+def detection_scores(matches: DetectionMatches, weights: Int | None = None, *, errors: bool = True) -> dict[str, Any]:
     """`{class: {ap_0.5, ap_1.0, ap_2.0, ap_4.0, ap, trans_err, scale_err, orient_err, vel_err}, "mAP": mean}`.
 
     weights: [S] how often each scene counts (of a bootstrap), 1 each without; errors: False leaves them out.
@@ -204,7 +202,7 @@ def _running_mean(values: Float) -> Float:
     if not known.any():
         return np.ones(len(values))
     count = np.cumsum(known)
-    return np.divide(np.nancumsum(values), count, out=np.zeros(len(values)), where=count > 0)
+    return np.asarray(np.nancumsum(values) / np.maximum(count, 1))  # 0 before the first known one
 
 
 __all__ = [

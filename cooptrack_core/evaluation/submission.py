@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import math
 import zlib
@@ -152,7 +153,7 @@ def _frames(scenes: Any, source: Path) -> FrameTable:
     if not rows:
         raise problem(source, "meta.scenes", "has no frames, so there is nothing to score", "list the split's frames")
     rows.sort(key=lambda row: row[:2])
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         if before[:2] == after[:2]:
             what = f"frames {before[2]!r} and {after[2]!r} have the same time {after[1]}"
             raise problem(source, f"meta.scenes.{names[after[0]]}", what, "correct the timestamps")

@@ -24,7 +24,7 @@ def case(make: Callable[[], Case]) -> Callable[[], Case]:
 
 
 def box(
-    name: str, track: str | int, xy_m: Any, *, score: float | None = None, yaw_rad: float = 0.0, z_m: float = 0.0,
+    name: str, track: str | int, xy_m: Any, *, score: Any = None, yaw_rad: float = 0.0, z_m: float = 0.0,
     velocity_mps: Any = (0.0, 0.0), size_wlh_m: Any = None, rotation: Any = None,
 ) -> Json:  # fmt: skip
     """A box of the format; without a score one of ground truth."""
@@ -35,7 +35,7 @@ def box(
         "velocity": None if velocity_mps is None else [None if v is None else _round(v) for v in velocity_mps],
         "tracking_id": track,
         "tracking_name": name,
-        "tracking_score": -1.0 if score is None else float(score),
+        "tracking_score": -1.0 if score is None else _round(score, 4),
     }
     return row
 
@@ -143,9 +143,7 @@ def _observe(files: Files, token: str, walker: Walker, rng: Any, noise_m: float)
         moving["velocity_mps"] = moving["velocity_mps"] + rng.normal(0, 0.4, 2)
         score = round(float(np.clip(walker.score + rng.normal(0, 0.07), 0.01, 1)), 3)
         grown = [v * math.exp(rng.normal(0, 0.1)) for v in size]
-        files.pred[token].append(
-            box(walker.name, walker.tracked_as, noisy, score=score, size_wlh_m=grown, **moving)
-        )
+        files.pred[token].append(box(walker.name, walker.tracked_as, noisy, score=score, size_wlh_m=grown, **moving))
 
 
 @case
@@ -167,9 +165,13 @@ def realistic_dense() -> Case:
 
 
 def scatter(
-    rng: Any, *, scenes: int, frames: int, boxes: int, extent_m: float, scores: Any = None, ids: int = 12
-) -> Files:
-    """Independent random boxes in each frame; ids drawn anew, so that tracks jump and have holes."""
+    rng: Any, *, scenes: int, frames: int, boxes: int, extent_m: float, scores: Any = None, ids: int = 12,
+    found: float = 0.0,
+) -> Files:  # fmt: skip
+    """Random boxes in each frame, ids drawn anew, so that tracks jump and have holes.
+
+    found: share of the predictions that are near an object of their class, or near another one.
+    """
     files = Files()
     names = list(CLASS_RANGE)
     class_of = rng.integers(0, 3, ids)
@@ -178,21 +180,27 @@ def scatter(
             token = files.frame(f"s{scene}", index)
             for rows, scored in ((files.gt[token], False), (files.pred[token], True)):
                 for track in rng.permutation(ids)[: rng.integers(0, boxes + 1)]:
-                    score = (round(float(rng.random()), 4) if scores is None else rng.choice(scores)) if scored else None
-                    rows.append(
-                        box(
-                            names[class_of[track]], f"{track}", rng.uniform(-extent_m, extent_m, 2), score=score,
-                            yaw_rad=rng.uniform(-4, 4), velocity_mps=rng.normal(0, 3, 2),
-                            size_wlh_m=rng.uniform(0.3, 5, 3).tolist(),
-                        )
-                    )  # fmt: skip
+                    xy_m = rng.uniform(-extent_m, extent_m, 2)
+                    if scored and files.gt[token] and rng.random() < found:
+                        near = [row for row in files.gt[token] if row["tracking_name"] == names[class_of[track]]]
+                        row = (near or files.gt[token])[rng.integers(len(near or files.gt[token]))]
+                        xy_m = np.array(row["translation"][:2]) + rng.normal(0, 0.9, 2)
+                    rows.append(_scattered(rng, names[class_of[track]], f"{track}", xy_m, scored, scores))
     return files
+
+
+def _scattered(rng: Any, name: str, track: str, xy_m: Any, scored: bool, scores: Any) -> Json:
+    score = _round(rng.random() if scores is None else rng.choice(scores), 4) if scored else None
+    size = rng.uniform(0.3, 5, 3).tolist()
+    yaw_rad, velocity_mps = rng.uniform(-4, 4), rng.normal(0, 3, 2)
+    return box(name, track, xy_m, score=score, yaw_rad=yaw_rad, velocity_mps=velocity_mps, size_wlh_m=size)
 
 
 @case
 def random_sparse() -> Case:
-    """Boxes anywhere, few of which meet."""
-    return scatter(np.random.default_rng(3), scenes=3, frames=12, boxes=10, extent_m=12.0).done()
+    """Boxes far from each other, most found."""
+    rng = np.random.default_rng(3)
+    return scatter(rng, scenes=3, frames=12, boxes=10, extent_m=15.0, ids=10, found=0.8).done()
 
 
 @case
@@ -210,7 +218,7 @@ def random_crowded_again() -> Case:
 @case
 def random_wide() -> Case:
     """Boxes far beyond the class ranges, so that tracks leave and come back."""
-    return scatter(np.random.default_rng(6), scenes=2, frames=20, boxes=12, extent_m=55.0).done()
+    return scatter(np.random.default_rng(6), scenes=2, frames=20, boxes=12, extent_m=55.0, found=0.9).done()
 
 
 @case

@@ -44,7 +44,7 @@ def one_frame() -> Case:
     for track in range(8):
         xy_m = rng.uniform(-10, 10, 2)
         files.gt[token].append(box("car", f"g{track}", xy_m, velocity_mps=(1, 1)))
-        files.pred[token].append(box("car", f"p{track}", xy_m + rng.normal(0, 0.8, 2), score=round(float(rng.random()), 3)))
+        files.pred[token].append(box("car", f"p{track}", xy_m + rng.normal(0, 0.8, 2), score=rng.random()))
     return files.done()
 
 
@@ -179,7 +179,7 @@ def class_changes_in_track() -> Case:
                 files.gt[token].append(box("bicycle", f"g{track}", (track * 4.0, 0.2 * index)))
             if rng.random() < 0.7:
                 name = "bicycle" if rng.random() < 0.6 else "pedestrian"
-                score = round(float(rng.random()), 3)
+                score = rng.random()
                 files.pred[token].append(box(name, f"p{track}", (track * 4.0 + 0.3, 0.2 * index), score=score))
                 if track == 0:
                     files.gt[token].append(box("pedestrian", "walker", (0.5, 0.2 * index)))
@@ -261,7 +261,7 @@ def symmetric_classes() -> Case:
             xy_m = rng.uniform(-25, 25, 2)
             files.gt[token].append(box(name, f"{track}", xy_m, yaw_rad=rng.uniform(-3, 3)))
             at, yaw_rad = xy_m + rng.normal(0, 0.5, 2), rng.uniform(-3, 3)
-            files.pred[token].append(box(name, f"{track}", at, yaw_rad=yaw_rad, score=round(float(rng.random()), 3)))
+            files.pred[token].append(box(name, f"{track}", at, yaw_rad=yaw_rad, score=rng.random()))
     return files.done()
 
 
