@@ -42,10 +42,14 @@ class BoxTable:
     velocity_mps: Float  # [N, 2]; NaN: unknown
     score: Float  # [N] 0..1; 1 for ground truth
     view: Int = field(default_factory=lambda: np.zeros(0, np.int64))  # [N] VIEW_* of ground truth
+    # [N] equal where the ids as written are equal, also across scenes (the kit counts lost objects by it); else track
+    written_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if len(self.view) != len(self.frame):
             object.__setattr__(self, "view", np.full(len(self.frame), VIEW_UNKNOWN, np.int64))
+        if len(self.written_id) != len(self.frame):
+            object.__setattr__(self, "written_id", self.track)
 
     def __len__(self) -> int:
         return len(self.frame)
