@@ -96,6 +96,8 @@ def track_drive(
     if not frames:
         raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
     recording = _recording(source, config, context, vehicle, drive.roadside, frames, sent)
+    if channel is not None:
+        recording["channel"] = {"disturbance": channel.disturbance.describe(), **channel.counts}
     return recording | networks_used(agent, units)
 
 
