@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
+from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.detection import detection_scores, match_detections
 from cooptrack_core.evaluation.submission import Submission
 from cooptrack_core.evaluation.tables import EvaluationSet
@@ -14,23 +12,18 @@ from cooptrack_core.evaluation.tracking import tracking_scores
 
 
 def kit_scores(data: EvaluationSet) -> dict[str, Any]:
-    """`{"detection": ..., "tracking": {"label_metrics", "mean"}}` of boxes before the range filter; NaN is None."""
+    """`{"detection": {class: {...}, "mAP"}, "tracking": {"label_metrics", "mean"}}`; NaN is None.
+
+    data: as read, boxes beyond the range of their class included; they are dropped here.
+    """
     near = data.in_range()
-    files = near if isinstance(near, Submission) else None
-    detection = detection_scores(match_detections(near, None if files is None else files.frame_order))
+    frame_order = near.frame_order if isinstance(near, Submission) else None
+    detection = detection_scores(match_detections(near, frame_order))
     tracking = tracking_scores(near)
-    return without_nan({"detection": detection, "tracking": {key: tracking[key] for key in ("label_metrics", "mean")}})
+    plain: dict[str, Any] = without_nan(
+        {"detection": detection, "tracking": {key: tracking[key] for key in ("label_metrics", "mean")}}
+    )
+    return plain
 
 
-def without_nan(value: Any) -> Any:
-    """The same with None for every NaN, as JSON wants it, and with plain numbers."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-__all__ = ["kit_scores", "without_nan"]
+__all__ = ["kit_scores"]

@@ -33,7 +33,6 @@ class Submission(EvaluationSet):
     """An evaluation that came from a pair of files, and what only the files know."""
 
     frame_order: Int  # [F] place of each frame in the file of predictions, which decides between equal scores
-    truth_id: Int  # [T] for each track of the ground truth a number of its id, the same in all scenes
     notes: tuple[str, ...]  # to print: what was taken for granted
 
 
@@ -51,14 +50,12 @@ def read_submission(gt: Path, pred: Path) -> Submission:
     class_names = tuple(sorted(class_range_m))
     truth_results = expect_object(_entry(truth_file, "results", gt), gt, "results")
     results = expect_object(_entry(prediction_file, "results", pred), pred, "results")
-    truth, truth_names = read_boxes(truth_results, frames, class_names, gt, scored=False)
-    predictions, _ = read_boxes(results, frames, class_names, pred, scored=True, limit=MAX_BOXES_PER_FRAME)
-    numbers = {name: index for index, name in enumerate(dict.fromkeys(truth_names))}
+    truth = read_boxes(truth_results, frames, class_names, gt, scored=False)
+    predictions = read_boxes(results, frames, class_names, pred, scored=True, limit=MAX_BOXES_PER_FRAME)
     place = {token: index for index, token in enumerate(results)}
     return Submission(
         frames, truth, predictions, class_names, tuple(class_range_m[name] for name in class_names),
         frame_order=np.array([place.get(token, len(place)) for token in frames.token], np.int64),
-        truth_id=np.array([numbers[name] for name in truth_names], np.int64),
         notes=_notes(frames, (gt, truth_results), (pred, results), meta, prediction_file.get("meta")),
     )  # fmt: skip
 

@@ -25,8 +25,8 @@ _FORMAT = "write it in the submission format (docs/evaluation.md)"
 def read_boxes(
     results: dict[str, Any], frames: FrameTable, class_names: Sequence[str], source: Path, *, scored: bool,
     limit: int | None = None,
-) -> tuple[BoxTable, list[str]]:  # fmt: skip
-    """The boxes under `results`, in the order of the frames and within one in that of the file; the id of each track.
+) -> BoxTable:  # fmt: skip
+    """The boxes under `results`, in the order of the frames and within one in that of the file.
 
     scored: whether `tracking_score` counts (ground truth has score 1); limit: of boxes in a frame.
     Raises CooptrackError for frames that are not in `frames` and for whatever is not a sound box.
@@ -34,16 +34,16 @@ def read_boxes(
     rows = _Rows(results, frames, source, limit)
     rows.require((*FIELDS, "tracking_score") if scored else FIELDS)
     rotation = rows.numbers("rotation", 4)
-    length = np.sqrt((rotation**2).sum(axis=1))
-    rows.refuse(length < _SHORTEST_ROTATION, "rotation", "is no rotation", "give (w, x, y, z)")
+    tiny = np.abs(rotation).max(axis=1, initial=0) < _SHORTEST_ROTATION
+    rows.refuse(tiny, "rotation", "is no rotation", "give (w, x, y, z)")
     size_wlh_m = rows.numbers("size", 3)
-    rows.refuse((size_wlh_m <= 0).any(axis=1), "size", "is not above 0", "give (width, length, height) in m")
+    rows.refuse(size_wlh_m.min(axis=1, initial=1) <= 0, "size", "is not above 0", "give (width, length, height) in m")
     score = rows.numbers("tracking_score") if scored else np.ones(len(rows.rows))
     rows.refuse(score < 0, "tracking_score", "is negative", "map the scores to 0..1")
     class_index = rows.classes(class_names)
-    track, names = rows.tracks()
+    track, written_id = rows.tracks()
     w, x, y, z = rotation.T
-    table = BoxTable(
+    return BoxTable(
         frame=rows.frame,
         class_index=class_index,
         track=track,
@@ -53,8 +53,8 @@ def read_boxes(
         heading_rad=np.arctan2(2 * (x * y + w * z), w**2 + x**2 - y**2 - z**2),
         velocity_mps=rows.velocities(),
         score=score,
+        written_id=written_id,
     )
-    return table, names
 
 
 class _Rows:
@@ -166,23 +166,23 @@ class _Rows:
         what = f"is {listed[index]!r}, not a class of meta.class_range ({', '.join(class_names)})"
         raise self.fail(index, "tracking_name", what, "correct the name, or add the class to class_range")
 
-    def tracks(self) -> tuple[Int, list[str]]:
-        """[N] number of each box's track, one for each id of a scene, and the ids; an id is once in a frame."""
-        numbers: dict[tuple[int, str], int] = {}
-        track = np.zeros(len(self.rows), np.int64)
-        scenes = self.frames.scene[self.frame].tolist()
-        for index, (row, scene) in enumerate(zip(self.rows, scenes, strict=True)):
+    def tracks(self) -> tuple[Int, Int]:
+        """[N] number of each box's track, one for each id of a scene, and [N] of its id; an id is once in a frame."""
+        ids: dict[str, int] = {}
+        written_id = np.zeros(len(self.rows), np.int64)
+        for index, row in enumerate(self.rows):
             name = row["tracking_id"]
             if not isinstance(name, (str, int)) or isinstance(name, bool):
                 raise self.fail(index, "tracking_id", f"is {name!r}, not a string", "give each track a name")
-            track[index] = numbers.setdefault((scene, str(name)), len(numbers))
-        order = np.lexsort((track, self.frame))
-        same = (np.diff(track[order]) == 0) & (np.diff(self.frame[order]) == 0)
+            written_id[index] = ids.setdefault(str(name), len(ids))
+        order = np.lexsort((written_id, self.frame))
+        same = (np.diff(written_id[order]) == 0) & (np.diff(self.frame[order]) == 0)
         if same.any():
             first, second = (int(order[np.argmax(same) + step]) for step in (0, 1))
             what = f"{self.rows[second]['tracking_id']!r} is twice in this frame (also {self.entry(first)})"
             raise self.fail(second, "tracking_id", what, "give each object of a frame an id of its own")
-        return track, [name for _, name in numbers]
+        scene_and_id = self.frames.scene[self.frame] * max(len(ids), 1) + written_id
+        return np.unique(scene_and_id, return_inverse=True)[1], written_id
 
 
 __all__ = ["FIELDS", "read_boxes"]

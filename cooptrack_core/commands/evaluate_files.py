@@ -1,0 +1,101 @@
+"""`cooptrack evaluate --gt GT.json --pred PRED.json`: the scores of anyone's tracker from two submission files."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.evaluation.submission import Submission
+
+MEAN = "all"
+SUMMED = ("tp", "fp", "fn", "ids", "frag", "mt", "ml")  # over the classes; of the other metrics it is the mean
+
+
+def run_files(args: argparse.Namespace) -> int:
+    """Scores args.pred against args.gt, prints the tables of detection and tracking, writes args.out if given.
+
+    Raises CooptrackError for files that are not sound, naming file and entry.
+    """
+    from cooptrack_core.evaluation.kit_report import kit_scores
+    from cooptrack_core.evaluation.submission import read_submission
+
+    data = read_submission(Path(args.gt), Path(args.pred))
+    for note in data.notes:
+        print(f"note: {note}")
+    scores = kit_scores(data)
+    for line in (*_heading(data), *detection_table(scores["detection"]), *tracking_table(scores["tracking"])):
+        print(line)
+    if args.out is not None:
+        _write(scores, Path(args.out))
+        print(f"metrics: {args.out}")
+    return 0
+
+
+def detection_table(detection: Mapping[str, Any]) -> list[str]:
+    """Lines of the detection scores, one for each class."""
+    classes = [name for name in detection if name != "mAP"]
+    columns = list(detection[classes[0]])
+    rows = [[name, *(_number(detection[name][column]) for column in columns)] for name in classes]
+    title = "detection (nuScenes: centre distance 0.5, 1, 2, 4 m; errors at 2 m in m, 1 - IoU, rad, m/s)"
+    return ["", title, *_aligned([["", *columns], *rows]), f"  mAP {_number(detection['mAP'])}"]
+
+
+def tracking_table(tracking: Mapping[str, Any]) -> list[str]:
+    """Lines of the tracking scores, one for each metric."""
+    metrics, mean = tracking["label_metrics"], tracking["mean"]
+    classes = list(next(iter(metrics.values())))
+    rows = [[name, *(_number(metrics[name][kind]) for kind in classes), _number(mean[name])] for name in mean]
+    title = (
+        "tracking (nuScenes: 2 m, 40 recall points; track scores averaged, gaps filled; tid, lgd count 0.5 s a frame)"
+    )
+    notes = f"  {MEAN}: sum of {', '.join(SUMMED)}, mean of the others; -: not defined"
+    return ["", title, *_aligned([["", *classes, MEAN], *rows]), notes]
+
+
+def _heading(data: Submission) -> Iterable[str]:
+    """What was scored."""
+    near = data.in_range()
+    frames, scenes = len(data.frames), len(data.frames.scene_names)
+    ranges = ", ".join(f"{name} {m:g} m" for name, m in zip(data.class_names, data.class_range_m, strict=True))
+    yield f"{frames} frames in {scenes} scenes; boxes nearer to the ego than {ranges}"
+    for what, all_boxes, kept in (
+        ("ground truth", data.truth, near.truth),
+        ("predictions", data.predictions, near.predictions),
+    ):
+        yield f"  {what}: {len(kept)} of {len(all_boxes)} boxes"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 2 else f"{value:.4f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first, *others = widths
+    return [
+        "  ".join(["  " + row[0].ljust(first), *(c.rjust(w) for c, w in zip(row[1:], others, strict=True))])
+        for row in rows
+    ]
+
+
+def _write(scores: Mapping[str, Any], path: Path) -> None:
+    """Writes the scores, compressed if the name ends in .gz."""
+    content = (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    except OSError as error:
+        raise CooptrackError(f"{path}: output: cannot be written ({error.strerror}); choose another file") from error
+
+
+__all__ = ["detection_table", "run_files", "tracking_table"]
