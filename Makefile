@@ -1,7 +1,7 @@
 # cooptrack: make [target] [VARIABLE=value]. Needs no root; what is missing on the machine is named first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint build shell clean
+.PHONY: help demo test bench oracle lint build shell clean
 MAKEFLAGS += --no-print-directory
 
 # Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
@@ -21,6 +21,8 @@ VIDEO ?= true
 OUT ?= demo
 # Options of `make test`: arguments of pytest.
 TESTS ?= test
+# Arguments of scripts/oracle/generate.py; --write replaces what is stored.
+ORACLE ?=
 # The interpreter that .venv is made with; empty: that of a sourced ROS 2, else the newest suitable one.
 PYTHON ?=
 
@@ -39,7 +41,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
-	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of all: PYTHON"
+	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of oracle: ORACLE; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
@@ -52,6 +54,9 @@ test: build ## every check and test
 bench: build ## measure speed and size
 	@$(own_graph) && for script in scripts/bench_*.py; do python $$script || exit 1; done
 
+oracle: ## make the stored scores of the nuScenes kit anew, in an environment of its own (.oracle), and compare
+	@sh scripts/oracle/run.sh $(ORACLE)
+
 lint: build ## style, types, import rules, manifests
 	@. scripts/env.sh && exec python scripts/lint.py
 
@@ -61,5 +66,5 @@ build: ## install into .venv and build with colcon, as far as not done yet
 shell: build ## a shell with everything on its path
 	@. scripts/env.sh && exec $${SHELL:-bash} -i
 
-clean: ## remove .venv, build, install, log and the output of the demo
-	rm -rf .venv build install log demo cooptrack.egg-info
+clean: ## remove .venv, .oracle, build, install, log and the output of the demo
+	rm -rf .venv .oracle build install log demo cooptrack.egg-info
