@@ -1,0 +1,158 @@
+"""`cooptrack figures`: association and tracking figures, and the player, of an evaluation or a recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.data.files import read_json
+from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.data.bag_images import BagImages
+    from cooptrack_core.data.dataset_images import DatasetImages
+    from cooptrack_core.visualization.figures import FigureOptions
+
+    Lookup = BagImages | DatasetImages
+
+HELP = "draw association and tracking figures of an evaluation or a recording"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "evaluation",
+        type=Path,
+        metavar="EVALUATION|RECORDING.json",
+        help="folder of `cooptrack evaluate`, or a recording",
+    )
+    parser.add_argument("--sequence", nargs="+", metavar="ID", help="of an evaluation; without it all of them")
+    parser.add_argument(
+        "--frames", metavar="A:B",
+        help="frames A to B - 1 of the recording, from 0; ':' for all, A:B:STEP; without it the one that shows most",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", default="association,tracking", help="kinds of figures, separated by commas: association, tracking"
+    )
+    parser.add_argument("--strip", action="store_true", help="up to four of the frames beside each other on one sheet")
+    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="kind of picture")
+    parser.add_argument("--range-m", type=float, default=50.0, help="how far the plan reaches to each side, m")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--dataset", type=Path, metavar="ROOT", help="with the camera images, if not where recorded")
+    place.add_argument("--source", type=Path, metavar="BAG", help="bag with the camera images")
+    parser.add_argument("--no-images", action="store_true", help="leave the camera images out")
+    parser.add_argument("--player", action="store_true", help="also write the HTML player")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws the figures of every chosen sequence."""
+    from cooptrack_core.visualization.figures import write_figures
+
+    options = _options(args)
+    said = False
+    for sequence_id, path in _recordings(args):
+        recording = _load(path)
+        lookup, why = (None, "") if args.no_images else find_images(recording, sequence_id, args.dataset, args.source)
+        if why and not said:
+            print(f"note: {why}; the pictures show no camera images", file=sys.stderr)
+            said = True
+        noted = replace(options, note=_note(recording, args))
+        out = args.out / sequence_id
+        for written in write_figures(recording, lookup, out, noted, where=str(path)):
+            print(f"figure: {written}")
+        if args.player:
+            from cooptrack_core.visualization.player import write_player
+
+            write_player(recording, lookup or _no_images, out / "player.html")
+            print(f"player: {out / 'player.html'}")
+    return 0
+
+
+def find_images(
+    recording: dict[str, Any], sequence_id: str, dataset: Path | None = None, bag: Path | None = None
+) -> tuple[Lookup | None, str]:
+    """The camera images of a recording, or None and why there are none.
+
+    dataset, bag: where they are, by default where the recording came from. Raises CooptrackError for a place that
+    the user named and that is not one.
+    """
+    from cooptrack_core.data.bag_images import BagImages
+    from cooptrack_core.data.dataset_images import DatasetImages
+    from cooptrack_core.data.v2x_seq import Dataset, is_dataset
+    from cooptrack_core.visualization.figures import has_images
+
+    named = dataset or bag
+    place = named or Path(str(recording.get("source_bag") or ""))
+    if named is None and (not str(place) or not place.exists()):
+        return None, f"{place}, from which the recording came, is not here (name it with --dataset or --source)"
+    lookup: Lookup
+    if dataset is not None or (bag is None and is_dataset(place)):
+        agents = recording["vehicle"], next(iter(recording["roadside"]), "rsu")
+        lookup = DatasetImages(Dataset(place), _sequence_of(recording) or sequence_id, *agents)
+    else:
+        lookup = BagImages(place)
+    if not has_images(recording, lookup):
+        return None, f"{place} has no image of the recorded frames"
+    return lookup, ""
+
+
+def _options(args: argparse.Namespace) -> FigureOptions:
+    from cooptrack_core.visualization.figures import KINDS, FigureOptions, parse_frames
+
+    kinds = tuple(dict.fromkeys(name.strip() for name in args.kind.split(",") if name.strip()))
+    unknown = [name for name in kinds if name not in KINDS]
+    if unknown or not kinds:
+        raise CooptrackError(f"--kind: {', '.join(unknown) or 'none'}: no kind of figure; choose {', '.join(KINDS)}")
+    if not 5 <= args.range_m <= 500:
+        raise CooptrackError(f"--range-m: {args.range_m:g} is out of range; choose 5 to 500")
+    frames = None if args.frames is None else parse_frames(args.frames)
+    return FigureOptions(kinds, frames, args.strip, args.format, args.range_m)
+
+
+def _recordings(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Sequence id and file of the recordings that are wanted."""
+    if not args.evaluation.is_dir():
+        recording = _load(args.evaluation)
+        sequence_id = _sequence_of(recording) or args.evaluation.stem
+        if args.sequence and args.sequence != [sequence_id]:
+            what = f"is of sequence {sequence_id}, not {', '.join(args.sequence)}"
+            raise CooptrackError(f"{args.evaluation}: sequence: {what}; leave --sequence out")
+        yield sequence_id, args.evaluation
+        return
+    found = {path.stem: path for path in sorted((args.evaluation / "recordings").glob("*.json"))}
+    if not found:
+        what = "holds no recordings/*.json"
+        raise CooptrackError(f"{args.evaluation}: folder: {what}; give the --out folder of cooptrack evaluate")
+    for sequence_id in args.sequence or found:
+        if sequence_id not in found:
+            some = ", ".join(list(found)[:10]) + (" ..." if len(found) > 10 else "")
+            raise CooptrackError(f"{args.evaluation}: sequence: has no {sequence_id}; choose among {some}")
+        yield sequence_id, found[sequence_id]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    from cooptrack_core.data.recording import load_recording
+
+    return load_recording(path)
+
+
+def _sequence_of(recording: dict[str, Any]) -> str:
+    return str(recording["frames"][0].get("sequence_id") or "") if recording["frames"] else ""
+
+
+def _note(recording: dict[str, Any], args: argparse.Namespace) -> str:
+    """Whether the data are synthetic, as metrics.json says or the dataset shows."""
+    root = args.dataset or Path(str(recording.get("source_bag") or ""))
+    metrics = args.evaluation / "metrics.json"
+    known = read_json(metrics) if metrics.is_file() else None
+    said = isinstance(known, dict) and bool((known.get("data") or {}).get("synthetic"))
+    return "synthetic data" if said or (root / "synthetic.json").is_file() else ""
+
+
+def _no_images(agent: str, stamp_ns: int) -> None:
+    return None

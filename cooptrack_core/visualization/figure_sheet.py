@@ -1,0 +1,49 @@
+"""Sheets of paper for figures: axes placed in inches, a heading above, a legend below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.visualization import print_palette as colors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PT_PER_INCH = 72.0
+
+
+class Sheet:
+    """A figure of a size in inches whose axes are placed from its top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self.figure: Figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(self.figure)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes of a size in inches."""
+        bottom = self.height - top - height
+        rect = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(rect)
+
+    def heading(self, title: str, words: str, left: float) -> None:
+        """Two lines at the top: what is shown, and of what run and frame."""
+        x = left / self.width
+        self.figure.text(x, 1 - 0.10 / self.height, title, fontsize=10.5, weight="bold", va="top", color=colors.TEXT)
+        self.figure.text(x, 1 - 0.32 / self.height, words, fontsize=8, va="top", color=colors.MUTED)
+
+    def legend(self, handles: Sequence[Any], columns: int, left: float) -> None:
+        """Legend at the bottom, from a distance from the left in inches."""
+        self.figure.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(left / self.width, 0.04 / self.height), ncols=columns,
+            fontsize=7.8, frameon=False, handlelength=2.0, handletextpad=0.6, columnspacing=2.2, labelspacing=0.45,
+            borderaxespad=0.0,
+        )  # fmt: skip
+
+
+__all__ = ["PT_PER_INCH", "Sheet"]

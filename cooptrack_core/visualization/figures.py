@@ -1,0 +1,157 @@
+"""Association and tracking figures of a recording as files: frames one by one, or several on one strip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from cooptrack_core.evaluation.plots import save_figure
+from cooptrack_core.types import CooptrackError
+from cooptrack_core.visualization.association_figure import association_figure, association_strip
+from cooptrack_core.visualization.compose import MODE_NAMES
+from cooptrack_core.visualization.plan_figure import RANGE_M, chosen_frames
+from cooptrack_core.visualization.scene import Images, Scene, build_scene
+from cooptrack_core.visualization.stills import telling_frame
+from cooptrack_core.visualization.tracking_figure import tracking_figure, tracking_strip
+
+KINDS = ("association", "tracking")
+FORMATS = ("png", "pdf", "svg")
+STRIP_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """What is drawn. frames: A:B of the recording from 0, without B, None for the one that shows most.
+
+    strip: a strip of up to four of the frames instead of each by itself; note: what else the heading must say.
+    """
+
+    kinds: tuple[str, ...] = KINDS
+    frames: slice | None = None
+    strip: bool = False
+    format: str = "png"
+    range_m: float = RANGE_M
+    note: str = ""
+
+
+def parse_frames(text: str) -> slice:
+    """Frames "A:B" (A, ..., B - 1), "A:", ":B", ":", with ":STEP", or "A" alone; CooptrackError for another text."""
+    parts = text.split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or (len(numbers) == 1 and numbers[0] is None):
+        raise CooptrackError(f"--frames: {text!r} is no range; give A:B, or A:B:STEP, counted from 0 without B")
+    if any(number is not None and number < 0 for number in numbers) or (len(numbers) == 3 and numbers[2] == 0):
+        raise CooptrackError(f"--frames: {text!r} counts backwards; give A:B with 0 <= A < B")
+    if len(numbers) == 1 and numbers[0] is not None:
+        return slice(numbers[0], numbers[0] + 1)
+    return slice(*numbers)
+
+
+def write_figures(
+    recording: Mapping[str, Any], images: Images | None, out: Path, options: FigureOptions, *, where: str = "recording"
+) -> list[Path]:
+    """Writes out/<kind>_<frame>.png (or the strip) and gives the paths. images: None where the run has none.
+
+    where: what an error calls the recording. Raises CooptrackError for one without frames, or frames outside it.
+    """
+    scene = build_scene(recording)
+    if not scene.frames:
+        raise CooptrackError(f"{where}: frames: empty, there is nothing to show; run on a source that has frames")
+    chosen = _chosen(scene, options, where)
+    lookup: Images = images or _no_images
+    if options.strip:
+        indices = [chosen[k] for k in chosen_frames(len(chosen), STRIP_FRAMES)]
+        return [_strip(kind, recording, scene, indices, lookup, out, options, images) for kind in options.kinds]
+    paths = []
+    for index in tqdm(chosen, desc="figures", unit="frame", disable=None, leave=False):
+        for kind in options.kinds:
+            words = frame_words(recording, scene, index, options.note)
+            if kind == "association":
+                figure = association_figure(scene, index, words, range_m=options.range_m)
+            else:
+                pictures = images is not None
+                figure = tracking_figure(
+                    scene, index, lookup, words, with_images=pictures, range_m=options.range_m
+                )  # fmt: skip
+            paths.append(save_figure(figure, out / f"{kind}_{index:05d}.{options.format}"))
+    return paths
+
+
+def _chosen(scene: Scene, options: FigureOptions, where: str) -> Sequence[int]:
+    count = len(scene.frames)
+    if options.frames is None:
+        if not options.strip:
+            return [telling_frame(scene)]
+        return range(count)
+    chosen = range(count)[options.frames]
+    last = options.frames.stop
+    if not chosen or (last is not None and last > count):
+        wanted = ":".join("" if n is None else str(n) for n in (options.frames.start, last))
+        raise CooptrackError(f"{where}: frames: has 0 to {count - 1}, not all of {wanted}; choose within 0:{count}")
+    return chosen
+
+
+def _strip(
+    kind: str, recording: Mapping[str, Any], scene: Scene, indices: Sequence[int], lookup: Images, out: Path,
+    options: FigureOptions, images: Images | None,
+) -> Path:  # fmt: skip
+    words = run_words(recording, scene, options.note)
+    if kind == "association":
+        figure = association_strip(scene, indices, words, range_m=options.range_m)
+    else:
+        figure = tracking_strip(
+            scene, indices, lookup, words, with_images=images is not None, range_m=options.range_m
+        )  # fmt: skip
+    return save_figure(figure, out / f"{kind}_strip.{options.format}")
+
+
+def run_words(recording: Mapping[str, Any], scene: Scene, note: str = "") -> str:
+    """Sequence, mode and detector of a run, for headings."""
+    sequence = str(recording["frames"][0].get("sequence_id") or "") if recording["frames"] else ""
+    run = f"{MODE_NAMES.get(scene.mode, scene.mode)}, {scene.detector} detector"
+    parts = [f"sequence {sequence}" if sequence else "", run, note]
+    return "; ".join(part for part in parts if part)
+
+
+def frame_words(recording: Mapping[str, Any], scene: Scene, index: int, note: str = "") -> str:
+    """What run and which frame this is, and how old the message used in it was."""
+    row, frame = recording["frames"][index], scene.frames[index]
+    name = f"frame {row['frame_id']}" if row.get("frame_id") else f"frame {index}"
+    ages = [message["age_ms"] for message in frame.messages if message.get("age_ms") is not None]
+    heard = f"roadside {max(ages):.0f} ms old".replace("-", "\N{MINUS SIGN}") if ages else "no message used"
+    if scene.mode == "ego":
+        heard = ""
+    sequence, *rest = run_words(recording, scene, note).split("; ")
+    if not sequence.startswith("sequence"):
+        sequence, rest = "", [sequence, *rest]
+    when = ", ".join(part for part in (sequence, name, f"t = {scene.time_s(index):.1f} s") if part)
+    return "; ".join(part for part in (when, *rest, heard) if part)
+
+
+def has_images(recording: Mapping[str, Any], lookup: Any) -> bool:
+    """Whether the lookup has an image of any frame of the recording."""
+    known = {(agent, stamp) for agent, stamps in lookup.stamps_ns.items() for stamp in stamps}
+    wanted = {
+        (agent, int(image["stamp_ns"]))
+        for frame in recording["frames"]
+        for agent, image in (frame.get("images") or {}).items()
+        if image is not None
+    }
+    return bool(known & wanted)
+
+
+def _no_images(agent: str, stamp_ns: int) -> None:
+    return None
+
+
+__all__ = [
+    "FORMATS", "KINDS", "FigureOptions", "frame_words", "has_images", "parse_frames", "run_words",
+    "write_figures",
+]  # fmt: skip

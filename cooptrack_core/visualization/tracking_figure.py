@@ -1,0 +1,198 @@
+"""Tracks in both camera images beside the plan: predictions coloured by id, ground truth outlined in green."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cooptrack_core.evaluation.plots import plot_style
+from cooptrack_core.visualization import print_palette as colors
+from cooptrack_core.visualization.camera import Outline, project_box, seen_by_camera
+from cooptrack_core.visualization.canvas import Image, decode
+from cooptrack_core.visualization.figure_sheet import PT_PER_INCH, Sheet
+from cooptrack_core.visualization.label_places import LabelPlaces
+from cooptrack_core.visualization.plan_figure import LABEL_PT, RANGE_M, Plan, outline_width
+from cooptrack_core.visualization.scene import Float, FrameView, Images, Scene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRAIL_S = 2.0
+_IMAGE_IN, _SIDE_IN, _PANEL_IN = 5.3, 5.6, 3.7
+_DASHES: Any = (0, (2.4, 1.5))
+
+
+def tracking_figure(
+    scene: Scene, index: int, images: Images, words: str = "", *, with_images: bool = True, range_m: float = RANGE_M
+) -> Figure:
+    """One frame. with_images: False leaves the place of the camera images out, where a run has none."""
+    agents = _agents(scene) if with_images else []
+    with plot_style():
+        left, top, gap = 0.12, 0.62, 0.34
+        height = _IMAGE_IN * outline_width(scene)
+        plan_left = left + (_IMAGE_IN if agents else 0.0) + 0.62
+        pictures = len(agents) * (height + gap) - gap + 0.16  # the plan ends with its axis below them
+        side = min(max(pictures - 0.42, _SIDE_IN), 1.3 * _SIDE_IN)
+        body = max(side + 0.42, pictures)
+        sheet = Sheet(plan_left + side + 0.12, top + body + (0.52 if agents else 0.72))
+        for k, agent in enumerate(agents):
+            axes = sheet.axes(left, top + 0.16 + k * (height + gap), _IMAGE_IN, height)
+            draw_camera_axes(axes, scene, index, agent, images, _IMAGE_IN * PT_PER_INCH)
+        axes = sheet.axes(plan_left, top, side, side)
+        _draw_plan(Plan(axes, scene, index, range_m, side * PT_PER_INCH))
+        first = left if agents else plan_left
+        sheet.heading("Cooperative tracking", words, first)
+        sheet.legend(_legend(bool(agents)), 3 if agents else 2, first)
+        return sheet.figure
+
+
+def tracking_strip(
+    scene: Scene, indices: Sequence[int], images: Images, words: str = "", *, with_images: bool = True,
+    range_m: float = RANGE_M,
+) -> Figure:  # fmt: skip
+    """Several frames as columns: the camera images above the plan."""
+    agents = _agents(scene) if with_images else []
+    with plot_style():
+        left, top, gap, between = 0.62, 0.85, 0.62, 0.30
+        height = _PANEL_IN * outline_width(scene)
+        above = len(agents) * (height + between)
+        columns = len(indices)
+        width = left + columns * _PANEL_IN + (columns - 1) * gap + 0.12
+        sheet = Sheet(width, top + above + _PANEL_IN + 0.55 + (0.45 if columns > 2 else 0.8))
+        for k, index in enumerate(indices):
+            x = left + k * (_PANEL_IN + gap)
+            for row, agent in enumerate(agents):
+                axes = sheet.axes(x, top + row * (height + between), _PANEL_IN, height)
+                draw_camera_axes(axes, scene, index, agent, images, _PANEL_IN * PT_PER_INCH)
+                if row == 0:
+                    axes.set_title(
+                        f"t = {scene.time_s(index):.1f} s: {axes.get_title('left')}",
+                        fontsize=8.5,
+                        weight="normal",
+                        pad=3,
+                    )
+            axes = sheet.axes(x, top + above, _PANEL_IN, _PANEL_IN)
+            _draw_plan(Plan(axes, scene, index, range_m, _PANEL_IN * PT_PER_INCH))
+            if not agents:
+                axes.set_title(f"t = {scene.time_s(index):.1f} s", fontsize=8.5, pad=3)
+        sheet.heading("Cooperative tracking", words, left)
+        sheet.legend(_legend(bool(agents)), 3 if columns > 2 else 2, left)
+        return sheet.figure
+
+
+def _agents(scene: Scene) -> list[str]:
+    """Those whose images are shown: the vehicle and the first roadside unit, as far as their cameras are known."""
+    return [agent for agent in (scene.vehicle, *scene.roadside[:1]) if agent in scene.cameras]
+
+
+def draw_camera_axes(axes: Axes, scene: Scene, index: int, agent: str, images: Images, width_pt: float) -> None:
+    """An agent's image with the projected boxes of all tracks; words instead of the image where there is none."""
+    frame, camera = scene.frames[index], scene.cameras[agent]
+    stamp = frame.image_stamps_ns.get(agent)
+    picture: Image | None = None if stamp is None else decode(images(agent, stamp))
+    axes.set(xlim=(0, camera.width), ylim=(camera.height, 0), xticks=[], yticks=[], aspect="equal")
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, edgecolor=colors.MUTED)
+    name = "vehicle camera" if agent == scene.vehicle else f"roadside camera ({agent})"
+    if picture is None or stamp is None:
+        axes.set_title(name, fontsize=8.5, weight="normal", pad=3)
+        axes.set_facecolor("#eef1f4")
+        axes.text(camera.width / 2, camera.height / 2, "no image of this frame", ha="center", color=colors.MUTED)
+        return
+    late_ms = f"{(stamp - frame.stamp_ns) * 1e-6:+.0f} ms".replace("-", "\N{MINUS SIGN}")
+    axes.set_title(f"{name}, {late_ms}", fontsize=8.5, weight="normal", pad=3)
+    axes.imshow(picture, extent=(0, camera.width, camera.height, 0), interpolation="antialiased", zorder=0)
+    T, seconds = scene.T_camera_from_world(agent, stamp), (stamp - frame.stamp_ns) * 1e-9
+    outlines = [o for box in frame.tracks if (o := project_box(camera, T, box, seconds)) is not None]
+    outlines.sort(key=lambda outline: -outline.distance_m)
+    for outline in outlines:
+        _draw_outline(axes, outline, seen_by_camera(outline.box, agent == scene.vehicle))
+    _label_outlines(axes, outlines, camera.width / width_pt, (camera.width, camera.height))
+
+
+def _draw_outline(axes: Axes, outline: Outline, seen: bool) -> None:
+    from matplotlib.collections import LineCollection
+
+    segments: list[Any] = list(outline.segments)
+    color = colors.track_color(outline.box.id)
+    wide = 1.3 if outline.distance_m < 40 else 0.9
+    white = LineCollection(segments, colors="white", linewidths=wide + 1.0, alpha=0.55, capstyle="round", zorder=2)
+    style = "-" if seen else _DASHES
+    axes.add_collection(white, autolim=False)
+    lines = LineCollection(segments, colors=color, linewidths=wide, linestyles=style, zorder=3)
+    axes.add_collection(lines, autolim=False)
+
+
+def _label_outlines(axes: Axes, outlines: Sequence[Outline], px_per_pt: float, size: tuple[int, int]) -> None:
+    places = LabelPlaces((0, 0, *size), 0.5 * LABEL_PT * px_per_pt)
+    for outline in reversed(outlines):  # the nearest first: they get the best places
+        text, color = str(outline.box.id), colors.track_color(outline.box.id)
+        label = np.array([0.68 * len(text) * LABEL_PT + 3, 1.3 * LABEL_PT]) * px_per_pt
+        # The axis points down in an image, so "above" is where y is smaller.
+        above = np.array([outline.anchor_px[0], outline.anchor_px[1] - 1.3 * label[1]])
+        (x, y), far = places.place(above, label)
+        if far:
+            ends = np.stack([outline.anchor_px, [x, y]])
+            axes.plot(*ends.T, color=color, linewidth=0.6, zorder=4)
+        ground = {"boxstyle": "round,pad=0.15", "facecolor": color, "edgecolor": "white", "linewidth": 0.4}
+        axes.text(x, y, text, color="white", fontsize=LABEL_PT, weight="bold", ha="center", va="center",
+                  bbox=ground, zorder=5, clip_on=True)  # fmt: skip
+
+
+def _draw_plan(plan: Plan) -> None:
+    frame = plan.frame
+    plan.surroundings()
+    _draw_trails(plan)
+    shown = []
+    for box in frame.tracks:
+        color, outline = colors.track_color(box.id), plan.footprint(box)
+        seen = box.seen in ("ego", "both")
+        plan.polygon(outline, facecolor=color, alpha=0.35 if seen else 0.15, linewidth=0, zorder=3)
+        style = "-" if seen else _DASHES
+        plan.polygon(outline, fill=False, edgecolor=color, linewidth=1.2, linestyle=style, zorder=3.5)
+        plan.heading(outline, color)
+        if plan.inside(outline.mean(axis=0)):
+            shown.append((box.id, outline.mean(axis=0)))
+            plan.labels.occupy(outline.mean(axis=0), np.abs(outline - outline.mean(axis=0)).max(axis=0))
+    for box in frame.truth:
+        plan.polygon(plan.footprint(box), fill=False, edgecolor=colors.TRUTH, linewidth=0.9, zorder=3.8)
+    plan.names()
+    for track, at in sorted(shown, key=lambda item: float(np.hypot(*item[1]))):
+        plan.label(at, str(track), colors.track_color(track))
+
+
+def _draw_trails(plan: Plan) -> None:
+    """Where each live track was in the last seconds."""
+    now, live = plan.frame.stamp_ns, {box.id for box in plan.frame.tracks}
+    trails: dict[int, list[Float]] = {}
+    earlier: list[FrameView] = [frame for frame in plan.scene.frames if 0 <= now - frame.stamp_ns <= TRAIL_S * 1e9]
+    for frame in earlier:
+        for box in frame.tracks:
+            if box.id in live:
+                trails.setdefault(box.id, []).append(box.center_m)
+    for track, centers in trails.items():
+        points = plan.points(np.array(centers))
+        plan.axes.plot(*points.T, color=colors.track_color(track), linewidth=1.0, alpha=0.65, zorder=2)
+
+
+def _legend(with_images: bool) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    track = colors.TRACKS[0]
+    where = "the vehicle, in an image not by its camera" if with_images else "the vehicle"
+    return [
+        Patch(facecolor=track + "55", edgecolor=track, label="track, one colour and number per id"),
+        Patch(facecolor=track + "22", edgecolor=track, linestyle=_DASHES, label=f"track not measured now by {where}"),
+        Line2D([], [], color=track, alpha=0.65, linewidth=1.0, label=f"its way in the last {TRAIL_S:.0f} s"),
+        Patch(fill=False, edgecolor=colors.TRUTH, label="ground truth"),
+        Patch(facecolor=colors.EGO, alpha=0.25, label="field of view, vehicle"),
+        Patch(facecolor=colors.REMOTE, alpha=0.25, label="field of view, roadside"),
+    ]
+
+
+__all__ = ["draw_camera_axes", "tracking_figure", "tracking_strip"]
