@@ -12,7 +12,7 @@ from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
-    "overfit",
+    "overfit", "evaluate",
 )  # fmt: skip
 NETWORK_PACKAGES = ("safetensors", "torch")
 
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 success, 1 the checked thing has defects, 2 bad input, 130 interrupted."""
     args = build_parser().parse_args(arguments)
+    args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return int(args.run(args))
     except CooptrackError as error:

@@ -13,7 +13,7 @@ from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
     from cooptrack_core.cooperation.disturbance import Disturbance
-    from cooptrack_core.evaluation.run import RunOptions
+    from cooptrack_core.evaluation.run_options import RunOptions
 
 CONVENTION_NAMES = ("cooptrack", "univ2x")
 
@@ -49,7 +49,7 @@ def run_options(
 ) -> RunOptions:
     """What the options ask for; mode None: that of --params, else late. Raises CooptrackError for what cannot be."""
     from cooptrack_core.evaluation.conventions import convention_of
-    from cooptrack_core.evaluation.run import RunOptions
+    from cooptrack_core.evaluation.run_options import RunOptions
     from cooptrack_core.parameter_files import AgentParameters, read_parameters
 
     if args.frames is not None and args.frames < 1:

@@ -175,6 +175,6 @@ def without_nan(value: Any) -> Any:
 
 
 __all__ = [
-    "Row", "association_rows", "empty_association_rows", "missed_rows", "sent_row", "timing_row", "track_row", "truth_fields",
-    "truth_row", "without_nan",
+    "Row", "association_rows", "empty_association_rows", "missed_rows", "sent_row", "timing_row", "track_row",
+    "truth_fields", "truth_row", "without_nan",
 ]  # fmt: skip

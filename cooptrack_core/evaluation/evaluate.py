@@ -9,8 +9,8 @@ import numpy as np
 
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.conventions import Convention
+from cooptrack_core.evaluation.detection import detection_scores, match_detections, nds_style
 from cooptrack_core.evaluation.recordings import evaluation_set
-from cooptrack_core.evaluation.summary import tracking_quality
 from cooptrack_core.evaluation.tables import EvaluationSet
 
 SCHEMA = "cooptrack/metrics/1"
@@ -25,15 +25,17 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
     of convention and data. Raises CooptrackError for recordings without ground truth.
     """
     data = evaluation_set(recordings, convention).in_range()
+    matches, scenes = match_detections(data), data.frames.scene_names
+    detection = detection_scores(matches)
     metrics: Metrics = {
         "schema": SCHEMA,
         "run": {key: value for key, value in run.items() if key not in ("label_updates", "full_rate", "synthetic")},
         "convention": _convention(convention, run, data),
         "data": _data(data, run),
+        "detection": detection | nds_style(detection),
         "by_sequence": {
-            name: {"recall": tracking_quality(recording)["recall"]}
-            for recording in recordings
-            for name in [recording["frames"][0]["sequence_id"]]
+            name: {"mAP": detection_scores(matches, np.eye(len(scenes), dtype=np.int64)[row])["mAP"]}
+            for row, name in enumerate(scenes)
         },
     }
     plain: Metrics = without_nan(metrics)

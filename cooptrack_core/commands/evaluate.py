@@ -1,0 +1,120 @@
+"""`cooptrack evaluate`: every metric of a run over a split, of a recorded bag, or of two submission files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
+from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
+from cooptrack_core.config import MODES
+from cooptrack_core.types import CooptrackError
+
+HELP = "score tracking: runs over a split of a dataset, a recorded bag, or two files in the nuScenes format"
+DEFAULT_OUT = Path("evaluation")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("dataset", type=Path, nargs="?", help="run the agents over a split of this dataset")
+    parser.add_argument("--mode", choices=MODES, help="cooperation; without it that of --params, else late")
+    add_run_options(parser)
+    add_disturbance_options(parser)
+    bag = parser.add_argument_group("a recorded run of the nodes")
+    bag.add_argument("--bag", type=Path, metavar="RECORDED", help="score the tracks in this rosbag2")
+    bag.add_argument("--source", type=Path, metavar="BAG", help="the rosbag2 that was played, with ground truth")
+    bag.add_argument("--vehicle", help="namespace of the vehicle; found by its associations topic")
+    files = parser.add_argument_group("files of any tracker (nuScenes tracking submission, .json or .json.gz)")
+    files.add_argument("--gt", type=Path, metavar="GT.json", help="ground truth")
+    files.add_argument("--pred", type=Path, metavar="PRED.json", help="predictions")
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--out", "-o", type=Path, metavar="DIR",
+        help=f"folder for metrics and recordings (default: {DEFAULT_OUT}); with --gt a JSON file for the scores",
+    )  # fmt: skip
+    out.add_argument("--overwrite", action="store_true", help="replace a run of other options in that folder")
+    out.add_argument(
+        "--submission", action="store_true", help="write gt.json and pred.json, which --gt and --pred take"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates, prints and writes."""
+    if args.gt is not None or args.pred is not None:
+        return _files(args)
+    if args.bag is not None or args.source is not None:
+        recordings, convention, about = _of_bag(args)
+    else:
+        recordings, convention, about = _of_dataset(args)
+    from cooptrack_core.evaluation.evaluate import evaluate
+    from cooptrack_core.report import save_json
+
+    out = args.out or DEFAULT_OUT
+    metrics = evaluate(recordings, convention, about)
+    save_json(metrics, out / "metrics.json")
+    files = [out / "metrics.json"]
+    if args.submission:
+        from cooptrack_core.evaluation.recordings import evaluation_set
+        from cooptrack_core.evaluation.submission import write_submission
+
+        files += write_submission(evaluation_set(recordings, convention), out / "submission")
+    print(f"{metrics['convention']['text']}: mAP {metrics['detection']['mAP']}")
+    print("files: " + "  ".join(os.path.relpath(path) for path in files))
+    return 0
+
+
+def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+    """The recordings of a run over a split, the convention, and what was run."""
+    from cooptrack_core.evaluation.run import SequenceRunner, run_split
+    from cooptrack_core.evaluation.run_options import about_run
+
+    if args.dataset is None:
+        raise CooptrackError("evaluate: nothing to evaluate; give a DATASET, --bag with --source, or --gt with --pred")
+    if args.vehicle is not None:
+        raise CooptrackError("--vehicle: names the vehicle of a --bag; a dataset has one")
+    disturbance = disturbance_of(args)
+    options = run_options(args, args.mode, None if disturbance.is_none else disturbance)
+    warn_if_untrained(options)
+    runner = SequenceRunner(options)
+    recordings = run_split(options, args.out or DEFAULT_OUT, overwrite=args.overwrite, runner=runner)
+    for warning in runner.warnings:
+        print(f"cooptrack evaluate: warning: {warning}", file=sys.stderr)
+    return recordings, options.convention, about_run(options, runner.sequences, runner.updates) | _how(args)
+
+
+def _of_bag(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+    """The recording of a recorded bag, the convention, and what is known of the run."""
+    from cooptrack_core.evaluation.bag_run import about_bag, bag_recording
+    from cooptrack_core.evaluation.conventions import convention_of
+
+    for option, needed in (("--bag", args.bag), ("--source", args.source)):
+        if needed is None:
+            raise CooptrackError(f"evaluate: {option}: is missing; --bag RECORDED and --source BAG belong together")
+    given = ("dataset", "mode", "detector", "params", "sequence", "weights", "preset", "frames")
+    for name in given:
+        if getattr(args, name) is not None:
+            raise CooptrackError(f"evaluate: {name}: has no meaning with --bag, which is scored as it was recorded")
+    if not disturbance_of(args).is_none:
+        raise CooptrackError("evaluate: disturbances have no meaning with --bag, which is scored as it was recorded")
+    convention = convention_of(args.convention)
+    recording = bag_recording(args.bag, args.source, args.vehicle, convention, args.label_updates)
+    return [recording], convention, about_bag(recording, args.full_rate) | _how(args)
+
+
+def _files(args: argparse.Namespace) -> int:
+    for option, needed in (("--gt", args.gt), ("--pred", args.pred)):
+        if needed is None:
+            raise CooptrackError(f"evaluate: {option}: is missing; --gt GT.json and --pred PRED.json belong together")
+    if args.dataset is not None or args.bag is not None:
+        raise CooptrackError("evaluate: --gt and --pred stand alone; give neither a dataset nor --bag with them")
+    from cooptrack_core.commands.evaluate_files import run_files
+
+    return run_files(args)
+
+
+def _how(args: argparse.Namespace) -> dict[str, str]:
+    return {"command": shlex.join(["cooptrack", *args.command_line])}

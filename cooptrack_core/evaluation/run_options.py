@@ -1,0 +1,143 @@
+"""What is run for an evaluation: options, the sequences and label updates that they mean, and how they are recorded."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core import __version__
+from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, specs
+from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.data import label_updates, splits
+from cooptrack_core.data.files import problem
+from cooptrack_core.data.label_updates import LabelUpdates
+from cooptrack_core.data.v2x_seq import Dataset
+from cooptrack_core.evaluation.conventions import CONVENTIONS, DEFAULT, Convention
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What is run: the sequences of a split of a dataset (or those named), by these agents, under a convention.
+
+    label_updates: a file, 'auto' (found in or beside the dataset) or 'none'. full_rate: the system sees every frame,
+    whatever the convention scores. disturbance: None for a perfect channel.
+    """
+
+    dataset: Path
+    split: str = "val"
+    sequences: tuple[str, ...] = ()
+    vehicle: VehicleConfig = field(default_factory=VehicleConfig)
+    roadside: RoadsideConfig = field(default_factory=RoadsideConfig)
+    seed: int = 0
+    convention: Convention = CONVENTIONS[DEFAULT]
+    full_rate: bool = False
+    label_updates: str = "auto"
+    disturbance: Disturbance | None = None
+    max_frames: int | None = None
+    skip_broken: bool = False
+
+
+def sequences_of(dataset: Dataset, options: RunOptions) -> tuple[str, ...]:
+    """The sequences named, else those of the split that the dataset has; CooptrackError if there is none."""
+    if options.sequences:
+        unknown = [name for name in options.sequences if name not in dataset.sequences]
+        if unknown:
+            some = ", ".join(dataset.sequences[:10]) + (" ..." if len(dataset.sequences) > 10 else "")
+            what = f"{', '.join(unknown)}: no such sequence with vehicle frames"
+            raise problem(dataset.root, "sequence", what, f"choose among {some}")
+        return tuple(dict.fromkeys(options.sequences))
+    path = splits.find(dataset.root)
+    lists = (splits.official() if path is None else splits.load(path)).sequences
+    where = path or f"{dataset.root} (official split)"
+    if options.split not in lists:
+        raise problem(where, "batch_split", f"has no split {options.split!r}", f"choose one of {', '.join(lists)}")
+    found = tuple(name for name in sorted(lists[options.split]) if name in dataset.sequences)
+    if not found:
+        what = f"the dataset has no sequence of split {options.split!r}"
+        raise problem(where, f"batch_split.{options.split}", what, "choose another --split, or name --sequence ID")
+    return found
+
+
+def updates_of(options: RunOptions) -> LabelUpdates | None:
+    if options.label_updates == "none":
+        return None
+    path = label_updates.find(options.dataset) if options.label_updates == "auto" else Path(options.label_updates)
+    if path is None:
+        if options.convention.delete_cooperative:
+            what = f"convention {options.convention.name} deletes labels by this file, which is missing"
+            remedy = "give it with --label-updates FILE, or --label-updates none to go without"
+            raise problem(options.dataset / label_updates.FILE_NAME, "file", what, remedy)
+        return None
+    found = label_updates.load(path)
+    return found if options.convention.delete_cooperative else found.without_cooperative()
+
+
+def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpdates | None) -> dict[str, Any]:
+    """Everything that the recordings of a run depend on, as in run.json."""
+    content: dict[str, Any] = asdict(options) | {
+        "version": __version__,
+        "dataset": str(options.dataset.resolve()),
+        "sequences": list(sequences),
+        "label_updates": None if updates is None else _digest(str(updates.path)),
+        "disturbance": None if options.disturbance is None else asdict(options.disturbance),
+        "weights": {name: _digest(config.network.weights) for name, config in _networks(options).items()},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    return plain
+
+
+def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdates | None) -> dict[str, Any]:
+    """What was run, for metrics["run"]."""
+    networks = _networks(options)
+    return {
+        "dataset": str(options.dataset),
+        "split": None if options.sequences else options.split,
+        "sequences": list(sequences),
+        "detector": options.vehicle.detector,
+        "mode": options.vehicle.mode,
+        "weights": {name: config.network.weights for name, config in networks.items()} or None,
+        "trained": all(config.network.weights != UNTRAINED for config in networks.values()) if networks else None,
+        "preset": options.vehicle.network.preset if networks else None,
+        "seed": options.seed,
+        "parameters": {"vehicle": _changed(options.vehicle), "roadside": _changed(options.roadside)},
+        "disturbance": "none" if options.disturbance is None else options.disturbance.describe(),
+        "max_frames": options.max_frames,
+        "synthetic": is_synthetic(options.dataset),
+        "full_rate": options.full_rate,
+        "label_updates": "none" if updates is None else str(updates.path),
+    }
+
+
+def is_synthetic(dataset: Path) -> bool:
+    """Whether `cooptrack synthesize` made the dataset."""
+    return (dataset / "synthetic.json").is_file()
+
+
+def _changed(config: VehicleConfig | RoadsideConfig) -> dict[str, Any]:
+    """The parameters that are not the defaults."""
+    found = {}
+    for spec in specs(type(config)):
+        value = functools.reduce(getattr, spec.name.split("."), config)
+        if value != spec.default:
+            found[spec.name] = value
+    return found
+
+
+def _networks(options: RunOptions) -> Mapping[str, VehicleConfig | RoadsideConfig]:
+    agents: dict[str, VehicleConfig | RoadsideConfig] = {"vehicle": options.vehicle, "roadside": options.roadside}
+    return {name: config for name, config in agents.items() if config.detector == "network"}
+
+
+def _digest(weights: str) -> str:
+    path = Path(weights)
+    if weights == UNTRAINED or not path.is_file():
+        return weights
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+__all__ = ["RunOptions", "about_run", "fingerprint", "is_synthetic", "sequences_of", "updates_of"]
