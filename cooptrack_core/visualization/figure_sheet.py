@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PT_PER_INCH = 72.0
+_CHARACTERS_PER_INCH = 14.5  # of the words of a heading
 
 
 class Sheet:
@@ -31,11 +33,12 @@ class Sheet:
         rect = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(rect)
 
-    def heading(self, title: str, words: str, left: float) -> None:
-        """Two lines at the top: what is shown, and of what run and frame."""
+    def heading(self, title: str, words: str, left: float, width: float) -> None:
+        """At the top, what is shown, and of what run and frame in as many lines as `heading_height` counts."""
         x = left / self.width
         self.figure.text(x, 1 - 0.10 / self.height, title, fontsize=10.5, weight="bold", va="top", color=colors.TEXT)
-        self.figure.text(x, 1 - 0.32 / self.height, words, fontsize=8, va="top", color=colors.MUTED)
+        self.figure.text(x, 1 - 0.32 / self.height, "\n".join(_lines(words, width)), fontsize=8, va="top",
+                         color=colors.MUTED, linespacing=1.3)  # fmt: skip
 
     def legend(self, handles: Sequence[Any], columns: int, left: float) -> None:
         """Legend at the bottom, from a distance from the left in inches."""
@@ -46,4 +49,13 @@ class Sheet:
         )  # fmt: skip
 
 
-__all__ = ["PT_PER_INCH", "Sheet"]
+def heading_height(words: str, width: float) -> float:
+    """Inches that a heading takes whose words may be so many inches wide."""
+    return 0.46 + 0.15 * max(len(_lines(words, width)), 1)
+
+
+def _lines(words: str, width: float) -> list[str]:
+    return textwrap.wrap(words, max(round(_CHARACTERS_PER_INCH * width), 20))
+
+
+__all__ = ["PT_PER_INCH", "Sheet", "heading_height"]

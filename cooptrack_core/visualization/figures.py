@@ -121,11 +121,13 @@ def run_words(recording: Mapping[str, Any], scene: Scene, note: str = "") -> str
 
 
 def frame_words(recording: Mapping[str, Any], scene: Scene, index: int, note: str = "") -> str:
-    """What run and which frame this is, and how old the message used in it was."""
+    """What run and which frame this is, and how much older than it the message used is."""
     row, frame = recording["frames"][index], scene.frames[index]
     name = f"frame {row['frame_id']}" if row.get("frame_id") else f"frame {index}"
     ages = [message["age_ms"] for message in frame.messages if message.get("age_ms") is not None]
-    heard = f"roadside {max(ages):.0f} ms old".replace("-", "\N{MINUS SIGN}") if ages else "no message used"
+    heard = "no message used"
+    if ages:
+        heard = f"roadside {abs(max(ages)):.0f} ms {'older' if max(ages) >= 0 else 'newer'}"
     if scene.mode == "ego":
         heard = ""
     sequence, *rest = run_words(recording, scene, note).split("; ")

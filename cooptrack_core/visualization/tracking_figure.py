@@ -11,7 +11,7 @@ from cooptrack_core.evaluation.plots import plot_style
 from cooptrack_core.visualization import print_palette as colors
 from cooptrack_core.visualization.camera import Outline, project_box, seen_by_camera
 from cooptrack_core.visualization.canvas import Image, decode
-from cooptrack_core.visualization.figure_sheet import PT_PER_INCH, Sheet
+from cooptrack_core.visualization.figure_sheet import PT_PER_INCH, Sheet, heading_height
 from cooptrack_core.visualization.label_places import LabelPlaces
 from cooptrack_core.visualization.plan_figure import LABEL_PT, RANGE_M, Plan, outline_width
 from cooptrack_core.visualization.scene import Float, FrameView, Images, Scene
@@ -31,11 +31,14 @@ def tracking_figure(
     """One frame. with_images: False leaves the place of the camera images out, where a run has none."""
     agents = _agents(scene) if with_images else []
     with plot_style():
-        left, top, gap = 0.12, 0.62, 0.34
+        left, gap = 0.12, 0.34
         height = _IMAGE_IN * outline_width(scene)
         plan_left = left + (_IMAGE_IN if agents else 0.0) + 0.62
         pictures = len(agents) * (height + gap) - gap + 0.16  # the plan ends with its axis below them
         side = min(max(pictures - 0.42, _SIDE_IN), 1.3 * _SIDE_IN)
+        first = left if agents else plan_left
+        across = plan_left + side - first
+        top = heading_height(words, across)
         body = max(side + 0.42, pictures)
         sheet = Sheet(plan_left + side + 0.12, top + body + (0.52 if agents else 0.72))
         for k, agent in enumerate(agents):
@@ -43,8 +46,7 @@ def tracking_figure(
             draw_camera_axes(axes, scene, index, agent, images, _IMAGE_IN * PT_PER_INCH)
         axes = sheet.axes(plan_left, top, side, side)
         _draw_plan(Plan(axes, scene, index, range_m, side * PT_PER_INCH))
-        first = left if agents else plan_left
-        sheet.heading("Cooperative tracking", words, first)
+        sheet.heading("Cooperative tracking", words, first, across)
         sheet.legend(_legend(bool(agents)), 3 if agents else 2, first)
         return sheet.figure
 
@@ -56,11 +58,12 @@ def tracking_strip(
     """Several frames as columns: the camera images above the plan."""
     agents = _agents(scene) if with_images else []
     with plot_style():
-        left, top, gap, between = 0.62, 0.85, 0.62, 0.30
+        left, gap, between = 0.62, 0.62, 0.30
         height = _PANEL_IN * outline_width(scene)
         above = len(agents) * (height + between)
         columns = len(indices)
         width = left + columns * _PANEL_IN + (columns - 1) * gap + 0.12
+        top = heading_height(words, width - 0.74) + 0.24
         sheet = Sheet(width, top + above + _PANEL_IN + 0.55 + (0.45 if columns > 2 else 0.8))
         for k, index in enumerate(indices):
             x = left + k * (_PANEL_IN + gap)
@@ -78,7 +81,7 @@ def tracking_strip(
             _draw_plan(Plan(axes, scene, index, range_m, _PANEL_IN * PT_PER_INCH))
             if not agents:
                 axes.set_title(f"t = {scene.time_s(index):.1f} s", fontsize=8.5, pad=3)
-        sheet.heading("Cooperative tracking", words, left)
+        sheet.heading("Cooperative tracking", words, left, width - 0.74)
         sheet.legend(_legend(bool(agents)), 3 if columns > 2 else 2, left)
         return sheet.figure
 
