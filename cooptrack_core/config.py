@@ -100,6 +100,17 @@ class LateFusionConfig:
         minimum=0.0,
         maximum=1.0,
     )
+    ego_score_scale: float = parameter(
+        1.0, "an ego score s counts as sigmoid(scale logit(s) + offset); as `cooptrack tune` fits it", minimum=0.01,
+        maximum=20.0,
+    )  # fmt: skip
+    ego_score_offset: float = parameter(
+        0.0, "the offset of ego scores; 0 with scale 1: as they are", minimum=-20.0, maximum=20.0
+    )
+    remote_score_scale: float = parameter(
+        1.0, "the scale of scores received; min_remote_score applies to what comes out", minimum=0.01, maximum=20.0
+    )
+    remote_score_offset: float = parameter(0.0, "the offset of scores received", minimum=-20.0, maximum=20.0)
     vehicle_length_m: float = parameter(
         4.6, "length of the own vehicle, which others report as well, m", minimum=0.0, maximum=30.0
     )

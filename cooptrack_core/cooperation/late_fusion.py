@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.config import LateFusionConfig
 from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.score_calibration import calibrated
 from cooptrack_core.geometry.boxes import move, wrap_angle
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M, inside
 from cooptrack_core.geometry.transforms import inverse
@@ -65,6 +66,7 @@ def align(message: Message, stamp_ns: int, T_map_from_ego: Float, config: LateFu
     x, y = np.abs(aligned.center_m[:, 0]), np.abs(aligned.center_m[:, 1])
     own = (x < config.vehicle_length_m / 2) & (y < config.vehicle_width_m / 2 + 0.5)
     keep = np.flatnonzero(inside(aligned.center_m, VEHICLE_RANGE_M) & ~own)
+    aligned = replace(aligned, score=calibrated(aligned.score, config.remote_score_scale, config.remote_score_offset))
     return aligned.select(keep), keep
 
 
@@ -73,7 +75,8 @@ def fuse(
 ) -> tuple[Fused, Associations]:
     """Joins ego instances with those of every message; agents are taken one after the other.
 
-    Works with any of them empty. Positions of the result are in the ego sensor frame at stamp_ns.
+    Scores are calibrated on the way, each side by its own curve. Works with any of them empty. Positions of the
+    result are in the ego sensor frame at stamp_ns.
     """
     builder = _Builder(ego, config)
     for row, message in enumerate(messages):
@@ -88,7 +91,8 @@ class _Builder:
     def __init__(self, ego: Instances, config: LateFusionConfig) -> None:
         self._config = config
         variance = np.where(np.isfinite(ego.position_variance_m2), ego.position_variance_m2, config.ego_std_m**2)
-        self._ego = replace(ego, position_variance_m2=variance)
+        score = calibrated(ego.score, config.ego_score_scale, config.ego_score_offset)
+        self._ego = replace(ego, position_variance_m2=variance, score=score)
         self._merged = replace(self._ego, features=None)
         self._sources = np.full(len(ego), SOURCE_EGO, np.int64)
         self._agents: list[tuple[str, ...]] = [() for _ in range(len(ego))]
