@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.loopback import over_the_air
@@ -116,7 +118,10 @@ def make_agents(
 
 
 def association_records(output: VehicleOutput) -> dict[str, Any]:
-    """The associations, messages and refusals of a frame as in the recording JSON."""
+    """The associations, messages and refusals of a frame as in the recording JSON.
+
+    Affinities, ages and positions in the single precision of the message that carries them.
+    """
     a = output.associations
     agents = [use.agent_id for use in a.messages]
     return {
@@ -126,15 +131,15 @@ def association_records(output: VehicleOutput) -> dict[str, Any]:
                     "agent": agents[a.pair_message_index[i]],
                     "ego_index": int(a.pair_ego_index[i]),
                     "instance_index": int(a.pair_instance_index[i]),
-                    "affinity": float(a.pair_affinity[i]),
+                    "affinity": _single(a.pair_affinity[i]),
                     "track_id": int(a.pair_track_id[i]),
-                    "ego_center_m": a.pair_ego_center_m[i].tolist(),
-                    "remote_center_m": a.pair_remote_center_m[i].tolist(),
+                    "ego_center_m": _single(a.pair_ego_center_m[i]),
+                    "remote_center_m": _single(a.pair_remote_center_m[i]),
                 }
                 for i in range(len(a.pair_affinity))
             ],
             "unmatched_ego": [
-                {"index": int(index), "track_id": int(track), "center_m": center.tolist()}
+                {"index": int(index), "track_id": int(track), "center_m": _single(center)}
                 for index, track, center in zip(
                     a.unmatched_ego_index, a.unmatched_ego_track_id, a.unmatched_ego_center_m, strict=True
                 )
@@ -144,7 +149,7 @@ def association_records(output: VehicleOutput) -> dict[str, Any]:
                     "agent": agents[a.unmatched_remote_message_index[i]],
                     "instance_index": int(a.unmatched_remote_instance_index[i]),
                     "track_id": int(a.unmatched_remote_track_id[i]),
-                    "center_m": a.unmatched_remote_center_m[i].tolist(),
+                    "center_m": _single(a.unmatched_remote_center_m[i]),
                 }
                 for i in range(len(a.unmatched_remote_instance_index))
             ],
@@ -154,10 +159,15 @@ def association_records(output: VehicleOutput) -> dict[str, Any]:
                 "agent": use.agent_id,
                 "session": use.session_id,
                 "sequence": use.sequence,
-                "age_ms": use.age_ms,
+                "age_ms": _single(use.age_ms),
                 "bytes": use.size_bytes,
             }
             for use in a.messages
         ],
         "refused": [{"agent": r.agent_id, "sequence": r.sequence, "reason": r.reason} for r in output.refusals],
     }
+
+
+def _single(value: Any) -> Any:
+    """A number or a list of numbers after a trip through float32."""
+    return np.float32(value).astype(np.float64).tolist()

@@ -12,6 +12,7 @@ from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.detection import detection_scores, match_detections, nds_style
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.tables import EvaluationSet
+from cooptrack_core.types import VIEW_UNKNOWN
 
 SCHEMA = "cooptrack/metrics/1"
 Recording = Mapping[str, Any]
@@ -57,7 +58,7 @@ def _convention(convention: Convention, run: Mapping[str, Any], data: Evaluation
 def _data(data: EvaluationSet, run: Mapping[str, Any]) -> Metrics:
     counts = np.bincount(data.truth.class_index, minlength=len(data.class_names))
     return {
-        "synthetic": bool(run.get("synthetic", False)),
+        "synthetic": bool(run.get("synthetic", False)) or bool((data.truth.view != VIEW_UNKNOWN).any()),
         "frames": len(data.frames),
         "sequences": len(data.frames.scene_names),
         "boxes": dict(zip(data.class_names, counts.tolist(), strict=True)),

@@ -116,7 +116,7 @@ def run_split(
     """Runs every sequence and stores each at once in out/recordings/<sequence>.json.
 
     What a run of the same options (out/run.json) has stored there is not run again. Raises CooptrackError if the
-    folder holds a run of other options, unless overwrite says that it may go.
+    folder holds a run of other options. overwrite: whatever run is there, it goes.
     """
     runner = runner or SequenceRunner(options, networks)
     _claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite)
@@ -133,10 +133,10 @@ def run_split(
 
 
 def _claim(out: Path, content: dict[str, Any], overwrite: bool) -> None:
-    """Makes the folder that of this run."""
+    """Makes the folder that of this run; with overwrite it begins anew."""
     path, stored = out / "run.json", sorted((out / "recordings").glob("*.json"))
     then = _content(path)
-    if then == content:
+    if then == content and not overwrite:
         return
     if (then is not None or stored) and not overwrite:
         changed = sorted(key for key in content if key not in (then or {}) or (then or {})[key] != content[key])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cooptrack_core
 from cooptrack_core import __version__
 from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, specs
 from cooptrack_core.cooperation.disturbance import Disturbance
@@ -18,6 +19,8 @@ from cooptrack_core.data.files import problem
 from cooptrack_core.data.label_updates import LabelUpdates
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.conventions import CONVENTIONS, DEFAULT, Convention
+
+_WITHOUT_INFLUENCE = ("cli.py", "commands", "demo.py", "evaluation", "report.py", "training", "visualization")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpd
     """Everything that the recordings of a run depend on, as in run.json."""
     content: dict[str, Any] = asdict(options) | {
         "version": __version__,
+        "code": _code(),
         "dataset": str(options.dataset.resolve()),
         "sequences": list(sequences),
         "label_updates": None if updates is None else _digest(str(updates.path)),
@@ -131,6 +135,16 @@ def _changed(config: VehicleConfig | RoadsideConfig) -> dict[str, Any]:
 def _networks(options: RunOptions) -> Mapping[str, VehicleConfig | RoadsideConfig]:
     agents: dict[str, VehicleConfig | RoadsideConfig] = {"vehicle": options.vehicle, "roadside": options.roadside}
     return {name: config for name, config in agents.items() if config.detector == "network"}
+
+
+def _code() -> str:
+    """Digest of the sources that tracks depend on: numbers of an older state are not taken for those of this one."""
+    root = Path(cooptrack_core.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in _WITHOUT_INFLUENCE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(weights: str) -> str:
