@@ -1,0 +1,231 @@
+"""Matches of tracks with ground truth at many score thresholds at once, and what there is to count of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from cooptrack_core.evaluation.track_pairs import TrackPairs
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+DISTANCE_UNIT_M = 2.0**-36  # distances are summed in whole units: the sum does not depend on the order
+# What is counted, the rows of Sweep.counts. tp: matches that are no switch (as in the kit); frames: those with any
+# box; distance: sum over matches in units; mt, ml: objects matched in at least 80 %, in less than 20 % of their boxes;
+# tracked: objects matched at all; initialization: sum of their frames until the first match; gap: of the longest gap.
+COUNTS = ("tp", "ids", "fp", "frames", "distance", "mt", "ml", "frag", "tracked", "initialization", "gap")
+_BLOCK = 128  # thresholds at a time, which bounds memory
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Counts at D thresholds, and the scores of the matches at the first of them."""
+
+    counts: Int  # [len(COUNTS), D]
+    match_scores: Float  # [M] of matches that are no switch, in the order of the frames
+
+
+def sweep(pairs: TrackPairs, thresholds: Float) -> Sweep:
+    """Matches at each threshold, with the boxes whose score is at least the threshold.
+
+    A frame goes as in motmetrics 1.4 (MOTAccumulator.update): an object keeps the track of its last match, however old,
+    while this is within 2 m; the rest is assigned with the least total distance among assignments with the most pairs.
+    A match with another track than at the last match is a switch.
+    """
+    blocks = [thresholds[start : start + _BLOCK] for start in range(0, max(len(thresholds), 1), _BLOCK)]
+    results = [_block(pairs, block) for block in blocks]
+    return Sweep(np.concatenate([result.counts for result in results], axis=1), results[0].match_scores)
+
+
+def _block(pairs: TrackPairs, thresholds: Float) -> Sweep:
+    chains = _Chains(pairs, _hits(pairs, thresholds))
+    ranks = _ranks(pairs, thresholds)
+    predicted = len(pairs.score) - np.searchsorted(np.sort(pairs.score), thresholds)
+    tracked, mt, ml = chains.coverage()
+    initialization, gap = chains.gaps(ranks)
+    matched = chains.hit.sum(axis=0)
+    switch = chains.switches()
+    ids = switch.sum(axis=0)
+    units = {
+        lone: np.rint(distance_m[chains.order, None] / DISTANCE_UNIT_M).astype(np.int64)
+        for lone, distance_m in ((False, pairs.distance_m), (True, pairs.lone_distance_m))
+    }
+    distance = np.where(pairs.runner_up[chains.order, None] < thresholds, units[True], units[False])
+    values = {
+        "tp": matched - ids,
+        "ids": ids,
+        "fp": predicted - matched,
+        "frames": ranks[-1] if len(ranks) else np.zeros(len(thresholds), np.int64),
+        "distance": np.sum(distance, axis=0, where=chains.hit),
+        "mt": mt,
+        "ml": ml,
+        "frag": chains.fragmentations(),
+        "tracked": tracked,
+        "initialization": initialization,
+        "gap": gap,
+    }
+    first = (chains.hit & ~switch)[:, :1].any(axis=1)
+    scores = pairs.score[pairs.column[np.sort(chains.order[first])]]
+    return Sweep(np.stack([values[name] for name in COUNTS]).astype(np.int64), scores)
+
+
+def _ranks(pairs: TrackPairs, thresholds: Float) -> Int:
+    """[F, D] number of frames up to each that have any box: the kit leaves out the others, and its frames count so."""
+    highest = np.full(pairs.frame_count, -np.inf)
+    np.maximum.at(highest, pairs.prediction_frame, pairs.score)
+    predicted = np.zeros(pairs.frame_count, bool)
+    predicted[pairs.prediction_frame] = True
+    there = predicted[:, None] & (highest[:, None] >= thresholds)
+    there[pairs.truth_frame] = True
+    return np.cumsum(there, axis=0, dtype=np.int64)
+
+
+def _hits(pairs: TrackPairs, thresholds: Float) -> Bool:
+    """[E, D] whether a pair is matched at each threshold."""
+    hit = pairs.score[pairs.column, None] >= thresholds
+    rivals = np.bincount(pairs.row)[pairs.row] + np.bincount(pairs.column)[pairs.column]
+    frame = pairs.pair_frame
+    crowded = np.unique(frame[rivals > 2])  # elsewhere a pair has no choice
+    objects, tracks = pairs.object[pairs.row], pairs.track[pairs.column]
+    latest = np.full((int(pairs.object.max(initial=-1)) + 1) * len(thresholds), -1)  # last matched pair of an object
+    done = 0
+    starts, stops = (np.searchsorted(frame, crowded, side).tolist() for side in ("left", "right"))
+    for start, stop in zip(starts, stops, strict=True):
+        matched, at = np.nonzero(hit[done:start])
+        np.maximum.at(latest, objects[done + matched] * len(thresholds) + at, done + matched)
+        before = latest.reshape(-1, len(thresholds))[objects[start:stop]]
+        kept = hit[start:stop] & (before >= 0) & (tracks[before] == tracks[start:stop, None])
+        hit[start:stop] = _Crowd(pairs, start, stop, thresholds).matches(hit[start:stop], kept)
+        done = start
+    return hit
+
+
+class _Crowd:
+    """A frame in which some box is near several others."""
+
+    def __init__(self, pairs: TrackPairs, start: int, stop: int, thresholds: Float) -> None:
+        frame = pairs.truth_frame[pairs.row[start]]
+        top, bottom = np.searchsorted(pairs.truth_frame, (frame, frame + 1))
+        left, right = np.searchsorted(pairs.prediction_frame, (frame, frame + 1))
+        self.row, self.column = pairs.row[start:stop] - top, pairs.column[start:stop] - left
+        self.distance_m = pairs.distance_m[start:stop]
+        self.rows = int(bottom - top)
+        self.score, self.thresholds = pairs.score[left:right], thresholds
+        # [N, E] ones where a pair is of the row (column): counts are products
+        self.of_row = (np.arange(self.rows)[:, None] == self.row).astype(np.float32)
+        self.of_column = (np.arange(right - left)[:, None] == self.column).astype(np.float32)
+
+    def matches(self, active: Bool, kept: Bool) -> Bool:
+        """[E, D] matched pairs, of the active ones and those that would continue a match."""
+        kept = self._first_come(kept)
+        used = kept.astype(np.float32)
+        free = active & ((self.of_row @ used)[self.row] == 0) & ((self.of_column @ used)[self.column] == 0)
+        count = free.astype(np.float32)
+        choice = free & (((self.of_row @ count)[self.row] > 1) | ((self.of_column @ count)[self.column] > 1))
+        known: dict[tuple[bytes, int], Bool] = {}
+        for at in np.flatnonzero(choice.any(axis=0)).tolist():
+            present = self.score >= self.thresholds[at]
+            key = free[:, at].tobytes(), int(np.count_nonzero(present))
+            if key not in known:
+                known[key] = self._assigned(free[:, at], present)
+            free[:, at] = known[key]
+        return kept | free
+
+    def _first_come(self, kept: Bool) -> Bool:
+        """Of objects that would continue with the same track, the first of the list does."""
+        if (self.of_column @ kept.astype(np.float32) < 2).all():
+            return kept
+        taken = np.zeros((len(self.score), kept.shape[1]), bool)
+        result = np.zeros_like(kept)
+        for index, column in enumerate(self.column.tolist()):  # pairs are in the order of the objects
+            result[index] = kept[index] & ~taken[column]
+            taken[column] |= result[index]
+        return result
+
+    def _assigned(self, free: Bool, present: Bool) -> Bool:
+        """[E] the pairs of the cheapest assignment among those with the most pairs.
+
+        Over all objects and all predictions that are present, forbidden pairs at the price that motmetrics gives them
+        (lap.add_expensive_edges): which of several equal assignments comes out depends on it.
+        """
+        place = np.cumsum(present) - 1
+        row, column, distance_m = self.row[free], place[self.column[free]], self.distance_m[free]
+        shape = self.rows, int(place[-1]) + 1
+        costs = np.full(shape, 2 * min(shape) * (distance_m.max() + 1) + 1)
+        costs[row, column] = distance_m
+        chosen = np.zeros(shape, bool)
+        chosen[linear_sum_assignment(costs)] = True
+        result = free.copy()
+        result[free] = chosen[row, column]
+        return result
+
+
+class _Chains:
+    """The matched pairs of each object, one after the other in time."""
+
+    def __init__(self, pairs: TrackPairs, hit: Bool) -> None:
+        self.pairs = pairs
+        objects = pairs.object[pairs.row]
+        self.order = np.lexsort((np.arange(len(objects)), objects))
+        objects = objects[self.order]
+        self.hit = hit[self.order]
+        self.starts = np.flatnonzero(np.r_[True, objects[1:] != objects[:-1]][: len(objects)])
+        self.stops = np.r_[self.starts[1:], len(objects)] if len(objects) else self.starts
+        self.objects = objects[self.starts]  # those with any pair
+        self.start_of = np.repeat(self.starts, self.stops - self.starts)[:, None]
+        self.latest = np.maximum.accumulate(np.where(self.hit, np.arange(len(objects))[:, None], -1), axis=0)
+        self.before = np.vstack([np.full((min(len(objects), 1), hit.shape[1]), -1), self.latest[:-1]])
+        self.again = self.hit & (self.before >= self.start_of)  # [E, D] matched, and matched before
+
+    def switches(self) -> Bool:
+        """[E, D] matches with another track than before."""
+        track = self.pairs.track[self.pairs.column[self.order]]
+        return self.again & (track[self.before] != track[:, None])
+
+    def fragmentations(self) -> Int:
+        """[D] holes between matches of an object."""
+        count = np.bincount(self.pairs.object)
+        nth_of_box = np.empty(len(self.pairs.object), np.int64)
+        nth_of_box[np.argsort(self.pairs.object, kind="stable")] = np.arange(count.sum())
+        nth = nth_of_box[self.pairs.row[self.order]]
+        holes: Int = (self.again & (nth[:, None] - nth[self.before] > 1)).sum(axis=0)
+        return holes
+
+    def coverage(self) -> tuple[Int, Int, Int]:
+        """[D] objects that are matched at all, in 80 % of their boxes or more, in less than 20 %."""
+        boxes = np.bincount(self.pairs.object)
+        if not len(self.objects):
+            none = np.zeros(self.hit.shape[1], np.int64)
+            return none, none, none + len(boxes)
+        matched = np.add.reduceat(self.hit, self.starts, axis=0, dtype=np.int64)
+        ratio = matched / boxes[self.objects, None]
+        lost = (ratio < 0.2).sum(axis=0) + len(boxes) - len(self.objects)
+        return (matched > 0).sum(axis=0), (ratio >= 0.8).sum(axis=0), lost
+
+    def gaps(self, ranks: Int) -> tuple[Int, Int]:
+        """[D] frames until the first match, and of the longest gap, summed over the objects that are matched."""
+        if not len(self.objects):
+            none = np.zeros(self.hit.shape[1], np.int64)
+            return none, none
+        frame = self.pairs.truth_frame
+        number = len(np.bincount(self.pairs.object))
+        first, last = np.full(number, len(ranks)), np.full(number, -1)
+        np.minimum.at(first, self.pairs.object, frame)
+        np.maximum.at(last, self.pairs.object, frame)
+        rank = ranks[frame[self.pairs.row[self.order]]]
+        begin = np.repeat(ranks[first[self.objects]], self.stops - self.starts, axis=0)
+        previous = np.take_along_axis(rank, np.maximum(self.before, 0), axis=0)
+        gap = np.where(self.hit, np.where(self.again, rank - previous - 1, rank - begin), 0)
+        initialization: Int = np.sum(gap, axis=0, where=self.hit & ~self.again)
+        latest = self.latest[self.stops - 1]
+        end = ranks[last[self.objects]] - np.take_along_axis(rank, np.maximum(latest, 0), axis=0)
+        longest = np.maximum(np.maximum.reduceat(gap, self.starts, axis=0), end)
+        return initialization, np.sum(longest, axis=0, where=latest >= self.starts[:, None])
+
+
+__all__ = ["COUNTS", "DISTANCE_UNIT_M", "Sweep", "sweep"]
