@@ -223,7 +223,7 @@ def random_wide() -> Case:
 
 @case
 def many_thresholds() -> Case:
-    """Far more different scores than recall points, all objects found."""
+    """Far more different scores than recall points, every object found, so that each point has its own threshold."""
     files, rng = Files(), np.random.default_rng(7)
     scores = rng.permutation(np.linspace(0.02, 0.98, 90)).round(4)
     for scene in range(3):
@@ -233,9 +233,9 @@ def many_thresholds() -> Case:
                 xy_m = np.array([(track % 6) * 6.0 - 15, (track // 6) * 6.0 - 12])
                 score = scores[scene * 30 + track]
                 files.gt[token].append(box("car", f"g{track}", xy_m))
-                if rng.random() < 0.9:
-                    noisy = xy_m + rng.normal(0, 0.9, 2)
-                    files.pred[token].append(box("car", f"p{track}", noisy, score=score))
+                files.pred[token].append(box("car", f"p{track}", xy_m + rng.uniform(-1.3, 1.3, 2), score=score))
+                if rng.random() < 0.2:
+                    files.pred[token].append(box("car", f"x{track}", xy_m + (2.0, 2.0), score=rng.random()))
     return files.done()
 
 

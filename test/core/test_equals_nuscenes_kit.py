@@ -1,0 +1,55 @@
+"""Detection and tracking scores equal those of the nuScenes development kit, which `make oracle` re-creates."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from submission_files import ORACLE, ORACLE_CASES, oracle
+
+from cooptrack_core.evaluation.kit_report import kit_scores
+from cooptrack_core.evaluation.submission import read_submission
+
+TOLERANCE = 1e-9
+METRICS = (
+    "amota", "amotp", "mota", "motp", "motar", "recall", "faf", "gt", "tp", "fp", "fn", "ids", "frag", "mt", "ml",
+    "tid", "lgd",
+)  # fmt: skip
+
+
+def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """Every number that differs by more than the tolerance; None equals only None."""
+    if isinstance(theirs, dict):
+        if set(ours) != set(theirs):
+            return [f"{where}: {sorted(ours)} instead of {sorted(theirs)}"]
+        return [line for key in theirs for line in differences(ours[key], theirs[key], f"{where}.{key}")]
+    if ours is None or theirs is None:
+        return [] if ours is theirs else [f"{where}: {ours} instead of {theirs}"]
+    return [] if math.isclose(ours, theirs, rel_tol=0, abs_tol=TOLERANCE) else [f"{where}: {ours} instead of {theirs}"]
+
+
+@pytest.mark.parametrize("case", ORACLE_CASES)
+def test_detection_and_tracking_equal_the_kit(case: str) -> None:
+    gt, pred, kit = oracle(case)
+    scores = kit_scores(read_submission(gt, pred))
+    assert differences(scores["detection"], kit["detection"]) == []
+    tracking = {key: kit["tracking"][key] for key in ("label_metrics", "mean")}
+    assert differences(scores["tracking"], tracking) == []
+    assert set(scores["tracking"]["mean"]) == set(METRICS)
+
+
+def test_the_comparisons_cover_what_is_hard_to_get_right() -> None:
+    kits = {case: oracle(case)[2] for case in ORACLE_CASES}
+    means = {case: kit["tracking"]["mean"] for case, kit in kits.items()}
+    curves = [curve for kit in kits.values() for curve in kit["tracking"]["curves"].values()]
+    assert kits["no_ground_truth"]["tracking"]["label_metrics"]["mota"]["car"] is None
+    assert means["no_predictions"]["amota"] == means["all_false"]["amota"] == means["low_recall"]["amota"] == 0
+    assert means["realistic"]["amota"] > 0.7 and means["realistic"]["ids"] > 0 and means["realistic"]["frag"] > 0
+    guard = kits["unknown_velocities"]["detection"]
+    assert guard["car"]["vel_err"] == 1 != guard["car"]["trans_err"] and guard["pedestrian"]["vel_err"] != 1
+    assert any(len(set(curve["confidence"])) == 40 for curve in curves), "as many thresholds as recall points"
+    assert any(None in curve["confidence"] and curve["confidence"][-1] is not None for curve in curves)
+    size_bytes = sum(path.stat().st_size for path in Path(ORACLE).iterdir())
+    assert len(ORACLE_CASES) >= 25 and size_bytes < 1_000_000
