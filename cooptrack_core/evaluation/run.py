@@ -36,7 +36,7 @@ class SequenceRunner:
 
     def __init__(self, options: RunOptions, networks: NetworkMaker = network_of) -> None:
         """Raises CooptrackError for a dataset, split or label updates that cannot be used."""
-        self.options, self._networks = options, networks
+        self.options, self.networks = options, networks
         self.updates = updates_of(options)
         self.dataset = Dataset(options.dataset, self.updates)
         self.sequences = sequences_of(self.dataset, options)
@@ -55,12 +55,12 @@ class SequenceRunner:
         """The recording of one sequence; agents and disturbance are those of the options unless given."""
         options = self.options
         config, units = vehicle or options.vehicle, roadside or options.roadside
-        drive = self._drive(sequence_id, config.detector)
+        drive = self.drive(sequence_id, config.detector)
         channel = None
         if disturbance is not None and not disturbance.is_none:
             channel = Channel(disturbance, sequence_id, _span_ns(self._read[sequence_id]))
         return track_drive(
-            drive, config, roadside_config=units, networks=self._networks, channel=channel, progress=progress
+            drive, config, roadside_config=units, networks=self.networks, channel=channel, progress=progress
         )
 
     @property
@@ -68,7 +68,8 @@ class SequenceRunner:
         """What was left out or is doubtful in the sequences that have been read."""
         return [warning for sequence in self._read.values() for warning in sequence.warnings]
 
-    def _drive(self, sequence_id: str, detector: str) -> Drive:
+    def drive(self, sequence_id: str, detector: str) -> Drive:
+        """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept."""
         key = f"{detector} {sequence_id}"
         if key not in self._drives:
             self._check_truth(sequence_id)
