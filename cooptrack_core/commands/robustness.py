@@ -1,0 +1,84 @@
+"""`cooptrack robustness`: AMOTA and mAP against every disturbance of the messages, by mode, and of the vehicle alone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
+from cooptrack_core.config import MODES
+from cooptrack_core.types import CooptrackError
+
+HELP = "curves of tracking and detection against delay, loss, noise and other disturbances of the messages"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("dataset", type=Path, help="run the agents over a split of this dataset")
+    parser.add_argument("--modes", default="late,ego", help=f"separated by commas, of {', '.join(MODES)}; ego is added")
+    add_run_options(parser)
+    group = parser.add_argument_group("disturbances")
+    group.add_argument("--only", metavar="NAME,NAME", help="these disturbances, for example delay,loss; without it all")
+    group.add_argument(
+        "--grid", nargs="+", default=[], action="extend", metavar="NAME=V,V,...",
+        help="values of a disturbance instead of the usual ones; without --only just these are run",
+    )  # fmt: skip
+    group.add_argument("--repeats", type=int, default=1, metavar="N", help="seeds per random point: mean and extremes")
+    group.add_argument("--disturbance-seed", type=int, default=0, metavar="N", help="the first of them")
+    group.add_argument(
+        "--noise-correlation-s", type=float, default=0.0, metavar="X",
+        help="time constant with which position and yaw noise change; 0: fresh in every message, s",
+    )  # fmt: skip
+    out = parser.add_argument_group("output")
+    out.add_argument("--out", "-o", type=Path, default=Path("robustness"), metavar="DIR", help="folder; resumed")
+    out.add_argument("--overwrite", action="store_true", help="replace a run of other options in that folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what is missing, prints the tables, writes JSON, CSV, pictures and the page."""
+    from cooptrack_core.evaluation.robustness import run_robustness
+    from cooptrack_core.evaluation.robustness_page import write_figures, write_html
+    from cooptrack_core.evaluation.robustness_tables import print_tables, write_csv
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.report import save_json
+
+    plan = _plan(args)
+    warn_if_untrained(plan.options)
+    runner = SequenceRunner(plan.options)
+    result = run_robustness(plan, args.out, overwrite=args.overwrite, runner=runner)
+    for warning in runner.warnings:
+        print(f"cooptrack robustness: warning: {warning}", file=sys.stderr)
+    result["run"]["command"] = shlex.join(["cooptrack", *args.command_line])
+    files = [args.out / f"robustness.{kind}" for kind in ("json", "csv", "html")]
+    save_json(result, files[0])
+    write_csv(result, files[1])
+    figures, pictures = write_figures(result, args.out)
+    write_html(result, figures, files[2])
+    print_tables(result)
+    print("files: " + "  ".join(os.path.relpath(path) for path in (*files, *pictures)))
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> Any:
+    from cooptrack_core.cooperation.disturbance import Disturbance
+    from cooptrack_core.evaluation.disturbance_sweeps import chosen
+    from cooptrack_core.evaluation.robustness import Plan
+
+    modes = tuple(dict.fromkeys(name for name in args.modes.split(",") if name))
+    for mode in modes:
+        if mode not in MODES:
+            raise CooptrackError(f"--modes: {mode!r} is unknown; choose among {', '.join(MODES)}")
+    if not set(modes) - {"ego"}:
+        raise CooptrackError("--modes: mode ego uses no messages, nothing disturbs it; name another mode too")
+    if args.repeats < 1:
+        raise CooptrackError(f"--repeats: {args.repeats} is not a positive number; give 1 or more")
+    # The time constant needs a noise to belong to; that of `common` is not used.
+    common = Disturbance(
+        position_noise_m=1.0, noise_correlation_s=args.noise_correlation_s, seed=args.disturbance_seed
+    )  # fmt: skip
+    sweeps = chosen(args.only, args.grid, common)
+    return Plan(run_options(args, modes[0]), modes, tuple(sweeps), common, args.repeats)

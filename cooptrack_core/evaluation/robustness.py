@@ -1,0 +1,265 @@
+"""Robustness: a split is run under every disturbance of the sweeps, by every mode, against the vehicle alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
+from cooptrack_core.data.files import expect_object, problem, read_json
+from cooptrack_core.data.recording import load_recording
+from cooptrack_core.data.recording_frames import without_nan
+from cooptrack_core.evaluation.channel_statistics import channel_statistics, together
+from cooptrack_core.evaluation.conventions import Convention
+from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
+from cooptrack_core.evaluation.recordings import evaluation_set
+from cooptrack_core.evaluation.run import RunOptions, SequenceRunner
+from cooptrack_core.evaluation.run_options import about_run, fingerprint
+from cooptrack_core.evaluation.summary import tracking_quality
+from cooptrack_core.report import save_json
+from cooptrack_core.types import CooptrackError
+
+SCHEMA = "cooptrack/robustness/1"
+BASELINE = "ego"  # uses no messages, so nothing disturbs it
+Recording = Mapping[str, Any]
+Result = dict[str, Any]
+Scorer = Callable[[Sequence[Recording], Convention], Result]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One run over the split: a mode under a disturbance."""
+
+    mode: str
+    disturbance: Disturbance
+
+    @property
+    def name(self) -> str:
+        """Of its files: the mode and every value that is not zero."""
+        d = self.disturbance
+        values = [f"{item.name}={getattr(d, item.name):g}" for item in fields(d) if getattr(d, item.name)]
+        return f"{self.mode}/{','.join(values) or 'undisturbed'}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run. common: seed and noise correlation of every disturbance; repeats: seeds per point."""
+
+    options: RunOptions
+    modes: tuple[str, ...]
+    sweeps: tuple[Sweep, ...]
+    common: Disturbance = NO_DISTURBANCE
+    repeats: int = 1
+
+    @property
+    def cooperative(self) -> tuple[str, ...]:
+        """The modes that use messages."""
+        return tuple(mode for mode in self.modes if mode != BASELINE)
+
+    def conditions_of(self, mode: str, sweep: Sweep, value: float) -> list[Condition]:
+        """The runs behind one point: one for every seed."""
+        return [Condition(mode, made) for made in seeds_of(sweep.disturbance(value, self.common), self.repeats)]
+
+    def conditions(self) -> list[Condition]:
+        """All runs, each once, the undisturbed ones first."""
+        found = [Condition(mode, NO_DISTURBANCE) for mode in (BASELINE, *self.cooperative)]
+        for sweep in self.sweeps:
+            for value in sweep.values:
+                for mode in self.cooperative:
+                    found += self.conditions_of(mode, sweep, value)
+        return list(dict.fromkeys(found))
+
+
+def run_robustness(
+    plan: Plan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    runner: SequenceRunner | None = None,
+    scorer: Scorer | None = None,
+) -> Result:
+    """Runs the plan and gives the content of robustness.json.
+
+    Every condition is stored in out/points as soon as it is done, every sequence of the current one too; what is
+    there from a run of the same options is not run again. Raises CooptrackError if the folder holds other options,
+    unless overwrite says that they may go.
+    """
+    runner = runner or SequenceRunner(plan.options)
+    _claim(out, _fingerprint(plan, runner), overwrite)
+    conditions = plan.conditions()
+    stored = {item: _stored(_path(out, item)) for item in conditions}
+    left = [item for item in conditions if stored[item] is None]
+    with tqdm(total=len(left) * len(runner.sequences), unit="sequence", disable=None, leave=False) as bar:
+        for item in left:
+            bar.set_description(item.name)
+            stored[item] = _run_condition(item, plan, runner, out, bar, scorer or scores)
+    found = {item: point for item, point in stored.items() if point is not None}
+    result: Result = without_nan(_result(plan, runner, found))
+    return result
+
+
+def scores(recordings: Sequence[Recording], convention: Convention) -> Result:
+    """The numbers of the curves, by name; NaN where one does not exist."""
+    from cooptrack_core.evaluation.detection import detection_scores, match_detections
+    from cooptrack_core.evaluation.tracking import tracking_scores
+
+    data = evaluation_set(recordings, convention).in_range()
+    detection = detection_scores(match_detections(data), errors=False)
+    tracking = tracking_scores(data)
+    return {
+        "AMOTA": tracking["mean"]["amota"],
+        "AMOTA_car": tracking["label_metrics"]["amota"]["car"],
+        "mAP": detection["mAP"],
+        "AP_car": detection["car"]["ap"],
+        "ids": tracking["mean"]["ids"],
+        "hidden_recall": _hidden_recall(recordings),
+    }
+
+
+def _hidden_recall(recordings: Sequence[Recording]) -> float:
+    quality = [tracking_quality(recording) for recording in recordings]
+    objects = sum(sum(q["hidden_objects"].values()) for q in quality)
+    found = sum(n * (q["hidden_recall"][k] or 0.0) for q in quality for k, n in q["hidden_objects"].items())
+    return found / objects if objects else float("nan")
+
+
+def _run_condition(
+    item: Condition, plan: Plan, runner: SequenceRunner, out: Path, bar: Any, scorer: Scorer
+) -> Result:  # fmt: skip
+    """Runs all sequences, scores them and stores the point; the recordings of the sequences go once it is there."""
+    vehicle = replace(plan.options.vehicle, mode=item.mode)
+    path = _path(out, item)
+    partial = path.with_suffix("")
+    recordings = []
+    for sequence_id in runner.sequences:
+        kept = partial / f"{sequence_id}.json"
+        recording = _stored_recording(kept)
+        if recording is None:
+            recording = runner.run(sequence_id, vehicle, plan.options.roadside, item.disturbance)
+            save_json(recording, kept)
+        recordings.append(recording)
+        bar.update()
+    point: Result = without_nan(
+        {
+            "mode": item.mode,
+            "disturbance": asdict(item.disturbance),
+            "scores": scorer(recordings, plan.options.convention),
+            "messages": channel_statistics(recordings),
+        }
+    )
+    save_json(point, path)
+    shutil.rmtree(partial, ignore_errors=True)
+    return point
+
+
+def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Result]) -> Result:
+    about = about_run(plan.options, runner.sequences, runner.updates)
+    for name in ("mode", "disturbance"):
+        del about[name]
+    convention = plan.options.convention
+    undisturbed = {mode: points[Condition(mode, NO_DISTURBANCE)] for mode in (BASELINE, *plan.cooperative)}
+    return {
+        "schema": SCHEMA,
+        "run": about | {"modes": list(plan.modes), "common": plan.common.seed, "repeats": plan.repeats},
+        "convention": convention.describe(about["label_updates"], plan.options.full_rate),
+        "undisturbed": {mode: _joined([point]) for mode, point in undisturbed.items()},
+        "sweeps": [_curves(plan, sweep, points) for sweep in plan.sweeps],
+    }
+
+
+def _curves(plan: Plan, sweep: Sweep, points: Mapping[Condition, Result]) -> Result:
+    return {
+        "name": sweep.name,
+        "parameter": sweep.parameter,
+        "title": sweep.title,
+        "unit": sweep.unit,
+        "fixed": dict(sweep.fixed),
+        "modes": {mode: list(_curve(plan, sweep, mode, points)) for mode in plan.cooperative},
+    }
+
+
+def _curve(plan: Plan, sweep: Sweep, mode: str, points: Mapping[Condition, Result]) -> Iterator[Result]:
+    for value in sorted(sweep.values):
+        runs = [points[item] for item in plan.conditions_of(mode, sweep, value)]
+        text = sweep.disturbance(value, plan.common).describe()
+        yield {"value": value, "place": sweep.place(value), "label": sweep.label(value), "text": text, **_joined(runs)}
+
+
+def _joined(runs: Sequence[Result]) -> Result:
+    """One point of runs with several seeds: mean and extremes of every score."""
+    flat = [_flat(run["scores"]) for run in runs]
+    columns = {name: [np.nan if row[name] is None else float(row[name]) for row in flat] for name in flat[0]}
+    return {
+        "scores": {name: float(np.mean(values)) for name, values in columns.items()},
+        "spread": {name: [float(np.min(values)), float(np.max(values))] for name, values in columns.items()},
+        "seeds": [run["disturbance"]["seed"] for run in runs],
+        "messages": together([run["messages"] for run in runs]),
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Result:
+    found: Result = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}_") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+# Files.
+
+
+def _path(out: Path, item: Condition) -> Path:
+    # Values hold dots, which are no suffix.
+    return out / "points" / f"{item.name}.json"
+
+
+def _stored(path: Path) -> Result | None:
+    """A stored point; None where there is none or a broken one, which is made again."""
+    if not path.is_file():
+        return None
+    try:
+        point = expect_object(read_json(path), path)
+    except CooptrackError:
+        return None
+    return point if {"scores", "messages", "disturbance"} <= point.keys() else None
+
+
+def _stored_recording(path: Path) -> Result | None:
+    if not path.is_file():
+        return None
+    try:
+        return load_recording(path)
+    except CooptrackError:
+        return None
+
+
+def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:
+    """What every point depends on besides its own mode and disturbance."""
+    options = replace(plan.options, vehicle=replace(plan.options.vehicle, mode=BASELINE), disturbance=None)
+    return {"robustness": SCHEMA, **fingerprint(options, runner.sequences, runner.updates)}
+
+
+def _claim(out: Path, content: Result, overwrite: bool) -> None:
+    """Makes the folder that of this run."""
+    path = out / "run.json"
+    if path.exists():
+        try:
+            then = expect_object(read_json(path), path)
+        except CooptrackError:
+            then = {}
+        if then == content:
+            return
+        if not overwrite:
+            changed = sorted(key for key in content if then.get(key) != content[key])
+            what = f"the folder holds a run of other options ({', '.join(changed)})"
+            raise problem(path, "options", what, "choose another --out, or replace it with --overwrite")
+    shutil.rmtree(out / "points", ignore_errors=True)
+    save_json(content, path)
+
+
+__all__ = ["BASELINE", "SCHEMA", "Condition", "Plan", "run_robustness", "scores"]

@@ -1,0 +1,135 @@
+"""Robustness as tables: on the terminal and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cooptrack_core.evaluation.channel_statistics import refusals_in_words
+from cooptrack_core.evaluation.page import write_page
+
+Result = Mapping[str, Any]
+
+# Name in the tables and in `scores`.
+COLUMNS = {
+    "AMOTA": "AMOTA", "car": "AMOTA_car", "mAP": "mAP", "AP car": "AP_car", "hidden": "hidden_recall",
+}  # fmt: skip
+HEADER = ("value", *COLUMNS, "gain kept", "frames with msg", "age ms", "refused (per run)")
+
+
+def rows_of(result: Result, sweep: Result, mode: str) -> list[list[str]]:
+    """One row per point: the columns of HEADER."""
+    return [[point["label"], *_cells(result, point, mode)] for point in sweep["modes"][mode]]
+
+
+def reference_rows(result: Result) -> list[list[str]]:
+    """The modes without disturbance."""
+    return [[mode, *_cells(result, point, mode)] for mode, point in result["undisturbed"].items()]
+
+
+def gain_kept(result: Result, point: Result, mode: str) -> float | None:
+    """Share of the mode's AMOTA advantage over ego that is left; None where there was none."""
+    ego, best = (result["undisturbed"][name]["scores"]["AMOTA"] for name in ("ego", mode))
+    now = point["scores"]["AMOTA"]
+    if ego is None or best is None or now is None or mode == "ego" or best - ego < 1e-3:
+        return None
+    return float((now - ego) / (best - ego))
+
+
+def print_tables(result: Result) -> None:
+    """Every sweep of every mode, below the undisturbed runs."""
+    run = result["run"]
+    print()
+    print(about(result))
+    print(f"convention: {result['convention']}")
+    _print_rows(("mode", *HEADER[1:]), reference_rows(result), "undisturbed")
+    for sweep in result["sweeps"]:
+        for mode in sweep["modes"]:
+            repeats = max(len(point["seeds"]) for point in sweep["modes"][mode])
+            seeds = f", mean of {repeats} seeds" if repeats > 1 else ""
+            _print_rows(HEADER, rows_of(result, sweep, mode), f"{sweep['title']} ({sweep['unit']}), mode {mode}{seeds}")
+    print(f"\n{NOTE}")
+    if run["detector"] == "simulated":
+        print("detector: simulated, seeded noise on the labels; no network has seen an image")
+
+
+NOTE = (
+    "hidden: recall of objects that the vehicle's camera does not see; gain kept: share of the AMOTA advantage over "
+    "ego that is left;\nframes with msg: frames that used a message; age ms: mean age of these, by their stamps; "
+    "refused: by the vehicle's own rules, counted"
+)
+
+
+def about(result: Result) -> str:
+    """One line on data and detector; synthetic ones are called so."""
+    run = result["run"]
+    data = "synthetic dataset" if run["synthetic"] else "dataset"
+    part = f"split {run['split']}" if run["split"] else "sequences named"
+    return f"{data} {run['dataset']}, {part}: {len(run['sequences'])} sequences, detector {run['detector']}"
+
+
+def write_csv(result: Result, path: Path) -> None:
+    """One line per point, with all scores, their extremes over the seeds, and the messages."""
+    out = io.StringIO()
+    lines = list(_lines(result))
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_page(path, out.getvalue())
+
+
+def _lines(result: Result) -> Iterator[dict[str, Any]]:
+    for mode, point in result["undisturbed"].items():
+        yield {"sweep": "undisturbed", "mode": mode, "value": 0, "unit": "", "disturbance": "none", **_line(point)}
+    for sweep in result["sweeps"]:
+        for mode, points in sweep["modes"].items():
+            for point in points:
+                first = {"sweep": sweep["name"], "mode": mode, "value": point["value"], "unit": sweep["unit"]}
+                yield {**first, "disturbance": point["text"], **_line(point)}
+
+
+def _line(point: Result) -> dict[str, Any]:
+    messages = point["messages"]
+    counts = {name: value for name, value in messages.items() if name not in ("refused", "age_ms")}
+    return {
+        **point["scores"],
+        **{f"{name}_min": low_high[0] for name, low_high in point["spread"].items() if name in COLUMNS.values()},
+        **{f"{name}_max": low_high[1] for name, low_high in point["spread"].items() if name in COLUMNS.values()},
+        **counts,
+        **{f"age_{name}_ms": value for name, value in messages["age_ms"].items()},
+        **{f"refused_{reason}": count for reason, count in messages["refused"].items()},
+    }
+
+
+def _cells(result: Result, point: Result, mode: str) -> list[str]:
+    scores, messages = point["scores"], point["messages"]
+    kept, age = gain_kept(result, point, mode), messages["age_ms"]["mean"]
+    return [
+        *(_fixed(scores.get(name)) for name in COLUMNS.values()),
+        "-" if kept is None else f"{100 * kept:.0f} %",
+        f"{100 * messages['frames_with_message'] / max(messages['frames'], 1):.0f} %",
+        "-" if age is None else f"{age:.0f}",
+        refusals_in_words(messages),
+    ]
+
+
+def _fixed(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
+def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    widths = [max(len(line[c]) for line in (header, *rows)) for c in range(len(header))]
+    print(f"\n{title}")
+    for line in (header, *rows):
+        cells = [cell.ljust(width) if c in (0, len(line) - 1) else cell.rjust(width)
+                 for c, (cell, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
+        print("  " + "  ".join(cells).rstrip())
+
+
+__all__ = ["COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "print_tables", "reference_rows", "rows_of", "write_csv"]
