@@ -32,7 +32,7 @@ def recall_thresholds(match_scores: Float, truth: int) -> Float:
         return np.full(len(RECALLS), np.nan)
     reached = np.arange(1, len(match_scores) + 1) / truth
     thresholds: Float = np.interp(RECALLS, reached, np.sort(match_scores)[::-1], right=0)
-    thresholds[RECALLS > reached[-1]] = np.nan
+    thresholds[reached[-1] < RECALLS] = np.nan
     return thresholds
 
 

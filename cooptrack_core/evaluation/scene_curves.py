@@ -1,4 +1,4 @@
-"""Counts of each scene at each of its scores, from which AMOTA of any multiset of scenes follows at once (bootstrap)."""
+"""Counts of each scene at each of its scores: AMOTA of any multiset of scenes follows at once (bootstrap)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,7 @@ def track_pairs(data: EvaluationSet, class_index: int) -> list[TrackPairs]:
     """One TrackPairs for each scene; data as from `prepared`."""
     data = data.of_class(class_index)
     bounds = np.searchsorted(data.frames.scene, np.arange(len(data.frames.scene_names) + 1))
-    return [_scene(data, int(first), int(end)) for first, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [_scene(data, int(first), int(end)) for first, end in itertools.pairwise(bounds)]
 
 
 def _scene(data: EvaluationSet, first: int, end: int) -> TrackPairs:

@@ -28,7 +28,7 @@ class ClassTracking:
     """Tracking of one class.
 
     metrics: by the kit's names, at the threshold with the highest MOTA, and AMOTA and AMOTP.
-    curves: [40] each, from recall 1 down to 0.1, empty without ground truth: `recall_aimed_at`, `threshold` (NaN:
+    curves: [40] each, from recall 1 down to 0.1, NaN without ground truth: `recall_aimed_at`, `threshold` (NaN:
     not reached) and every metric of the kit. tid_s, lgd_s: TID and LGD with the median frame period of each scene.
     """
 
@@ -79,7 +79,7 @@ def scores_of(classes: Mapping[str, ClassTracking]) -> dict[str, Any]:
 def tracking_curves(data: EvaluationSet) -> dict[str, dict[str, list[float]]]:
     """{class: {curve: [40] values}} at the recall thresholds, from recall 1 down to 0.1; NaN: not reached.
 
-    Curves: `recall_aimed_at`, `threshold` and every metric of the kit but AMOTA and AMOTP; all NaN without ground truth.
+    Curves: `recall_aimed_at`, `threshold` and every metric of the kit but AMOTA and AMOTP; NaN without ground truth.
     """
     return curves_of(track_classes(data))
 
