@@ -83,12 +83,12 @@ def _scored_rows(recording: Recording, source: Any) -> list[Mapping[str, Any]]:
     if not rows:
         vehicle = recording.get("vehicle", "vehicle")
         remedy = f"evaluate against a source with /{vehicle}/ground_truth, or a split whose labels are public"
-        raise problem(source, "ground truth", "no frame has any", remedy)
+        raise problem(source, f"/{vehicle}/ground_truth", "no frame has any", remedy)
     rows.sort(key=lambda row: (row["sequence_id"], row["stamp_ns"]))
     for before, row in itertools.pairwise(rows):
         if (before["sequence_id"], before["stamp_ns"]) == (row["sequence_id"], row["stamp_ns"]):
             what = f"frame {row['frame_id'] or row['stamp_ns']} was tracked twice: the bag was played more than once"
-            raise problem(source, "frames", what, "record one round of the bag")
+            raise problem(recording.get("recorded_bag", source), "frames", what, "record one round of the bag")
     return rows
 
 

@@ -140,14 +140,25 @@ def _claim(out: Path, content: dict[str, Any], overwrite: bool) -> None:
     if then == content and not overwrite:
         return
     if (then is not None or stored) and not overwrite:
-        changed = sorted(key for key in content if key not in (then or {}) or (then or {})[key] != content[key])
-        what = f"the folder holds a run of other options ({', '.join(changed) or 'fewer'})"
+        what = f"the folder holds a run of other options ({', '.join(_differences(then or {}, content))})"
         if not then:
             what = "the folder holds recordings and does not say of which run"
         raise problem(path, "options", what, "choose another --out, or replace it with --overwrite")
     for recording in stored:
         recording.unlink()
     save_json(content, path)
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the options that differ."""
+    found = []
+    for key in sorted({*then, *now}):
+        a, b = then.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b or (key in then) != (key in now):
+            found.append(prefix + key)
+    return found
 
 
 def _content(path: Path) -> dict[str, Any] | None:
