@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from cooptrack_core.evaluation.submission import Submission
 
 MEAN = "all"
-SUMMED = ("tp", "fp", "fn", "ids", "frag", "mt", "ml")  # over the classes; of the other metrics it is the mean
+SUMMED = ("mt", "ml", "tp", "fp", "fn", "ids", "frag")  # over the classes; of the other metrics it is the mean
+COUNTS = ("gt", *SUMMED)
 
 
 def run_files(args: argparse.Namespace) -> int:
@@ -51,11 +52,11 @@ def tracking_table(tracking: Mapping[str, Any]) -> list[str]:
     """Lines of the tracking scores, one for each metric."""
     metrics, mean = tracking["label_metrics"], tracking["mean"]
     classes = list(next(iter(metrics.values())))
-    rows = [[name, *(_number(metrics[name][kind]) for kind in classes), _number(mean[name])] for name in mean]
+    rows = [[name, *(_number(value, name) for value in (*metrics[name].values(), mean[name]))] for name in mean]
     title = (
         "tracking (nuScenes: 2 m, 40 recall points; track scores averaged, gaps filled; tid, lgd count 0.5 s a frame)"
     )
-    notes = f"  {MEAN}: sum of {', '.join(SUMMED)}, mean of the others; -: not defined"
+    notes = f"  {MEAN}: sum of {', '.join(SUMMED)}, mean of the others, gt too; -: not defined"
     return ["", title, *_aligned([["", *classes, MEAN], *rows]), notes]
 
 
@@ -72,10 +73,12 @@ def _heading(data: Submission) -> Iterable[str]:
         yield f"  {what}: {len(kept)} of {len(all_boxes)} boxes"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, metric: str = "") -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 2 else f"{value:.4f}"
+    if metric in COUNTS:
+        return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+    return f"{value:.4f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -19,6 +19,7 @@ Int = NDArray[np.int64]
 FIELDS = ("translation", "size", "rotation", "velocity", "tracking_id", "tracking_name")
 _LARGEST = 1e12  # no coordinate, length or speed of a sound file comes near
 _SHORTEST_ROTATION = 1e-6
+_SHOWN = 60  # characters of a wrong value that a message repeats
 _FORMAT = "write it in the submission format (docs/evaluation.md)"
 
 
@@ -91,7 +92,7 @@ class _Rows:
         """Raises about the first row that is bad, if one is."""
         if bad.any():
             index = int(np.argmax(bad))
-            raise self.fail(index, field, f"{self.rows[index][field]!r} {what}", remedy)
+            raise self.fail(index, field, f"{_shown(self.rows[index][field])} {what}", remedy)
 
     def require(self, fields: Sequence[str]) -> None:
         """Checks that every row is an object with these fields, and that it is of the frame that lists it."""
@@ -103,7 +104,7 @@ class _Rows:
                     raise self.fail(index, field, "is missing", _FORMAT)
             token = self.frames.token[self.frame[index]]
             if row.get("sample_token", token) != token:
-                what = f"is {row['sample_token']!r}, but the box is listed under {token!r}"
+                what = f"is {_shown(row['sample_token'])}, but the box is listed under {token!r}"
                 raise self.fail(index, "sample_token", what, "list the box under its own frame")
 
     def numbers(self, field: str, width: int | None = None) -> Float:
@@ -143,15 +144,16 @@ class _Rows:
             if may_be_unknown and value is None:
                 continue
             if width is not None and (not isinstance(value, list) or len(value) != width):
-                got = f"has {len(value)} numbers" if isinstance(value, list) else f"is {value!r}"
+                got = f"has {len(value)} numbers" if isinstance(value, list) else f"is {_shown(value)}"
                 return self.fail(index, field, f"{got}, not {width} numbers", _FORMAT)
             for part in [value] if width is None else value:
                 if may_be_unknown and (part is None or part != part):
                     continue
                 sound = isinstance(part, (int, float)) and not isinstance(part, bool) and abs(part) < _LARGEST
                 if not sound:
-                    shown = repr(part) if part is value else f"{part!r} in {value!r}"
-                    return self.fail(index, field, f"has {shown[:80]}, not a finite number", "correct or drop the box")
+                    within = "" if part is value else f" in {_shown(value)}"
+                    what = f"has {_shown(part)}{within}, not a finite number"
+                    return self.fail(index, field, what, "correct or drop the box")
         return problem(self.source, f"results: {field}", "has numbers of mixed kinds", _FORMAT)
 
     def classes(self, class_names: Sequence[str]) -> Int:
@@ -163,7 +165,7 @@ class _Rows:
         except (KeyError, TypeError):
             known = [isinstance(name, str) and name in index_of for name in listed]
             index = known.index(False)
-        what = f"is {listed[index]!r}, not a class of meta.class_range ({', '.join(class_names)})"
+        what = f"is {_shown(listed[index])}, not a class of meta.class_range ({', '.join(class_names)})"
         raise self.fail(index, "tracking_name", what, "correct the name, or add the class to class_range")
 
     def tracks(self) -> tuple[Int, Int]:
@@ -173,16 +175,22 @@ class _Rows:
         for index, row in enumerate(self.rows):
             name = row["tracking_id"]
             if not isinstance(name, (str, int)) or isinstance(name, bool):
-                raise self.fail(index, "tracking_id", f"is {name!r}, not a string", "give each track a name")
+                raise self.fail(index, "tracking_id", f"is {_shown(name)}, not a string", "give each track a name")
             written_id[index] = ids.setdefault(str(name), len(ids))
         order = np.lexsort((written_id, self.frame))
         same = (np.diff(written_id[order]) == 0) & (np.diff(self.frame[order]) == 0)
         if same.any():
             first, second = (int(order[np.argmax(same) + step]) for step in (0, 1))
-            what = f"{self.rows[second]['tracking_id']!r} is twice in this frame (also {self.entry(first)})"
+            what = f"{_shown(self.rows[second]['tracking_id'])} is twice in this frame (also {self.entry(first)})"
             raise self.fail(second, "tracking_id", what, "give each object of a frame an id of its own")
         scene_and_id = self.frames.scene[self.frame] * max(len(ids), 1) + written_id
         return np.unique(scene_and_id, return_inverse=True)[1], written_id
+
+
+def _shown(value: Any) -> str:
+    """The value as in the file, cut to what fits a line."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 __all__ = ["FIELDS", "read_boxes"]

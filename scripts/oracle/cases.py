@@ -235,7 +235,7 @@ def many_thresholds() -> Case:
                 files.gt[token].append(box("car", f"g{track}", xy_m))
                 files.pred[token].append(box("car", f"p{track}", xy_m + rng.uniform(-1.3, 1.3, 2), score=score))
                 if rng.random() < 0.2:
-                    files.pred[token].append(box("car", f"x{track}", xy_m + (2.0, 2.0), score=rng.random()))
+                    files.pred[token].append(box("car", f"x{track}", xy_m + 2.0, score=rng.random()))
     return files.done()
 
 

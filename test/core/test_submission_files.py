@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from submission_files import START_US, files, oracle, row, write
 
+from cooptrack_core.cli import main
 from cooptrack_core.commands.evaluate_files import run_files
 from cooptrack_core.evaluation.detection import detection_scores, match_detections
 from cooptrack_core.evaluation.submission import read_submission, write_submission
@@ -294,3 +295,23 @@ def test_files_that_are_no_json_are_refused_in_one_line(tmp_path: Path) -> None:
     for path, expected in ((tmp_path / "none.json", "file: is missing"), (tmp_path, "file: cannot be read")):
         with pytest.raises(CooptrackError, match=f"{path}: {expected}"):
             read_submission(gt, path)
+
+
+def test_the_command_line_ends_with_one_line_about_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gt, pred = files()
+    pred["results"]["s0f1"][1]["translation"][0] = math.nan
+    gt_path, pred_path = write(tmp_path, gt, pred, suffix=".json.gz")
+    assert main(["evaluate", "--gt", str(gt_path), "--pred", str(pred_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert f"{pred_path}: results.s0f1[1].translation: has nan in" in captured.err
+
+
+def test_the_command_line_scores_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gt_path, pred_path = write(tmp_path, *files())
+    out = tmp_path / "m.json"
+    assert main(["evaluate", "--gt", str(gt_path), "--pred", str(pred_path), "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["detection"]["car"]["ap"] == 1
+    assert "mAP 0.5000" in capsys.readouterr().out  # no bicycle
