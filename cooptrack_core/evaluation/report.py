@@ -1,0 +1,163 @@
+"""What a user sees of an evaluation: tables on the terminal, a CSV file, one page with tables and plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.config import UNTRAINED
+from cooptrack_core.evaluation.page import (
+    Html,
+    code,
+    number,
+    page,
+    paragraph,
+    section,
+    table,
+    write_page,
+)
+from cooptrack_core.evaluation.report_tables import ReportTable, leaves, report_tables, value_of
+from cooptrack_core.visualization.compose import MODE_NAMES
+
+Metrics = Mapping[str, Any]
+
+_NO_METRICS = ("schema", "run", "convention", "data", "curves")
+_MEANINGLESS = "The networks are untrained (random numbers): every number of this run is meaningless."
+
+
+def describe(metrics: Metrics) -> str:
+    """One line that belongs to every number: what ran on what, under which convention."""
+    run, data = metrics.get("run") or {}, metrics.get("data") or {}
+    mode = str(run.get("mode"))
+    parts = [
+        MODE_NAMES.get(mode, mode),
+        f"{run.get('detector')} detector",
+        f"{data.get('sequences')} sequence{'' if data.get('sequences') == 1 else 's'}, {data.get('frames')} frames",
+    ]
+    if run.get("split"):
+        parts[2] = f"split {run['split']}: {parts[2]}"
+    if data.get("synthetic"):
+        parts.append("SYNTHETIC data")
+    return f"{'; '.join(parts)}; convention {value_of(metrics, 'convention', 'text')}"
+
+
+def warnings_of(metrics: Metrics) -> list[str]:
+    """What would mislead a reader who does not know it."""
+    run = metrics.get("run") or {}
+    found = []
+    if run.get("detector") == "network" and run.get("weights") in (UNTRAINED, None, ""):
+        found.append(_MEANINGLESS)
+    if value_of(metrics, "data", "synthetic"):
+        found.append("Synthetic data: the numbers compare runs with each other, not with published results.")
+    if run.get("detector") == "simulated":
+        found.append("Simulated detector: made from labels with noise, so detection says nothing about a network.")
+    return found
+
+
+def print_metrics(metrics: Metrics) -> None:
+    """Prints all tables, what was run above them."""
+    print(describe(metrics))
+    for warning in warnings_of(metrics):
+        print(f"note: {warning}")
+    for item in report_tables(metrics):
+        print(f"\n{item.title}")
+        print(text_table(item))
+    for name, reason in _reasons(metrics).items():
+        print(f"\n{name}: {reason}")
+
+
+def text_table(item: ReportTable) -> str:
+    """The table as lines with aligned columns."""
+    rows = [list(item.columns), *([_shown(cell, item.digits) for cell in row] for row in item.rows)]
+    widths = [max(len(str(row[c])) for row in rows) for c in range(len(item.columns))]
+    lines = []
+    for row in rows:
+        cells = [str(row[0]).ljust(widths[0]), *(str(c).rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def write_csv(metrics: Metrics, path: Path) -> Path:
+    """One row per number: metric (its path in metrics.json), value, and what it is of. A value that is None is empty.
+
+    Rows of several runs can be put below each other. Curves are left to metrics.json.
+    """
+    run = metrics.get("run") or {}
+    about = {
+        "mode": run.get("mode"), "detector": run.get("detector"), "weights": run.get("weights"),
+        "split": run.get("split"), "convention": value_of(metrics, "convention", "name"),
+        "synthetic": int(bool(value_of(metrics, "data", "synthetic"))),
+    }  # fmt: skip
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["metric", "value", *about])
+    for where, value in leaves({key: item for key, item in metrics.items() if key not in _NO_METRICS}):
+        shown = "" if value is None or value != value else value
+        writer.writerow([".".join(where), shown, *("" if item is None else item for item in about.values())])
+    write_page(path, out.getvalue())
+    return path
+
+
+def write_html(metrics: Metrics, path: Path) -> Path:
+    """The page: warnings, tables, plots, and how the run can be repeated. It needs nothing but itself."""
+    from cooptrack_core.evaluation.curve_plots import curve_figures
+
+    parts: list[object] = [paragraph(warning, "warning") for warning in warnings_of(metrics)]
+    tables = report_tables(metrics)
+    for item in tables[:1]:
+        parts.append(_table_section(item))
+    figures = curve_figures(metrics)
+    if figures:
+        parts.append(section("Curves", *figures))
+    parts += [_table_section(item) for item in tables[1:]]
+    parts += [section(name, paragraph(reason, "warning")) for name, reason in _reasons(metrics).items()]
+    parts.append(_how(metrics))
+    write_page(path, page("Evaluation: " + _title(metrics), parts, lead=describe(metrics)))
+    return path
+
+
+def _title(metrics: Metrics) -> str:
+    mode = str(value_of(metrics, "run", "mode"))
+    return f"{MODE_NAMES.get(mode, mode)}, {value_of(metrics, 'run', 'detector')} detector"
+
+
+def _table_section(item: ReportTable) -> Html:
+    note = paragraph(item.note, "note") if item.note else ""
+    parts = [table(item.columns, item.rows, digits=item.digits), *([note] if note else [])]
+    return section(item.title, *parts)
+
+
+def _how(metrics: Metrics) -> Html:
+    run = metrics.get("run") or {}
+    rows = [
+        (key, code(" ".join(map(str, value)) if isinstance(value, list) else value))
+        for key, value in run.items()
+        if key != "command" and value not in (None, "", [], {})
+    ]
+    rows += [(f"convention: {key}", code(value)) for key, value in (metrics.get("convention") or {}).items()]
+    boxes = value_of(metrics, "data", "boxes") or {}
+    rows.append(("objects in range", code(", ".join(f"{count} {name}" for name, count in boxes.items()))))
+    command = run.get("command")
+    parts = [paragraph(code(command))] if command else []
+    return section("How this was made", *parts, table(("what", "value"), rows))
+
+
+def _reasons(metrics: Metrics) -> dict[str, str]:
+    """Sections that are missing, and why."""
+    return {
+        name: str(value["missing"])
+        for name, value in metrics.items()
+        if isinstance(value, Mapping) and isinstance(value.get("missing"), str)
+    }
+
+
+def _shown(cell: object, digits: int) -> str:
+    if cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)):
+        return number(cell, 0 if isinstance(cell, int) else digits)
+    return str(cell)
+
+
+__all__ = ["describe", "print_metrics", "text_table", "warnings_of", "write_csv", "write_html"]

@@ -1,0 +1,211 @@
+"""The tables of a report, for the terminal and the page alike, from the content of metrics.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Metrics = Mapping[str, Any]
+Cell = float | int | str | None
+
+UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
+_DETECTION = {
+    "ap": f"AP {UP}", "ap_0.5": "AP 0.5 m", "ap_1.0": "AP 1 m", "ap_2.0": "AP 2 m", "ap_4.0": "AP 4 m",
+    "trans_err": f"ATE {DOWN} m", "scale_err": f"ASE {DOWN}", "orient_err": f"AOE {DOWN} rad",
+    "vel_err": f"AVE {DOWN} m/s",
+}  # fmt: skip
+_DETECTION_MEANS = {
+    "ap": "mAP", "trans_err": "mATE", "scale_err": "mASE", "orient_err": "mAOE", "vel_err": "mAVE",
+}  # fmt: skip
+_TRACKING = {
+    "amota": f"AMOTA {UP}", "amotp": f"AMOTP {DOWN} m", "recall": f"recall {UP}", "motar": f"MOTAR {UP}",
+    "mota": f"MOTA {UP}", "motp": f"MOTP {DOWN} m", "gt": "objects (boxes)", "mt": f"MT {UP}", "ml": f"ML {DOWN}",
+    "faf": f"FAF {DOWN} per 100 frames", "tp": f"TP {UP}", "fp": f"FP {DOWN}", "fn": f"FN {DOWN}",
+    "ids": f"IDS {DOWN}", "frag": f"FRAG {DOWN}", "tid": f"TID {DOWN} kit's s", "lgd": f"LGD {DOWN} kit's s",
+}  # fmt: skip
+_SECONDS = {"tid_s": f"TID {DOWN} s", "lgd_s": f"LGD {DOWN} s"}
+_COUNTS = ("gt", "mt", "ml", "tp", "fp", "fn", "ids", "frag")
+_VIEWS = {"outside_view": "outside the view", "occluded": "occluded", "visible": "visible"}
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table; its first column names the rows. Numbers are printed with so many digits, None as a dash."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    digits: int = 3
+
+
+def report_tables(metrics: Metrics) -> list[ReportTable]:
+    """What there is to print, in the order of its weight; metrics that are not there give no table."""
+    makers = (
+        _headline, _detection, _tracking, _hota, _iou_ap, _hidden, _bandwidth, _by_sequence,
+    )  # fmt: skip
+    return [table for maker in makers for table in maker(metrics) if table.rows]
+
+
+def value_of(metrics: Any, *path: str) -> Any:
+    """The value at a path of keys, None where there is none."""
+    for key in path:
+        if not isinstance(metrics, Mapping) or key not in metrics:
+            return None
+        metrics = metrics[key]
+    return metrics
+
+
+def classes_of(section: Any) -> list[str]:
+    """The classes of a section: the keys that hold tables of numbers."""
+    return (
+        [name for name, value in section.items() if isinstance(value, Mapping)] if isinstance(section, Mapping) else []
+    )
+
+
+def leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value below a mapping or a list with its path."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from leaves(value, (*path, str(key)))
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from leaves(value, (*path, str(index)))
+    else:
+        yield path, content
+
+
+def _headline(metrics: Metrics) -> Iterator[ReportTable]:
+    columns = (
+        "", f"AP {UP}", f"AMOTA {UP}", f"AMOTP {DOWN}", f"MOTA {UP}", f"IDS {DOWN}", f"HOTA {UP}",
+        f"hidden, outside {UP}", f"hidden, occluded {UP}",
+    )  # fmt: skip
+    car = (
+        value_of(metrics, "detection", "car", "ap"),
+        *(value_of(metrics, "tracking", "label_metrics", name, "car") for name in ("amota", "amotp", "mota", "ids")),
+        value_of(metrics, "hota", "car", "hota"),
+    )
+    mean = (
+        value_of(metrics, "detection", "mAP"),
+        *(value_of(metrics, "tracking", "mean", name) for name in ("amota", "amotp", "mota", "ids")),
+        value_of(metrics, "hota", "mean", "hota"),
+    )
+    rows = []
+    for name, values in (("car", car), ("mean of classes", mean)):
+        group = "car" if name == "car" else "all"
+        hidden = (value_of(metrics, "hidden_recall", group, view) for view in ("outside_view", "occluded"))
+        row = (*values, *hidden)
+        if any(value is not None for value in row):
+            rows.append((name, *row[:4], _count(row[4]), *row[5:]))
+    note = "IDS: sum over the classes. Hidden: recall of objects that the vehicle's camera cannot see."
+    yield ReportTable("Headline", columns, tuple(rows), note)
+
+
+def _detection(metrics: Metrics) -> Iterator[ReportTable]:
+    section = metrics.get("detection")
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(value_of(section, name, key) for key in _DETECTION)) for name in classes_of(section)
+    ]
+    if rows:
+        rows.append(("mean", *(value_of(section, _DETECTION_MEANS.get(key, "")) for key in _DETECTION)))
+    nds = value_of(section, "NDS")
+    note = "nuScenes protocol: AP over 0.5, 1, 2 and 4 m of ground-plane centre distance; errors of matches at 2 m."
+    if nds is not None:
+        note += f" NDS of the four errors defined here (no attributes): {nds:.3f}."
+    yield ReportTable("Detection", ("", *_DETECTION.values()), tuple(rows), note)
+
+
+def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
+    section = metrics.get("tracking")
+    labels, mean = value_of(section, "label_metrics"), value_of(section, "mean")
+    if not isinstance(labels, Mapping) or not labels:
+        return
+    names = list(next(iter(labels.values())))
+    rows: list[tuple[Cell, ...]] = []
+    for key in dict.fromkeys((*_TRACKING, *labels)):
+        if key in labels:
+            values = [*(value_of(labels, key, name) for name in names), value_of(mean, key)]
+            rows.append((_TRACKING.get(key, key), *(_count(v) if key in _COUNTS else v for v in values)))
+    rows += [(_SECONDS.get(key, key), *values) for key, values in _seconds(section, names)]
+    note = (
+        "nuScenes protocol: 40 recalls, 2 m, tracks scored by the mean of their boxes; TP to LGD at the recall of the "
+        "best MOTA. The kit's TID and LGD count 0.5 s a frame, those in s the frames' own time. Counts: sums."
+    )
+    yield ReportTable("Tracking", ("", *names, "mean"), tuple(rows), note)
+
+
+def _seconds(section: Any, names: Sequence[str]) -> Iterator[tuple[str, list[Cell]]]:
+    seconds = value_of(section, "seconds") or {}
+    labels, mean = seconds.get("label_metrics", seconds), seconds.get("mean", {})
+    for key in _SECONDS:
+        if isinstance(labels.get(key), Mapping):
+            own = labels[key]
+            yield key, [*(own.get(name) for name in names), own.get("mean", value_of(mean, key))]
+
+
+def _hota(metrics: Metrics) -> Iterator[ReportTable]:
+    section: Metrics = metrics.get("hota") or {}
+    names = {"hota": f"HOTA {UP}", "deta": f"DetA {UP}", "assa": f"AssA {UP}", "loca": f"LocA {UP}"}
+    columns = [*names, *(key for name in classes_of(section) for key in section[name] if key not in names)]
+    columns = list(dict.fromkeys(columns))
+    rows = [(name, *(value_of(section, name, key) for key in columns)) for name in classes_of(section)]
+    similarity = value_of(section, "similarity")
+    note = f"Similarity: {similarity}." if similarity else ""
+    yield ReportTable("HOTA", ("", *(names.get(key, key) for key in columns)), tuple(rows), note)
+
+
+def _iou_ap(metrics: Metrics) -> Iterator[ReportTable]:
+    section: Metrics = metrics.get("iou_ap") or {}
+    keys = list(
+        dict.fromkeys(
+            (view, str(threshold))
+            for name in classes_of(section)
+            for view, values in section[name].items()
+            if isinstance(values, Mapping)
+            for threshold in values
+        )
+    )
+    keys.sort(key=lambda key: (key[0], float(key[1])))
+    columns = [f"{'BEV' if view == 'bev' else view.upper()} {threshold}" for view, threshold in keys]
+    rows = [(name, *(value_of(section, name, *key) for key in keys)) for name in classes_of(section)]
+    note = str(value_of(section, "text") or "DAIR-V2X: rotated IoU in the range of its lidar frame.")
+    yield ReportTable(f"AP by IoU {UP}", ("", *columns), tuple(rows), note)
+
+
+def _hidden(metrics: Metrics) -> Iterator[ReportTable]:
+    section: Metrics = metrics.get("hidden_recall") or {}
+    rows = []
+    for name in classes_of(section):
+        values = section[name]
+        counts = next((v for key, v in values.items() if isinstance(v, Mapping) and key in ("counts", "objects")), {})
+        rows.append((name, *(cell for view in _VIEWS for cell in (values.get(view), _count(counts.get(view))))))
+    columns = [words for view in _VIEWS.values() for words in (f"{view} {UP}", "boxes")]
+    note = str(value_of(section, "text") or "Recall within 2 m of the tracks reported in each frame.")
+    yield ReportTable("Recall by what the vehicle's camera sees", ("", *columns), tuple(rows), note)
+
+
+def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:
+    section = metrics.get("bandwidth") or {}
+    rows = [
+        (" ".join(path).replace("_", " "), value if isinstance(value, int) else round(value, 1))
+        for path, value in leaves(section)
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+    text = [f"{' '.join(path)}: {value}" for path, value in leaves(section) if isinstance(value, str)]
+    yield ReportTable("Bandwidth", ("counted", "value"), tuple(rows), "; ".join(text), digits=1)
+
+
+def _by_sequence(metrics: Metrics) -> Iterator[ReportTable]:
+    section = metrics.get("by_sequence") or {}
+    keys = list(dict.fromkeys(key for values in section.values() for key in values))
+    rows = [(name, *(values.get(key) for key in keys)) for name, values in section.items()]
+    yield ReportTable("By sequence", ("sequence", *keys), tuple(rows))
+
+
+def _count(value: Any) -> Cell:
+    """A count as a whole number; the kit's are floats."""
+    return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else value
+
+
+__all__ = ["ReportTable", "classes_of", "leaves", "report_tables", "value_of"]
