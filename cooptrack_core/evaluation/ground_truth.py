@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.evaluation.tables import VIEW_ROADSIDE_ONLY
+from cooptrack_core.evaluation.tables import VIEW_ROADSIDE_ONLY
 from cooptrack_core.geometry.boxes import wrap_angle
 from cooptrack_core.geometry.transforms import apply, rotate_xy, yaw_of
-from cooptrack_core.types import VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_UNKNOWN, VIEW_VISIBLE
+from cooptrack_core.types import SOURCE_REMOTE, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_UNKNOWN, VIEW_VISIBLE
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -32,7 +34,7 @@ class MapBoxes:
     heading_rad: Float  # [N]
     velocity_mps: Float  # [N, 2], NaN: unknown
     score: Float  # [N]
-    view: Int  # [N] VIEW_*
+    view: Int  # [N] VIEW_*, VIEW_ROADSIDE_ONLY
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -75,8 +77,18 @@ def _of_frame(number: int, rows: Sequence[Row], T: Float, index: Mapping[str, in
         wrap_angle(column("heading_rad", 1)[:, 0] + yaw_of(T)),
         rotate_xy(T, column("velocity_mps", 2)),
         np.array([row.get("score", 1.0) for row in rows], np.float64),
-        np.array([_VIEWS.get(row.get("view", ""), VIEW_UNKNOWN) for row in rows], np.int64),
+        np.array([_view(row) for row in rows], np.int64),
     )
+
+
+def _view(row: Row) -> int:
+    view = _VIEWS.get(row.get("view", ""), VIEW_UNKNOWN)
+    return VIEW_ROADSIDE_ONLY if view == VIEW_UNKNOWN and row.get("sides") == SOURCE_REMOTE else view
+
+
+def _view(row: Row) -> int:
+    unknown = VIEW_ROADSIDE_ONLY if row.get("sides") == SOURCE_REMOTE else VIEW_UNKNOWN
+    return _VIEWS.get(row.get("view", ""), unknown)
 
 
 def without_duplicates(boxes: MapBoxes) -> MapBoxes:

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.evaluation.matching import ClearMatcher
+from cooptrack_core.evaluation.hidden import VIEW_NAMES, Side, ViewRecall
 from cooptrack_core.geometry.ranges import inside_class_range
 from cooptrack_core.geometry.transforms import apply
-from cooptrack_core.types import CLASS_ID, CLASS_UNKNOWN, SOURCE_REMOTE
+from cooptrack_core.types import (
+    CLASS_ID,
+    CLASS_UNKNOWN,
+    SOURCE_REMOTE,
+    VIEW_OCCLUDED,
+    VIEW_OUTSIDE,
+    VIEW_UNKNOWN,
+    VIEW_VISIBLE,
+)
 
-HIDDEN_VIEWS = {"outside": "outside_view", "occluded": "occluded"}
+VIEWS = {"visible": VIEW_VISIBLE, "occluded": VIEW_OCCLUDED, "outside": VIEW_OUTSIDE, "unknown": VIEW_UNKNOWN}
+HIDDEN_VIEWS = {view: VIEW_NAMES[view] for view in (VIEW_OUTSIDE, VIEW_OCCLUDED)}
 Record = Mapping[str, Any]
 
 
@@ -31,36 +40,22 @@ def tracking_quality(recording: Record) -> dict[str, Any]:
     Objects count inside the evaluation radius of their class around the novatel origin; a match is within 2 m.
     Frames without annotation are left out.
     """
-    matcher = ClearMatcher()
-    seen = dict.fromkeys(("visible", "outside", "occluded", "unknown"), 0)
-    found = dict.fromkeys(seen, 0)
-    false_boxes = 0
+    counts = ViewRecall()
     T_novatel_from_lidar = np.asarray(recording.get("T_novatel_from_lidar") or np.eye(4))
     scored = [frame for frame in recording["frames"] if frame.get("has_ground_truth", True)]
     for frame in scored:
         objects, tracks = frame["ground_truth"], frame["tracks"]
-        object_class, object_center = _classes(objects), _centers(objects)
-        in_range = inside_class_range(apply(T_novatel_from_lidar, object_center), object_class)
-        track_class, track_center = _classes(tracks), _centers(tracks)
-        matches = matcher.step(
-            [str(o["id"]) for o in objects], object_class, object_center,
-            [int(t["id"]) for t in tracks], track_class, track_center,
-        )  # fmt: skip
-        for item, counts in zip(objects, in_range, strict=True):
-            if counts:
-                seen[item["view"]] += 1
-                found[item["view"]] += str(item["id"]) in matches
-        near = inside_class_range(apply(T_novatel_from_lidar, track_center), track_class)
-        matched = set(matches.values())
-        false_boxes += sum(1 for t, ok in zip(tracks, near, strict=True) if ok and int(t["id"]) not in matched)
+        view = np.array([VIEWS[item["view"]] for item in objects], np.int64)
+        counts.step(_side(objects, T_novatel_from_lidar), view, _side(tracks, T_novatel_from_lidar))
+    seen, found = _by_view(counts.seen), _by_view(counts.found)
     total = sum(seen.values())
     return {
-        "id_switches": matcher.switches,
+        "id_switches": counts.matcher.switches,
         "recall": _ratio(sum(found.values()), total),
-        "false_tracks_per_frame": round(false_boxes / max(len(scored), 1), 3),
+        "false_tracks_per_frame": round(counts.false_tracks / max(len(scored), 1), 3),
         "hidden_recall": {name: _ratio(found[view], seen[view]) for view, name in HIDDEN_VIEWS.items()},
         "hidden_objects": {name: seen[view] for view, name in HIDDEN_VIEWS.items()},
-        "visible_recall": _ratio(found["visible"], seen["visible"]),
+        "visible_recall": _ratio(found[VIEW_VISIBLE], seen[VIEW_VISIBLE]),
         "objects": total,
     }
 
@@ -112,9 +107,14 @@ def _counted(names: Any) -> dict[str, int]:
     return counts
 
 
-def _classes(items: Sequence[Record]) -> NDArray[np.int64]:
-    return np.array([CLASS_ID.get(item["class"], CLASS_UNKNOWN) for item in items], np.int64)
+def _side(items: Sequence[Record], T_novatel_from_lidar: NDArray[np.float64]) -> Side:
+    """Objects or tracks of one frame, in the lidar frame."""
+    class_id = np.array([CLASS_ID.get(item["class"], CLASS_UNKNOWN) for item in items], np.int64)
+    center_m = np.array([item["center_m"] for item in items], np.float64).reshape(-1, 3)
+    in_range = inside_class_range(apply(T_novatel_from_lidar, center_m), class_id)
+    return Side([item["id"] for item in items], class_id, center_m, in_range)
 
 
-def _centers(items: Sequence[Record]) -> NDArray[np.float64]:
-    return np.array([item["center_m"] for item in items], np.float64).reshape(-1, 3)
+def _by_view(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """Over all classes."""
+    return {view: sum(n for (_, seen_as), n in counts.items() if seen_as == view) for view in VIEWS.values()}

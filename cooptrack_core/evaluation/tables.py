@@ -12,6 +12,8 @@ from cooptrack_core.types import VIEW_UNKNOWN
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+# In a view column beside VIEW_*: how the camera sees it is unknown, but only the roadside annotated it (from_side inf).
+VIEW_ROADSIDE_ONLY = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class BoxTable:
     heading_rad: Float  # [N]
     velocity_mps: Float  # [N, 2]; NaN: unknown
     score: Float  # [N] 0..1; 1 for ground truth
-    view: Int = field(default_factory=lambda: np.zeros(0, np.int64))  # [N] VIEW_* of ground truth
+    view: Int = field(default_factory=lambda: np.zeros(0, np.int64))  # [N] VIEW_* of ground truth, VIEW_ROADSIDE_ONLY
     # [N] equal where the ids as written are equal, also across scenes (the kit counts lost objects by it); else track
     written_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -80,11 +82,16 @@ class EvaluationSet:
 
     def in_range(self) -> EvaluationSet:
         """The same without boxes at or beyond the radius of their class (as the nuScenes kit filters)."""
-        return replace(self, truth=self._near(self.truth), predictions=self._near(self.predictions))
+        truth, predictions = self.truth, self.predictions
+        return replace(
+            self, truth=truth.select(self.near(truth)), predictions=predictions.select(self.near(predictions))
+        )
 
-    def _near(self, boxes: BoxTable) -> BoxTable:
+    def near(self, boxes: BoxTable) -> NDArray[np.bool_]:
+        """[N] whether boxes of these frames are within the radius of their class."""
         offset_m = boxes.center_m[:, :2] - self.frames.ego_xy_m[boxes.frame]
-        return boxes.select(np.sqrt((offset_m**2).sum(axis=1)) < np.asarray(self.class_range_m)[boxes.class_index])
+        distance_m: Float = np.sqrt((offset_m**2).sum(axis=1))
+        return distance_m < np.asarray(self.class_range_m)[boxes.class_index]
 
     def of_class(self, index: int) -> EvaluationSet:
         """The same with the boxes of one class only."""
@@ -96,4 +103,4 @@ class EvaluationSet:
         )
 
 
-__all__ = ["BoxTable", "EvaluationSet", "FrameTable"]
+__all__ = ["VIEW_ROADSIDE_ONLY", "BoxTable", "EvaluationSet", "FrameTable"]
