@@ -65,6 +65,7 @@ def _tracking(metrics: Metrics) -> Html | None:
         if key == "ids":
             top = max([1.0, *(float(v) for c in classes.values() for v in _numbers(c.get(key)) if np.isfinite(v))])
             ax.set_ylim(-0.04 * top, 1.08 * top)
+            ax.yaxis.get_major_locator().set_params(integer=True)
         else:
             ax.set_ylim(-0.03, 1.04)
         _empty(ax, [curve.get(key) for curve in classes.values()])

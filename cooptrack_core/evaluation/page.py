@@ -94,7 +94,7 @@ def table(
     best: column -> "max" or "min", to print the best number of that column in bold.
     """
     body = [list(row) for row in rows]
-    right = [_is_number_column([row[c] for row in body if c < len(row)]) for c in range(len(columns))]
+    right = [c > 0 and _is_number_column([row[c] for row in body if c < len(row)]) for c in range(len(columns))]
     winners = {c: _best([row[c] for row in body if c < len(row)], rule) for c, rule in (best or {}).items()}
     head = "".join(_cell("th", name, right[c], ' scope="col"') for c, name in enumerate(columns))
     lines = []

@@ -40,7 +40,7 @@ def plot_style() -> Iterator[None]:
         yield
 
 
-def subplots(rows: int = 1, columns: int = 1, *, width: float = 10.5, height: float = 3.2, **options: Any) -> Any:
+def subplots(rows: int = 1, columns: int = 1, *, width: float = 11.6, height: float = 3.2, **options: Any) -> Any:
     """(figure, axes [rows, columns]) of a size in inches, without any window or global state; inside plot_style."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
