@@ -40,30 +40,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument(
         "--submission", action="store_true", help="write gt.json and pred.json, which --gt and --pred take"
     )
+    out.add_argument(
+        "--figures",
+        metavar="A:B",
+        help="association and tracking figures of frames A to B - 1 (more: cooptrack figures)",
+    )
+    out.add_argument("--player", action="store_true", help="the HTML player of every sequence")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates, prints and writes."""
     if args.gt is not None or args.pred is not None:
         return _files(args)
+    if args.figures is not None:
+        from cooptrack_core.visualization.figures import parse_frames
+
+        parse_frames(args.figures)  # a mistake in it should not wait until all has run
     if args.bag is not None or args.source is not None:
         recordings, convention, about = _of_bag(args)
     else:
         recordings, convention, about = _of_dataset(args)
     from cooptrack_core.evaluation.evaluate import evaluate
+    from cooptrack_core.evaluation.report import print_metrics, write_csv, write_html
     from cooptrack_core.report import save_json
 
     out = args.out or DEFAULT_OUT
     metrics = evaluate(recordings, convention, about)
     save_json(metrics, out / "metrics.json")
-    files = [out / "metrics.json"]
+    write_csv(metrics, out / "metrics.csv")
+    write_html(metrics, out / "metrics.html")
+    files = [out / f"metrics.{kind}" for kind in ("json", "csv", "html")]
     if args.submission:
         from cooptrack_core.evaluation.recordings import evaluation_set
         from cooptrack_core.evaluation.submission import write_submission
 
         files += write_submission(evaluation_set(recordings, convention), out / "submission")
-    print(f"{metrics['convention']['text']}: mAP {metrics['detection']['mAP']}")
-    print("files: " + "  ".join(os.path.relpath(path) for path in files))
+    print_metrics(metrics)
+    print("\nfiles: " + "  ".join(os.path.relpath(path) for path in files))
+    _pictures(args, out)
     return 0
 
 
@@ -88,7 +102,7 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, di
 
 def _of_bag(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
     """The recording of a recorded bag, the convention, and what is known of the run."""
-    from cooptrack_core.evaluation.bag_run import about_bag, bag_recording
+    from cooptrack_core.evaluation.bag_run import about_bag, bag_recording, store_bag_recording
     from cooptrack_core.evaluation.conventions import convention_of
 
     for option, needed in (("--bag", args.bag), ("--source", args.source)):
@@ -102,7 +116,41 @@ def _of_bag(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[s
         raise CooptrackError("evaluate: disturbances have no meaning with --bag, which is scored as it was recorded")
     convention = convention_of(args.convention)
     recording = bag_recording(args.bag, args.source, args.vehicle, convention, args.label_updates)
+    store_bag_recording(recording, args.out or DEFAULT_OUT, overwrite=args.overwrite)
     return [recording], convention, about_bag(recording, args.full_rate) | _how(args)
+
+
+def _pictures(args: argparse.Namespace, out: Path) -> None:
+    """Figures and players of the recordings in the folder, as `cooptrack figures` makes them."""
+    from cooptrack_core.commands import figures
+
+    if args.figures is not None:
+        parser = argparse.ArgumentParser()
+        figures.add_arguments(parser)
+        player = ["--player"] if args.player else []
+        figures.run(parser.parse_args([str(out), "--out", str(out / "figures"), "--frames", args.figures, *player]))
+    elif args.player:
+        _players(out)
+
+
+def _players(out: Path) -> None:
+    from cooptrack_core.commands.figures import find_images
+    from cooptrack_core.data.recording import load_recording
+    from cooptrack_core.visualization.player import write_player
+
+    for path in sorted((out / "recordings").glob("*.json")):
+        recording = load_recording(path)
+        lookup, why = find_images(recording, path.stem)
+        if why:
+            print(f"note: {why}; the player shows no camera images", file=sys.stderr)
+        page = out / "figures" / path.stem / "player.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_player(recording, lookup or _no_image, page)
+        print(f"player: {os.path.relpath(page)}")
+
+
+def _no_image(agent: str, stamp_ns: int) -> None:
+    return None
 
 
 def _files(args: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.recording import recording_from_bags
 from cooptrack_core.evaluation.conventions import Convention
+from cooptrack_core.evaluation.run import claim
+from cooptrack_core.report import save_json
 
 Recording = dict[str, Any]
 
@@ -47,6 +49,14 @@ def _check_once(recorded: Path, vehicle: str, frames: list[Recording]) -> None:
         seen.add(frame["stamp_ns"])
 
 
+def store_bag_recording(recording: Recording, out: Path, *, overwrite: bool = False) -> None:
+    """Stores it as that of a run is: out/recordings/<sequence>.json; CooptrackError if the folder holds another run."""
+    names = ("recorded_bag", "source_bag", "vehicle")
+    claim(out, {name: recording[name] for name in names}, overwrite=overwrite)
+    sequence_id = next((frame["sequence_id"] for frame in recording["frames"]), "")
+    save_json(recording, out / "recordings" / f"{sequence_id or 'recording'}.json")
+
+
 def about_bag(recording: Recording, full_rate: bool = True) -> dict[str, Any]:
     """What is known of the run: for metrics["run"]."""
     frames = recording["frames"]
@@ -58,7 +68,7 @@ def about_bag(recording: Recording, full_rate: bool = True) -> dict[str, Any]:
         "vehicle": recording["vehicle"],
         "detector": recording["detector"],
         "mode": recording["mode"],
-        "weights": None,
+        "weights": "as recorded" if recording["detector"] == "network" else None,
         "preset": None,
         "seed": None,
         "params": None,
@@ -68,4 +78,4 @@ def about_bag(recording: Recording, full_rate: bool = True) -> dict[str, Any]:
     }
 
 
-__all__ = ["about_bag", "bag_recording"]
+__all__ = ["about_bag", "bag_recording", "store_bag_recording"]

@@ -9,14 +9,22 @@ import numpy as np
 
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.conventions import Convention
-from cooptrack_core.evaluation.detection import detection_scores, match_detections, nds_style
+from cooptrack_core.evaluation.curves import metric_curves
+from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections, nds_style
+from cooptrack_core.evaluation.hidden import HiddenCounts, combined_hidden, hidden_by_scene
+from cooptrack_core.evaluation.hota import SIMILARITY, SceneHota, combined_hota, hota_by_scene, why_no_hota
+from cooptrack_core.evaluation.iou_ap import DESCRIPTION as iou_ap_text
+from cooptrack_core.evaluation.iou_ap import iou_ap
 from cooptrack_core.evaluation.recordings import evaluation_set
+from cooptrack_core.evaluation.scene_curves import amota_of_many, scene_curves
 from cooptrack_core.evaluation.tables import EvaluationSet
-from cooptrack_core.types import VIEW_UNKNOWN
+from cooptrack_core.evaluation.tracking import curves_of, scores_of, track_classes
+from cooptrack_core.types import VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
 
 SCHEMA = "cooptrack/metrics/1"
 Recording = Mapping[str, Any]
 Metrics = dict[str, Any]
+_VIEWS = (VIEW_VISIBLE, VIEW_OCCLUDED, VIEW_OUTSIDE)  # known in synthetic data only
 
 
 def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mapping[str, Any]) -> Metrics:
@@ -25,22 +33,63 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
     run: what was run, for `metrics["run"]`; its `label_updates`, `full_rate` and `synthetic` go into the description
     of convention and data. Raises CooptrackError for recordings without ground truth.
     """
-    data = evaluation_set(recordings, convention).in_range()
-    matches, scenes = match_detections(data), data.frames.scene_names
+    everything = evaluation_set(recordings, convention)
+    data = everything.in_range()
+    matches, classes = match_detections(data), track_classes(data)
     detection = detection_scores(matches)
+    by_scene = None if why_no_hota() else hota_by_scene(everything)
+    hidden = hidden_by_scene(everything)
     metrics: Metrics = {
         "schema": SCHEMA,
         "run": {key: value for key, value in run.items() if key not in ("label_updates", "full_rate", "synthetic")},
         "convention": _convention(convention, run, data),
         "data": _data(data, run),
         "detection": detection | nds_style(detection),
-        "by_sequence": {
-            name: {"mAP": detection_scores(matches, np.eye(len(scenes), dtype=np.int64)[row])["mAP"]}
-            for row, name in enumerate(scenes)
-        },
+        "tracking": scores_of(classes),
+        "hota": _hota(by_scene),
+        "iou_ap": iou_ap(everything) | {"text": iou_ap_text},
+        "hidden_recall": combined_hidden(hidden),
+        "by_sequence": _by_sequence(data, matches, by_scene, hidden),
+        "curves": metric_curves(data, matches, curves_of(classes)),
     }
     plain: Metrics = without_nan(metrics)
     return plain
+
+
+def _hota(by_scene: Mapping[str, SceneHota] | None) -> Metrics:
+    if by_scene is None:
+        return {"missing": why_no_hota()}
+    return combined_hota(by_scene) | {"similarity": SIMILARITY}
+
+
+def _by_sequence(
+    data: EvaluationSet, matches: DetectionMatches, by_scene: Mapping[str, SceneHota] | None, hidden: HiddenCounts
+) -> dict[str, Metrics]:
+    """The headline numbers of every sequence by itself."""
+    scenes = data.frames.scene_names
+    alone = np.eye(len(scenes), dtype=np.int64)
+    curves = dict(zip(data.class_names, scene_curves(data), strict=True))
+    amota = {name: amota_of_many(of_class, alone)["amota"] for name, of_class in curves.items()}
+    result = {}
+    for row, name in enumerate(scenes):
+        detection, views = detection_scores(matches, alone[row]), combined_hidden(hidden, alone[row])["all"]
+        result[name] = {
+            "mAP": detection["mAP"],
+            "AP car": detection["car"]["ap"],
+            "AMOTA": _mean([values[row] for values in amota.values()]),
+            "AMOTA car": float(amota["car"][row]),
+            "hidden, outside": views["outside_view"],
+            "hidden, occluded": views["occluded"],
+        }
+        if by_scene is not None:
+            result[name]["HOTA"] = combined_hota(by_scene, alone[row])["mean"]["hota"]
+    return result
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the classes that have ground truth."""
+    known = [float(value) for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _convention(convention: Convention, run: Mapping[str, Any], data: EvaluationSet) -> Metrics:
@@ -58,7 +107,7 @@ def _convention(convention: Convention, run: Mapping[str, Any], data: Evaluation
 def _data(data: EvaluationSet, run: Mapping[str, Any]) -> Metrics:
     counts = np.bincount(data.truth.class_index, minlength=len(data.class_names))
     return {
-        "synthetic": bool(run.get("synthetic", False)) or bool((data.truth.view != VIEW_UNKNOWN).any()),
+        "synthetic": bool(run.get("synthetic", False)) or bool(np.isin(data.truth.view, _VIEWS).any()),
         "frames": len(data.frames),
         "sequences": len(data.frames.scene_names),
         "boxes": dict(zip(data.class_names, counts.tolist(), strict=True)),

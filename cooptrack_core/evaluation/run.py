@@ -120,7 +120,7 @@ def run_split(
     folder holds a run of other options. overwrite: whatever run is there, it goes.
     """
     runner = runner or SequenceRunner(options, networks)
-    _claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite)
+    claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite=overwrite)
     recordings = []
     bar = tqdm(runner.sequences, desc=f"{options.vehicle.mode}", unit="sequence", disable=None, leave=False)
     for sequence_id in bar:
@@ -133,8 +133,8 @@ def run_split(
     return recordings
 
 
-def _claim(out: Path, content: dict[str, Any], overwrite: bool) -> None:
-    """Makes the folder that of this run; with overwrite it begins anew."""
+def claim(out: Path, content: dict[str, Any], *, overwrite: bool = False) -> None:
+    """Makes the folder that of the run that content describes; with overwrite it begins anew."""
     path, stored = out / "run.json", sorted((out / "recordings").glob("*.json"))
     then = _content(path)
     if then == content and not overwrite:
@@ -181,4 +181,4 @@ def _stored(path: Path) -> Recording | None:
         return None
 
 
-__all__ = ["RunOptions", "SequenceRunner", "run_split"]
+__all__ = ["RunOptions", "SequenceRunner", "claim", "run_split"]
