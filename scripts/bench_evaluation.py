@@ -128,8 +128,9 @@ def main() -> None:
         (f"AMOTA of {RESAMPLES} resamples of the scenes", lambda: [amota_of_many(c, weights) for c in curves], None),
     ]
     scores = tracking_scores(data)["mean"]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(
-        f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; seed 0, synthetic:\n"
+        f"machine: {machine}; seed 0, synthetic:\n"
         f"{len(data.frames)} frames in {args.scenes} scenes, {len(data.predictions)} predicted and {len(data.truth)} "
         f"true boxes in range; AMOTA {scores['amota']:.3f}, {scores['ids']:.0f} switches"
     )
