@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.data.files import expect_list, expect_object, number, problem
-from cooptrack_core.evaluation.submission_boxes import read_boxes
+from cooptrack_core.evaluation.submission_boxes import printable, read_boxes
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
 
 Float = NDArray[np.float64]
@@ -140,7 +140,7 @@ def _frames(scenes: Any, source: Path) -> FrameTable:
     seen: set[str] = set()
     names = tuple(expect_object(scenes, source, "meta.scenes"))
     for index, name in enumerate(names):
-        entry = f"meta.scenes.{name}"
+        entry = f"meta.scenes.{printable(name)}"
         for place, listed in enumerate(expect_list(scenes[name], source, entry)):
             token, stamp_us, ego_xy_m = _frame(listed, source, f"{entry}[{place}]")
             if token in seen:
@@ -153,7 +153,7 @@ def _frames(scenes: Any, source: Path) -> FrameTable:
     for before, after in itertools.pairwise(rows):
         if before[:2] == after[:2]:
             what = f"frames {before[2]!r} and {after[2]!r} have the same time {after[1]}"
-            raise problem(source, f"meta.scenes.{names[after[0]]}", what, "correct the timestamps")
+            raise problem(source, f"meta.scenes.{printable(names[after[0]])}", what, "correct the timestamps")
     scene, stamps_us, tokens, ego_xy_m = zip(*rows, strict=True)
     return FrameTable(tokens, np.array(scene), names, np.array(stamps_us, np.int64), np.array(ego_xy_m, np.float64))
 
@@ -181,6 +181,9 @@ def _class_range(value: Any, source: Path) -> dict[str, float]:
     ranges = expect_object(value, source, "meta.class_range")
     if not ranges:
         raise problem(source, "meta.class_range", "names no class", "give {class: metres}")
+    for name in ranges:
+        if not name or not name.isprintable():
+            raise problem(source, "meta.class_range", f"{name!r} is no name of a class", "give {class: metres}")
     result = {name: _number(metres, source, f"meta.class_range.{name}") for name, metres in ranges.items()}
     for name, metres in result.items():
         if metres <= 0:
@@ -202,7 +205,7 @@ def _notes(
     for source, results in (truth, predictions):
         left_out = [token for token in frames.token if token not in results]
         if left_out:
-            what = f"{len(left_out)} of {len(frames)} frames are not listed (first {left_out[0]})"
+            what = f"{len(left_out)} of {len(frames)} frames are not listed (first {printable(left_out[0])})"
             notes.append(f"{source}: results: {what}; they count as frames without boxes")
     if isinstance(other, dict):
         for key in ("scenes", "class_range"):

@@ -65,7 +65,7 @@ class _Rows:
         self.source, self.frames = source, frames
         known = set(frames.token)
         for token, listed in results.items():
-            entry = f"results.{token}"
+            entry = f"results.{printable(token)}"
             if token not in known:
                 what = "is a sample token that meta.scenes of the ground truth does not list"
                 raise problem(source, entry, what, "leave the frame out, or give the ground truth it belongs to")
@@ -82,7 +82,7 @@ class _Rows:
         """Name of a row, or of a field of it, in the file."""
         frame = self.frame[index]
         place = index - int(self.counts[:frame].sum())
-        return f"results.{self.frames.token[frame]}[{place}]" + (f".{field}" if field else "")
+        return f"results.{printable(self.frames.token[frame])}[{place}]" + (f".{field}" if field else "")
 
     def fail(self, index: int, field: str, what: str, remedy: str) -> Exception:
         """The error about a row."""
@@ -187,10 +187,15 @@ class _Rows:
         return np.unique(scene_and_id, return_inverse=True)[1], written_id
 
 
+def printable(name: str) -> str:
+    """The name as it is, or quoted where it would break a line."""
+    return name if name.isprintable() else repr(name)
+
+
 def _shown(value: Any) -> str:
     """The value as in the file, cut to what fits a line."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-__all__ = ["FIELDS", "read_boxes"]
+__all__ = ["FIELDS", "printable", "read_boxes"]
