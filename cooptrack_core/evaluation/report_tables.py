@@ -26,7 +26,15 @@ _TRACKING = {
 }  # fmt: skip
 _SECONDS = {"tid_s": f"TID {DOWN} s", "lgd_s": f"LGD {DOWN} s"}
 _COUNTS = ("gt", "mt", "ml", "tp", "fp", "fn", "ids", "frag")
-_VIEWS = {"outside_view": "outside the view", "occluded": "occluded", "visible": "visible"}
+# How the vehicle's camera sees an object. roadside_only stands in for the first two where nobody knows (real data).
+_VIEWS = {
+    "outside_view": "outside view", "occluded": "occluded", "roadside_only": "roadside only (proxy)",
+    "visible": "visible", "unknown": "unknown", "any": "any",
+}  # fmt: skip
+_HOTA = {
+    "hota": f"HOTA {UP}", "deta": f"DetA {UP}", "assa": f"AssA {UP}", "loca": f"LocA {UP}", "detre": "DetRe",
+    "detpr": "DetPr", "assre": "AssRe", "asspr": "AssPr",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,28 +85,23 @@ def leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _headline(metrics: Metrics) -> Iterator[ReportTable]:
+    views = [view for view in _shown_views(metrics) if view in ("outside_view", "occluded", "roadside_only")]
     columns = (
         "", f"AP {UP}", f"AMOTA {UP}", f"AMOTP {DOWN}", f"MOTA {UP}", f"IDS {DOWN}", f"HOTA {UP}",
-        f"hidden, outside {UP}", f"hidden, occluded {UP}",
+        *(f"recall {_VIEWS[view]} {UP}" for view in views),
     )  # fmt: skip
-    car = (
-        value_of(metrics, "detection", "car", "ap"),
-        *(value_of(metrics, "tracking", "label_metrics", name, "car") for name in ("amota", "amotp", "mota", "ids")),
-        value_of(metrics, "hota", "car", "hota"),
-    )
-    mean = (
-        value_of(metrics, "detection", "mAP"),
-        *(value_of(metrics, "tracking", "mean", name) for name in ("amota", "amotp", "mota", "ids")),
-        value_of(metrics, "hota", "mean", "hota"),
-    )
     rows = []
-    for name, values in (("car", car), ("mean of classes", mean)):
-        group = "car" if name == "car" else "all"
-        hidden = (value_of(metrics, "hidden_recall", group, view) for view in ("outside_view", "occluded"))
-        row = (*values, *hidden)
+    for name, own, mean in (("car", "car", ""), ("mean of classes", "mean", "mean")):
+        ap = value_of(metrics, "detection", "mAP") if mean else value_of(metrics, "detection", own, "ap")
+        tracking = (
+            value_of(metrics, "tracking", *(("mean", key) if mean else ("label_metrics", key, own)))
+            for key in ("amota", "amotp", "mota", "ids")
+        )
+        hidden = (value_of(metrics, "hidden_recall", "all" if mean else own, view) for view in views)
+        row = (ap, *tracking, value_of(metrics, "hota", own, "hota"), *hidden)
         if any(value is not None for value in row):
             rows.append((name, *row[:4], _count(row[4]), *row[5:]))
-    note = "IDS: sum over the classes. Hidden: recall of objects that the vehicle's camera cannot see."
+    note = "IDS of all classes is a sum, recall by view that of all objects together."
     yield ReportTable("Headline", columns, tuple(rows), note)
 
 
@@ -130,8 +133,8 @@ def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
     rows += [(_SECONDS.get(key, key), *values) for key, values in _seconds(section, names)]
     note = (
         "nuScenes protocol: 40 recalls, 2 m, tracks scored by the mean of their boxes; TP to LGD at the recall of the "
-        "best MOTA. The kit's TID and LGD count 0.5 s a frame, those in s the frames' own time. Mean: counts are summed, objects "
-        "averaged, as the kit does."
+        "best MOTA. The kit's TID and LGD count 0.5 s a frame, those in s the frames' own time. Mean: counts "
+        "are summed, objects averaged, as the kit does."
     )
     yield ReportTable("Tracking", ("", *names, "mean"), tuple(rows), note)
 
@@ -147,13 +150,11 @@ def _seconds(section: Any, names: Sequence[str]) -> Iterator[tuple[str, list[Cel
 
 def _hota(metrics: Metrics) -> Iterator[ReportTable]:
     section: Metrics = metrics.get("hota") or {}
-    names = {"hota": f"HOTA {UP}", "deta": f"DetA {UP}", "assa": f"AssA {UP}", "loca": f"LocA {UP}"}
-    columns = [*names, *(key for name in classes_of(section) for key in section[name] if key not in names)]
-    columns = list(dict.fromkeys(columns))
-    rows = [(name, *(value_of(section, name, key) for key in columns)) for name in classes_of(section)]
+    keys = list(dict.fromkeys((*_HOTA, *(key for name in classes_of(section) for key in section[name]))))
+    rows = [(name, *(value_of(section, name, key) for key in keys)) for name in classes_of(section)]
     similarity = value_of(section, "similarity")
     note = f"Similarity: {similarity}." if similarity else ""
-    yield ReportTable("HOTA", ("", *(names.get(key, key) for key in columns)), tuple(rows), note)
+    yield ReportTable("HOTA", ("", *(_HOTA.get(key, key) for key in keys)), tuple(rows), note)
 
 
 def _iou_ap(metrics: Metrics) -> Iterator[ReportTable]:
@@ -176,14 +177,20 @@ def _iou_ap(metrics: Metrics) -> Iterator[ReportTable]:
 
 def _hidden(metrics: Metrics) -> Iterator[ReportTable]:
     section: Metrics = metrics.get("hidden_recall") or {}
+    views = _shown_views(metrics)
     rows = []
     for name in classes_of(section):
-        values = section[name]
-        counts = next((v for key, v in values.items() if isinstance(v, Mapping) and key in ("counts", "objects")), {})
-        rows.append((name, *(cell for view in _VIEWS for cell in (values.get(view), _count(counts.get(view))))))
-    columns = [words for view in _VIEWS.values() for words in (f"{view} {UP}", "boxes")]
-    note = str(value_of(section, "text") or "Recall within 2 m of the tracks reported in each frame.")
+        cells = ((section[name].get(view), value_of(section, name, "objects", view)) for view in views)
+        rows.append((name, *(cell for pair in cells for cell in pair)))
+    columns = [words for view in views for words in (f"{_VIEWS[view]} {UP}", "boxes")]
+    note = str(value_of(section, "definition") or "")
     yield ReportTable("Recall by what the vehicle's camera sees", ("", *columns), tuple(rows), note)
+
+
+def _shown_views(metrics: Metrics) -> list[str]:
+    """The views of which there is any object."""
+    section: Metrics = metrics.get("hidden_recall") or {}
+    return [view for view in _VIEWS if any(value_of(section, n, "objects", view) for n in classes_of(section))]
 
 
 def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:
