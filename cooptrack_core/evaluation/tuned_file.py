@@ -1,0 +1,66 @@
+"""A tuning as a ROS 2 parameter file: what the nodes, `--params` and `params_file:=` take, with how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.config import VehicleConfig, specs
+from cooptrack_core.data.files import problem
+from cooptrack_core.evaluation.tuning import OBJECTIVE, Tuned
+from cooptrack_core.types import CooptrackError
+
+_SEQUENCES = "# sequences: "
+_NODE = "/**/vehicle_node"  # whatever its namespace; `/**` alone would give the tracker to roadside units too
+
+
+def text(tuned: Tuned, sequences: Sequence[str], about: Sequence[str]) -> str:
+    """The whole file. sequences: those it was tuned on; about: lines on data, detector and command."""
+    lines = [f"# Parameters of a vehicle in mode {tuned.mode}, tuned by `cooptrack tune`."]
+    lines += [f"# {line}" for line in about]
+    lines.append(_SEQUENCES + " ".join(sequences))
+    for side, calibration in tuned.calibrations.items():
+        lines.append(f"# scores, {side}: {calibration.describe()}")
+    scores = ((name, tuned.given[name], tuned.before[name], tuned.after[name]) for name in ("amota", "map"))
+    changes = ", ".join(f"{name} {given:.3f} -> {before:.3f} -> {after:.3f}" for name, given, before, after in scores)
+    lines.append(f"# given parameters -> scores calibrated -> best of {tuned.trials} trials (seed {tuned.seed}):")
+    lines.append(f"# {changes}; searched for the highest {OBJECTIVE}")
+    return "\n".join([*lines, f"{_NODE}:", "  ros__parameters:", *_nested(tuned.values)]) + "\n"
+
+
+def _nested(values: Mapping[str, Any]) -> list[str]:
+    """The values in the order of the configuration, nested by the dots of their names."""
+    lines: list[str] = []
+    open_group = ""
+    for spec in specs(VehicleConfig):
+        if spec.name not in values:
+            continue
+        group, _, name = spec.name.rpartition(".")
+        if group and group != open_group:
+            lines.append(f"    {group}:")
+        open_group = group
+        lines.append(f"{'      ' if group else '    '}{name}: {json.dumps(values[spec.name])}")
+    return lines or ["    {}"]
+
+
+def tuned_sequences(path: Path) -> tuple[str, ...]:
+    """The sequences that a parameter file was tuned on as it says, none if it says nothing."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CooptrackError(f"{path}: file: cannot be read ({error}); check the path") from None
+    return next((tuple(line[len(_SEQUENCES) :].split()) for line in lines if line.startswith(_SEQUENCES)), ())
+
+
+def write(content: str, path: Path) -> None:
+    """Writes the file; CooptrackError where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise problem(path, "output", f"cannot be written ({error.strerror})", "choose another file") from error
+
+
+__all__ = ["text", "tuned_sequences", "write"]
