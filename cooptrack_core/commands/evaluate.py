@@ -164,5 +164,6 @@ def _files(args: argparse.Namespace) -> int:
     return run_files(args)
 
 
-def _how(args: argparse.Namespace) -> dict[str, str]:
-    return {"command": shlex.join(["cooptrack", *args.command_line])}
+def _how(args: argparse.Namespace) -> dict[str, str | None]:
+    params = None if args.params is None else str(args.params)
+    return {"params": params, "command": shlex.join(["cooptrack", *args.command_line])}
