@@ -18,6 +18,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 RESAMPLED = ("amota", "amotp", "mota", "recall", "ids")
+_NEEDED = [COUNTS.index(name) for name in ("tp", "ids", "fp", "distance")]  # what these come from
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def amota_of_many(curves: Sequence[SceneCurve], weights: ArrayLike) -> dict[str,
     thresholds = _thresholds(curves, weight, truth)
     counts = np.zeros((len(COUNTS), *thresholds.shape), np.int64)
     for index, curve in enumerate(curves):
-        counts += weight[:, index, None] * curve.counts[:, np.searchsorted(curve.scores, thresholds)]
+        at = np.searchsorted(curve.scores, thresholds)
+        for row in _NEEDED:
+            counts[row] += weight[:, index, None] * curve.counts[row][at]
     reached = np.isfinite(thresholds)
     of_class = clear_metrics(counts, truth[:, None])
     metrics = {name: np.where(reached, of_class[name], np.nan) for name in ("motar", "motp", "mota", "recall", "ids")}

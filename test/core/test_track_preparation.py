@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluation_tables import evaluation_set
+from evaluation_tables import evaluation_set, random_set
 
+from cooptrack_core.evaluation.track_pairs import track_pairs
 from cooptrack_core.evaluation.tracks import prepared
 from cooptrack_core.types import CooptrackError
 
@@ -61,3 +62,21 @@ def test_two_boxes_of_a_track_in_a_frame_are_refused() -> None:
     rows = [{"frame": 1, "track": 4, "x": 0.0}, {"frame": 1, "track": 4, "x": 9.0}]
     with pytest.raises(CooptrackError, match=r"^frame 000001: track 4: has two boxes; keep one of them$"):
         prepared(evaluation_set((2,), [], rows))
+
+
+def test_distances_are_to_the_last_digit_those_between_the_boxes_that_count() -> None:
+    # far from the origin the last digits of a distance depend on how many boxes it is computed for
+    data = random_set(0, (6, 6), objects=9, noise_m=0.0)
+    far_m = np.array([3211.7, -1234.5, 0.0])
+    truth, predictions = (replace(boxes, center_m=boxes.center_m + far_m) for boxes in (data.truth, data.predictions))
+    best = [max(np.flatnonzero(predictions.frame == frame), key=lambda i: predictions.score[i]) for frame in range(12)]
+    classless = [replace(boxes, class_index=np.zeros(len(boxes), np.int64)) for boxes in (truth, predictions)]
+    together = replace(data, truth=classless[0], predictions=classless[1])
+    alone = replace(together, predictions=classless[1].select(np.array(best)))
+    for all_pairs, single in zip(track_pairs(together, 0), track_pairs(alone, 0), strict=True):
+        there = set(zip(single.prediction_frame.tolist(), single.track.tolist(), strict=True))
+        columns = (all_pairs.prediction_frame[all_pairs.column], all_pairs.track[all_pairs.column])
+        chosen = np.array([name in there for name in zip(*(c.tolist() for c in columns), strict=True)])
+        assert np.array_equal(all_pairs.lone_distance_m[chosen], single.distance_m)
+        assert np.array_equal(all_pairs.lone_distance_m[~chosen], all_pairs.distance_m[~chosen])
+        assert all_pairs.distance_m == pytest.approx(0, abs=1e-3) and len(single.row) > 0
