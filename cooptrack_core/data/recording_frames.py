@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.data.bag_events import BagContext, matrix_of_pose
+from cooptrack_core.data.message_parts import message_parts
 from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE, Message
 
 Row = dict[str, Any]
@@ -81,7 +82,10 @@ def _object(item: Any) -> Row:
 
 
 def sent_row(message: Message) -> Row:
-    """A message as its receiver decodes it. feature_size: numbers in each of its learned features, 0 without any."""
+    """A message as its receiver decodes it. feature_size: numbers in each of its learned features, 0 without any.
+
+    The rest as in message_parts.
+    """
     features = message.instances.features
     return {
         "agent": message.agent_id,
@@ -91,6 +95,7 @@ def sent_row(message: Message) -> Row:
         "bytes": message.size_bytes,
         "instances": len(message.instances),
         "feature_size": 0 if features is None else int(features.query.shape[1]),
+        **message_parts(message),
     }
 
 
