@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 START_US = 1_700_000_000_000_000
+TOLERANCE = 1e-9
 ORACLE = Path(__file__).parent.parent / "data" / "oracle"
 ORACLE_CASES = sorted(path.name.removesuffix(".kit.json.gz") for path in ORACLE.glob("*.kit.json.gz"))
 
@@ -54,3 +56,14 @@ def oracle(case: str) -> tuple[Path, Path, Any]:
     """Both files of a stored comparison and what the nuScenes kit makes of them."""
     gt, pred, kit = (ORACLE / f"{case}.{kind}.json.gz" for kind in ("gt", "pred", "kit"))
     return gt, pred, json.loads(gzip.decompress(kit.read_bytes()))
+
+
+def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """Every number that differs by more than the tolerance; None equals only None."""
+    if isinstance(theirs, dict):
+        if set(ours) != set(theirs):
+            return [f"{where}: {sorted(ours)} instead of {sorted(theirs)}"]
+        return [line for key in theirs for line in differences(ours[key], theirs[key], f"{where}.{key}")]
+    if ours is None or theirs is None:
+        return [] if ours is theirs else [f"{where}: {ours} instead of {theirs}"]
+    return [] if math.isclose(ours, theirs, rel_tol=0, abs_tol=TOLERANCE) else [f"{where}: {ours} instead of {theirs}"]

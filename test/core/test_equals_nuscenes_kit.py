@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
 import pytest
-from submission_files import ORACLE, ORACLE_CASES, oracle
+from submission_files import ORACLE, ORACLE_CASES, differences, oracle
 
 from cooptrack_core.evaluation.kit_report import kit_scores
 from cooptrack_core.evaluation.submission import read_submission
 
-TOLERANCE = 1e-9
 METRICS = (
     "amota", "amotp", "mota", "motp", "motar", "recall", "faf", "gt", "tp", "fp", "fn", "ids", "frag", "mt", "ml",
     "tid", "lgd",
 )  # fmt: skip
-
-
-def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
-    """Every number that differs by more than the tolerance; None equals only None."""
-    if isinstance(theirs, dict):
-        if set(ours) != set(theirs):
-            return [f"{where}: {sorted(ours)} instead of {sorted(theirs)}"]
-        return [line for key in theirs for line in differences(ours[key], theirs[key], f"{where}.{key}")]
-    if ours is None or theirs is None:
-        return [] if ours is theirs else [f"{where}: {ours} instead of {theirs}"]
-    return [] if math.isclose(ours, theirs, rel_tol=0, abs_tol=TOLERANCE) else [f"{where}: {ours} instead of {theirs}"]
 
 
 @pytest.mark.parametrize("case", ORACLE_CASES)
