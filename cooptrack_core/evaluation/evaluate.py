@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.data.recording_frames import without_nan
+from cooptrack_core.evaluation.bandwidth import bandwidth
+from cooptrack_core.evaluation.bandwidth import bandwidth
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.curves import metric_curves
 from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections, nds_style
@@ -49,11 +51,18 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
         "hota": _hota(by_scene),
         "iou_ap": iou_ap(everything) | {"text": iou_ap_text},
         "hidden_recall": combined_hidden(hidden),
+        "bandwidth": bandwidth(recordings),
+        "bandwidth": bandwidth([{**recording, "sent": _needed(recording)} for recording in recordings]),
         "by_sequence": _by_sequence(data, matches, by_scene, hidden),
         "curves": metric_curves(data, matches, curves_of(classes)),
     }
     plain: Metrics = without_nan(metrics)
     return plain
+
+
+def _needed(recording: Recording) -> Any:
+    """The messages that the mode asks for: roadside units send to a vehicle in mode ego too, which does not listen."""
+    return [] if recording["mode"] == "ego" else recording["sent"]
 
 
 def _hota(by_scene: Mapping[str, SceneHota] | None) -> Metrics:
