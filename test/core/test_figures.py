@@ -1,0 +1,239 @@
+"""Guarantees of the association and tracking figures: places, colours, and runs of which something is missing."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from visualization_recording import FakeWorld
+
+from cooptrack_core.evaluation.plots import save_figure
+from cooptrack_core.types import CooptrackError
+from cooptrack_core.visualization import print_palette as colors
+from cooptrack_core.visualization.association_figure import association_figure
+from cooptrack_core.visualization.figures import FigureOptions, frame_words, parse_frames, write_figures
+from cooptrack_core.visualization.label_places import LabelPlaces
+from cooptrack_core.visualization.plan_figure import chosen_frames
+from cooptrack_core.visualization.scene import build_scene
+from cooptrack_core.visualization.tracking_figure import tracking_figure
+
+
+@pytest.fixture(scope="module")
+def world() -> FakeWorld:
+    return FakeWorld(frames=4, road_users=14)
+
+
+def no_image(agent: str, stamp_ns: int) -> None:
+    return None
+
+
+def texts(figure: Any) -> list[str]:
+    """Everything that is written on a figure."""
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts] + [
+            axes.get_title("left"),
+            axes.get_xlabel(),
+            axes.get_ylabel(),
+        ]
+    for legend in figure.legends:
+        found += [text.get_text() for text in legend.get_texts()]
+    return [text for text in found if text]
+
+
+def outlines(axes: Any, color: str) -> list[Any]:
+    """[4, 2] of the boxes outlined in a colour."""
+    return [
+        patch.get_xy()[:4]
+        for patch in axes.patches
+        if not patch.get_fill() and to_hex(patch.get_edgecolor()) == color and len(patch.get_xy()) == 5
+    ]
+
+
+def with_frame(world: FakeWorld, **changes: Any) -> dict[str, Any]:
+    """A recording of one frame."""
+    recording = world.recording()
+    return {**recording, "frames": [{**recording["frames"][0], **changes}]}
+
+
+def associated(world: FakeWorld) -> dict[str, Any]:
+    links = {
+        "pairs": [
+            {
+                "agent": "rsu", "ego_index": 0, "instance_index": 0, "affinity": 0.9, "track_id": 3,
+                "ego_center_m": [20.0, 5.0, -1.0], "remote_center_m": [21.0, 4.0, -1.0],
+            }
+        ],
+        "unmatched_ego": [{"index": 1, "track_id": 4, "center_m": [10.0, -8.0, -1.0]}],
+        "unmatched_remote": [{"agent": "rsu", "instance_index": 1, "track_id": 5, "center_m": [-15.0, 2.0, -1.0]}],
+    }  # fmt: skip
+    return with_frame(world, associations=links, tracks=[], ground_truth=[])
+
+
+def line_points(axes: Any, color: str, length: int) -> list[Any]:
+    return [
+        np.stack(line.get_data(), -1) for line in axes.lines
+        if to_hex(line.get_color()) == color and len(line.get_xdata()) == length
+    ]  # fmt: skip
+
+
+def test_a_pair_is_joined_by_a_line_in_the_colour_of_its_id(world: FakeWorld) -> None:
+    axes = association_figure(build_scene(associated(world)), 0).axes[0]
+    # The plan has x to the right and y ahead; the lidar frame has x ahead and y to the left.
+    joined = line_points(axes, colors.track_color(3), 2)
+    assert len(joined) == 1
+    assert joined[0] == pytest.approx(np.array([[-5.0, 20.0], [-4.0, 21.0]]), abs=1e-6)
+
+
+def test_unmatched_instances_are_blue_and_green_at_their_places(world: FakeWorld) -> None:
+    axes = association_figure(build_scene(associated(world)), 0).axes[0]
+    blue, green = line_points(axes, colors.EGO, 1), line_points(axes, colors.REMOTE, 1)
+    assert any(point == pytest.approx(np.array([[8.0, 10.0]]), abs=1e-6) for point in blue)
+    assert any(point == pytest.approx(np.array([[-2.0, -15.0]]), abs=1e-6) for point in green)
+
+
+def test_the_legend_counts_what_is_shown(world: FakeWorld) -> None:
+    written = texts(association_figure(build_scene(associated(world)), 0))
+    assert "unmatched, vehicle: 1" in written and "unmatched, roadside: 1" in written
+    assert any(text.startswith("associated") and text.endswith(": 1") for text in written)
+    assert "to the right (m)" in written and "ahead (m)" in written and "20 m" in written
+
+
+def test_no_track_has_a_colour_that_means_something_else() -> None:
+    assert len(set(colors.TRACKS)) == len(colors.TRACKS)
+    assert not set(colors.TRACKS) & {colors.EGO, colors.REMOTE, colors.TRUTH, colors.FAINT_TRUTH}
+
+
+def test_a_track_keeps_its_colour_over_frames_and_figures(world: FakeWorld) -> None:
+    recording = world.recording()
+    for index, row in enumerate(recording["frames"]):
+        row["tracks"] = [{**row["tracks"][0], "id": 42, "center_m": [15.0 + index, 0.0, -1.0]}]
+        row["ground_truth"] = []
+    scene, color = build_scene(recording), colors.track_color(42)
+    for index in range(len(scene.frames)):
+        camera, _, plan = tracking_figure(scene, index, world.image).axes
+        (outline,) = outlines(plan, color)
+        assert outline.mean(axis=0) == pytest.approx([0.0, 15.0 + index], abs=1e-6)
+        drawn = {to_hex(c) for item in camera.collections for c in item.get_edgecolor()}
+        assert drawn == {color, "#ffffff"}
+
+
+def test_ground_truth_is_outlined_in_green_where_it_is(world: FakeWorld) -> None:
+    box = {**world.recording()["frames"][0]["ground_truth"][0], "center_m": [12.0, -7.0, -1.0], "heading_rad": 0.0}
+    scene = build_scene(with_frame(world, tracks=[], ground_truth=[box]))
+    (outline,) = outlines(tracking_figure(scene, 0, world.image).axes[-1], colors.TRUTH)
+    assert outline.mean(axis=0) == pytest.approx([7.0, 12.0], abs=1e-6)
+    length, width = box["size_m"][:2]
+    assert np.ptp(outline, axis=0) == pytest.approx([width, length], abs=1e-6)
+
+
+def test_a_run_without_ground_truth_shows_none(world: FakeWorld) -> None:
+    scene = build_scene(with_frame(world, ground_truth=[], has_ground_truth=False))
+    assert not outlines(tracking_figure(scene, 0, world.image).axes[-1], colors.TRUTH)
+    assert not outlines(association_figure(scene, 0).axes[0], colors.FAINT_TRUTH)
+
+
+def test_an_empty_frame_is_drawn(world: FakeWorld) -> None:
+    nothing: dict[str, Any] = {"pairs": [], "unmatched_ego": [], "unmatched_remote": []}
+    recording = with_frame(world, tracks=[], ground_truth=[], associations=nothing, messages=[], images={})
+    scene = build_scene(recording)
+    assert "unmatched, roadside: 0" in texts(association_figure(scene, 0))
+    written = texts(tracking_figure(scene, 0, no_image))
+    assert written.count("no image of this frame") == 2
+    assert "no message used" in frame_words(recording, scene, 0)
+
+
+def test_a_frame_whose_image_is_missing_says_so_in_its_place(world: FakeWorld) -> None:
+    scene = build_scene(world.recording())
+    only_roadside = tracking_figure(
+        scene, 0, lambda agent, stamp: world.image(agent, stamp) if agent == "rsu" else None
+    )
+    assert len(only_roadside.axes) == 3
+    assert texts(only_roadside).count("no image of this frame") == 1
+
+
+def test_a_run_without_images_is_drawn_as_a_plan_alone(world: FakeWorld) -> None:
+    figure = tracking_figure(build_scene(world.recording()), 0, no_image, with_images=False)
+    assert len(figure.axes) == 1 and figure.axes[0].get_xlabel() == "to the right (m)"
+    without_cameras = {**world.recording(), "cameras": {}}
+    assert len(tracking_figure(build_scene(without_cameras), 0, no_image).axes) == 1
+    assert len(association_figure(build_scene(without_cameras), 0).axes) == 1
+
+
+def test_a_roadside_unit_out_of_reach_is_shown_at_the_edge_with_its_distance(world: FakeWorld) -> None:
+    scene = build_scene(world.recording())
+    near, far = (texts(association_figure(scene, 0, range_m=reach)) for reach in (100.0, 20.0))
+    assert "rsu" in near and not any("away" in text for text in near)
+    offset = scene.roadside_position("rsu")[:2] - scene.frames[0].T_world_from_lidar[:2, 3]
+    assert f"rsu, {np.hypot(*offset):.0f} m away" in far
+
+
+def test_the_same_frame_gives_the_same_file(world: FakeWorld, tmp_path: Path) -> None:
+    scene = build_scene(world.recording())
+    paths = [save_figure(tracking_figure(scene, 1, world.image, "x"), tmp_path / f"{k}.png") for k in range(2)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_labels_do_not_cover_each_other_or_what_they_name() -> None:
+    places = LabelPlaces((-50.0, -50.0, 50.0, 50.0), 0.8)
+    points = np.array([[3.0 * (k % 3), 8.0 * (k // 3)] for k in range(12)])
+    places.occupy(points, 0.5)
+    centers = np.array([places.place(point, (2.0, 1.5))[0] for point in points])
+    for k, center in enumerate(centers):
+        assert not np.any(np.all(np.abs(center - points) < [1.5 - 1e-9, 1.25 - 1e-9], axis=1))
+        others = np.delete(centers, k, axis=0)
+        assert not np.any(np.all(np.abs(center - others) < [2.0 - 1e-9, 1.5 - 1e-9], axis=1))
+
+
+def test_labels_stay_inside() -> None:
+    places = LabelPlaces((0.0, 0.0, 100.0, 60.0), 1.0)
+    for corner in ((0, 0), (100, 0), (0, 60), (100, 60), (150, -20)):
+        center, _ = places.place(corner, (10.0, 4.0))
+        assert np.all(center >= [5, 2]) and np.all(center <= [95, 58])
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("2:5", [2, 3, 4]), (":2", [0, 1]), ("8:", [8, 9]), (":", list(range(10))), ("0:10:4", [0, 4, 8]), ("3", [3])],
+)
+def test_ranges_of_frames(text: str, chosen: list[int]) -> None:
+    assert list(range(10))[parse_frames(text)] == chosen
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "1:2:3:4", "-3:", "1:2:0", "1.5:3"])
+def test_what_is_no_range_of_frames_is_refused(text: str) -> None:
+    with pytest.raises(CooptrackError, match="--frames: "):
+        parse_frames(text)
+
+
+def test_frames_are_written_as_numbered_files(world: FakeWorld, tmp_path: Path) -> None:
+    paths = write_figures(world.recording(), world.image, tmp_path, FigureOptions(frames=slice(1, 3)))
+    names = ["association_00001.png", "tracking_00001.png", "association_00002.png", "tracking_00002.png"]
+    assert [path.name for path in paths] == names
+    for path in paths:
+        image = cv2.imread(str(path))
+        assert image is not None and min(image.shape[:2]) > 1000 and image.std() > 5
+
+
+def test_a_strip_is_one_file_of_each_kind(world: FakeWorld, tmp_path: Path) -> None:
+    paths = write_figures(world.recording(), world.image, tmp_path, FigureOptions(strip=True))
+    assert [path.name for path in paths] == ["association_strip.png", "tracking_strip.png"]
+    assert chosen_frames(20, 4) == [0, 6, 13, 19] and chosen_frames(2, 4) == [0, 1] and chosen_frames(0, 4) == []
+
+
+@pytest.mark.parametrize("frames", [slice(2, 9), slice(4, None), slice(3, 2)])
+def test_frames_outside_the_recording_are_an_error(world: FakeWorld, tmp_path: Path, frames: slice) -> None:
+    with pytest.raises(CooptrackError, match=r"here\.json: frames: has 0 to 3, .*choose within 0:4"):
+        write_figures(world.recording(), None, tmp_path, FigureOptions(frames=frames), where="here.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_without_frames_is_an_error(world: FakeWorld, tmp_path: Path) -> None:
+    recording = {**copy.deepcopy(world.recording()), "frames": []}
+    with pytest.raises(CooptrackError, match="frames: empty"):
+        write_figures(recording, None, tmp_path, FigureOptions())
