@@ -1,0 +1,69 @@
+"""`cooptrack tune`: scores calibrated, gates and tracker searched, on the train split, as a parameter file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
+from cooptrack_core.types import CooptrackError
+
+HELP = "tune the object-level tracker on a train split: calibrated scores, gates and tracker, as a parameter file"
+TRIALS = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("dataset", type=Path, help="with cooperative labels")
+    parser.add_argument(
+        "--mode", choices=("late", "ego"), default="late",
+        help="what is tuned: late fusion, or the tracker of a vehicle alone (on boxes, not a network's own tracks)",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, default=TRIALS, metavar="N", help="parameter sets that are tried")
+    parser.add_argument("--output", "-o", type=Path, default=Path("tuned.yaml"), metavar="FILE", help="parameter file")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file")
+    add_run_options(parser, split="train")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tunes, prints what it brought, writes the file."""
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.evaluation.tuned_file import write
+    from cooptrack_core.evaluation.tuning_data import check_apart, held_out, tuned_text
+
+    if args.output.exists() and not args.overwrite:
+        raise CooptrackError(
+            f"{args.output}: output: exists already; choose another -o, or replace it with --overwrite"
+        )
+    if args.trials < 1:
+        raise CooptrackError(f"--trials: {args.trials} is not a positive number; give 1 or more")
+    options = run_options(args, "late")
+    warn_if_untrained(options)
+    runner = SequenceRunner(options)
+    by_file = options.split == "train" and not options.sequences
+    remedy = "tune on the train split, --split train"
+    warning = check_apart(runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy)
+    if warning:
+        print(f"cooptrack tune: warning: {warning}", file=sys.stderr)
+    found, content = tuned_text(runner, args.mode, args.trials, args.seed, args.command_line)
+    for message in runner.warnings:
+        print(f"cooptrack tune: warning: {message}", file=sys.stderr)
+    write(content, args.output)
+    print_tuned(found, content)
+    print(f"parameters: {args.output}")
+    return 0
+
+
+def print_tuned(found: Any, content: str) -> None:
+    """The comment of the file, and what was changed."""
+    for line in content.splitlines():
+        if line.startswith("# "):
+            print(line[2:])
+    width = max(len(name) for name in found.values) if found.values else 0
+    for name, value in found.values.items():
+        print(f"  {name:{width}}  {value:g}")
+
+
+__all__ = ["add_arguments", "print_tuned", "run"]

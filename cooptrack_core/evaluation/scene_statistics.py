@@ -1,0 +1,74 @@
+"""What every sequence contributes to the headline metrics: those of any resampling of sequences follow quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections
+from cooptrack_core.evaluation.hidden import combined_hidden, hidden_by_scene
+from cooptrack_core.evaluation.hota import combined_hota, hota_by_scene, why_no_hota
+from cooptrack_core.evaluation.scene_curves import amota_of_many, scene_curves
+from cooptrack_core.evaluation.tables import EvaluationSet
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+HEADLINE_CLASS = "car"
+
+
+class SceneStatistics:
+    """The headline metrics of one method for any weights of its sequences."""
+
+    def __init__(self, data: EvaluationSet) -> None:
+        """data: all boxes, those out of range too."""
+        near = data.in_range()
+        self._matches = _without_errors(match_detections(near))
+        self._curves = dict(zip(near.class_names, scene_curves(near), strict=True))
+        self._hota = None if why_no_hota() else hota_by_scene(data)
+        self._hidden = hidden_by_scene(data)
+
+    def __call__(self, weights: Int) -> dict[str, Float]:
+        """{metric: [R]} for weights [R, S]: how often each sequence counts; NaN: undefined."""
+        detection = [detection_scores(self._matches, row, errors=False) for row in weights]
+        tracking = {name: amota_of_many(curves, weights) for name, curves in self._curves.items()}
+        found = {
+            "mAP": _column(scores["mAP"] for scores in detection),
+            f"AP {HEADLINE_CLASS}": _column(scores[HEADLINE_CLASS]["ap"] for scores in detection),
+            "AMOTA": _mean([of_class["amota"] for of_class in tracking.values()]),
+            f"AMOTA {HEADLINE_CLASS}": tracking[HEADLINE_CLASS]["amota"],
+            "MOTA": _mean([of_class["mota"] for of_class in tracking.values()]),
+        }
+        if self._hota is not None:
+            found["HOTA"] = _column(combined_hota(self._hota, row)["mean"]["hota"] for row in weights)
+        hidden = [combined_hidden(self._hidden, row)["all"] for row in weights]
+        for name in ("outside_view", "occluded", "roadside_only"):
+            recall = _column(views[name] for views in hidden)
+            if np.isfinite(recall).any():
+                found[f"recall {name.replace('_', ' ')}"] = recall
+        return found
+
+
+def _without_errors(matches: DetectionMatches) -> DetectionMatches:
+    """Errors of true positives are no headline, and to repeat them would cost half of the time."""
+    lean = {name: replace(found, error=found.error[:0]) for name, found in matches.by_class.items()}
+    return DetectionMatches(lean)
+
+
+def _column(values: Iterable[float]) -> Float:
+    return np.array(list(values), np.float64)
+
+
+def _mean(columns: Sequence[Float]) -> Float:
+    """[R] over the classes that have ground truth."""
+    table = np.stack(columns)
+    known = np.isfinite(table)
+    count = known.sum(axis=0)
+    total = np.where(known, table, 0.0).sum(axis=0)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+__all__ = ["HEADLINE_CLASS", "SceneStatistics"]

@@ -1,0 +1,74 @@
+"""On which sequences parameters are tuned: never on those that are then scored, unless the split file says so."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cooptrack_core.config import VehicleConfig
+from cooptrack_core.data import splits
+from cooptrack_core.evaluation.reported import reported, truth
+from cooptrack_core.evaluation.run import SequenceRunner
+from cooptrack_core.evaluation.run_options import RunOptions, is_synthetic
+from cooptrack_core.evaluation.tuned_file import text
+from cooptrack_core.evaluation.tuning import Tuned, tune
+from cooptrack_core.types import CooptrackError
+
+_HELD_OUT = ("val", "test", "test_A")
+
+
+def held_out(runner: SequenceRunner) -> list[str]:
+    """The sequences of a runner that the split file keeps for scoring."""
+    path = splits.find(runner.dataset.root)
+    lists = (splits.official() if path is None else splits.load(path)).sequences
+    kept = {name for split in _HELD_OUT for name in lists.get(split, ())}
+    return [name for name in runner.sequences if name in kept]
+
+
+def check_apart(tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file: bool, remedy: str) -> str:
+    """A warning where the split file itself has sequences in both; empty where nothing is shared.
+
+    Raises CooptrackError where the user has chosen the same sequences for both.
+    """
+    shared = [name for name in tuned_on if name in set(scored)]
+    if not shared:
+        return ""
+    some = ", ".join(shared[:5]) + (" ..." if len(shared) > 5 else "")
+    what = f"{len(shared)} of {len(tuned_on)} sequences to tune on are to be scored, too ({some})"
+    if not by_split_file:
+        raise CooptrackError(f"tuning: sequences: {what}, which makes scores worthless; {remedy}")
+    return f"{what}: the split file has them in both, so the scores flatter whatever was tuned"
+
+
+def tuned_text(runner: SequenceRunner, mode: str, trials: int, seed: int, command: Sequence[str]) -> tuple[Tuned, str]:
+    """Tunes the vehicle of a runner for a mode on all its sequences; the outcome and the text of its file."""
+    options = runner.options
+    found = tune(reported(runner), truth(runner), options.vehicle, mode, trials=trials, seed=seed)
+    return found, text(found, runner.sequences, _about(options, mode, command))
+
+
+def for_tuning(options: RunOptions, split: str) -> RunOptions:
+    """The options of a run with the sequences of another split and nothing that disturbs messages."""
+    vehicle: VehicleConfig = replace(options.vehicle, mode="late")  # both sides are heard, whatever is tuned
+    return replace(options, split=split, sequences=(), disturbance=None, vehicle=vehicle)
+
+
+def _about(options: RunOptions, mode: str, command: Sequence[str]) -> list[str]:
+    data = Path(options.dataset).resolve().name
+    which = "the sequences below" if options.sequences else f"split {options.split}"
+    synthetic = " (SYNTHETIC data)" if is_synthetic(options.dataset) else ""
+    detector = options.vehicle.detector
+    if detector == "network":
+        detector += f" {options.vehicle.network.preset}, weights {options.vehicle.network.weights}"
+    lines = [
+        f"made by: {shlex.join(['cooptrack', *command])}",
+        f"dataset {data}{synthetic}, {which}; detector {detector}; {options.convention.describe()}",
+    ]
+    if mode == "late":
+        lines.append("only the vehicle was tuned: roadside units send what they send with their own parameters")
+    return lines
+
+
+__all__ = ["check_apart", "for_tuning", "held_out", "tuned_text"]
