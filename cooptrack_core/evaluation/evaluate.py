@@ -9,7 +9,6 @@ import numpy as np
 
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.bandwidth import bandwidth
-from cooptrack_core.evaluation.bandwidth import bandwidth
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.curves import metric_curves
 from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections, nds_style
@@ -51,7 +50,6 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
         "hota": _hota(by_scene),
         "iou_ap": iou_ap(everything) | {"text": iou_ap_text},
         "hidden_recall": combined_hidden(hidden),
-        "bandwidth": bandwidth(recordings),
         "bandwidth": bandwidth([{**recording, "sent": _needed(recording)} for recording in recordings]),
         "by_sequence": _by_sequence(data, matches, by_scene, hidden),
         "curves": metric_curves(data, matches, curves_of(classes)),
