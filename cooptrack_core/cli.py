@@ -12,7 +12,7 @@ from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
-    "overfit", "evaluate", "tune", "robustness", "figures",
+    "overfit", "evaluate", "tune", "compare", "robustness", "figures",
 )  # fmt: skip
 NETWORK_PACKAGES = ("safetensors", "torch")
 

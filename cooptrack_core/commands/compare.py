@@ -1,0 +1,166 @@
+"""`cooptrack compare`: every method over a split, one table, and intervals of every difference."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
+from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
+from cooptrack_core.commands.tune import TRIALS, print_tuned
+from cooptrack_core.config import LEARNED_MODES
+from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.evaluation.comparison import Method
+    from cooptrack_core.evaluation.run_options import RunOptions
+
+HELP = "all methods over a split: one table, bootstrap intervals of every difference"
+METHODS = ("learned", "distance", "late", "alone", "ego")
+_OF_DETECTIONS = ("late", "ego")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("dataset", type=Path, help="with cooperative labels")
+    parser.add_argument(
+        "--modes", metavar="A,B", help="among late, ego, and with detector network distance, learned, alone (boxes of "
+        "the network tracked as in late, nothing received); default: all that the detector allows",
+    )  # fmt: skip
+    add_run_options(parser)
+    add_disturbance_options(parser)
+    tuning = parser.add_argument_group("parameters of the object-level methods (unless --params gives them)")
+    tuning.add_argument(
+        "--tune-on", default="train", metavar="SPLIT", help="split on which they are tuned, undisturbed"
+    )
+    tuning.add_argument("--trials", type=int, default=TRIALS, metavar="N", help="parameter sets that are tried")
+    tuning.add_argument("--no-tune", action="store_true", help="the default parameters")
+    out = parser.add_argument_group("output")
+    out.add_argument("--out", "-o", type=Path, default=Path("comparison"), metavar="DIR", help="folder for everything")
+    out.add_argument("--overwrite", action="store_true", help="replace what other options have left in that folder")
+    out.add_argument("--bootstrap-seed", type=int, default=0, metavar="N", help="of the resamples")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tunes where needed, runs, prints and writes."""
+    from cooptrack_core.evaluation.comparison import compare
+    from cooptrack_core.evaluation.comparison_report import print_comparison, write_csv, write_html
+    from cooptrack_core.report import save_json
+
+    options = run_options(args, "late")
+    warn_if_untrained(options)
+    methods = [_method(args, key) for key in _keys(args.modes, options.vehicle.detector)]
+    command = shlex.join(["cooptrack", *args.command_line])
+    result = compare(methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=command)
+    save_json(result, args.out / "compare.json")
+    write_csv(result, args.out / "compare.csv")
+    write_html(result, args.out / "compare.html")
+    print_comparison(result)
+    files = [args.out / f"compare.{kind}" for kind in ("json", "csv", "html")]
+    print("\nfiles: " + "  ".join(os.path.relpath(path) for path in files))
+    return 0
+
+
+def _keys(modes: str | None, detector: str) -> list[str]:
+    """The methods asked for, in the order of the table."""
+    allowed = METHODS if detector == "network" else _OF_DETECTIONS
+    given = allowed if modes is None else [name for name in modes.split(",") if name]
+    for name in given:
+        if name not in METHODS:
+            raise CooptrackError(f"--modes: {name!r} is unknown; choose among {', '.join(allowed)}")
+        if name not in allowed:
+            what = "is what ego does there" if name == "alone" else "shares features, which only a network has"
+            raise CooptrackError(f"--modes: {name} {what}; choose --detector network, or leave it out")
+    if not given:
+        raise CooptrackError(f"--modes: names no mode; choose among {', '.join(allowed)}")
+    return [name for name in METHODS if name in given]
+
+
+def _method(args: argparse.Namespace, key: str) -> Method:
+    """A row of the table: its run, with tuned parameters where it has an object-level tracker."""
+    from cooptrack_core.cooperation.disturbance import Disturbance
+    from cooptrack_core.evaluation.comparison import Method
+
+    mode = "late" if key == "alone" else key
+    options = run_options(args, mode)
+    disturbance = disturbance_of(args)
+    if key == "alone":
+        disturbance = Disturbance(drop_roadside=1.0)
+    own_tracks = key in LEARNED_MODES or (key == "ego" and options.vehicle.detector == "network")
+    if args.params is not None:
+        parameters = f"parameters of {args.params}"
+    elif own_tracks:
+        parameters = "tracks of the network itself, nothing to tune"
+    elif args.no_tune:
+        parameters = "default parameters, not tuned"
+    else:
+        tuned_for = "late" if key == "late" else "ego"
+        path = _tuned(args, tuned_for)
+        options = run_options(argparse.Namespace(**{**vars(args), "params": path}), mode)
+        parameters = f"scores calibrated, gates and tracker tuned for it on split {args.tune_on} ({path.name})"
+    return Method(key, replace(options, disturbance=None if disturbance.is_none else disturbance), parameters)
+
+
+def _tuned(args: argparse.Namespace, mode: str) -> Path:
+    """The tuned parameters for a mode in the output folder, made unless the same options have left them there."""
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.evaluation.tuned_file import write
+    from cooptrack_core.evaluation.tuning_data import for_tuning, tuned_text
+    from cooptrack_core.report import save_json
+
+    options = run_options(args, "late")
+    path: Path = args.out / ("tuned.yaml" if mode == "late" else f"tuned_{mode}.yaml")
+    record = path.with_suffix(".json")
+    runner = SequenceRunner(for_tuning(options, args.tune_on))
+    _check_split(args, options, runner)
+    made_by = _record(args, runner, mode)
+    if path.exists() and _same(record, made_by, args.overwrite):
+        return path
+    found, content = tuned_text(runner, mode, args.trials, args.seed, args.command_line)
+    write(content, path)
+    save_json(made_by | {"history": found.history}, record)
+    print_tuned(found, content)
+    print(f"parameters: {path}\n")
+    return path
+
+
+def _check_split(args: argparse.Namespace, options: RunOptions, runner: Any) -> None:
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.evaluation.tuning_data import check_apart
+
+    scored = SequenceRunner(options).sequences
+    by_file = args.tune_on != options.split and not options.sequences
+    remedy = "choose another --tune-on or other sequences, or take --no-tune"
+    warning = check_apart(runner.sequences, scored, by_split_file=by_file, remedy=remedy)
+    if warning:
+        print(f"cooptrack compare: warning: {warning}", file=sys.stderr)
+
+
+def _record(args: argparse.Namespace, runner: Any, mode: str) -> dict[str, Any]:
+    """All that a tuning depends on."""
+    from cooptrack_core.evaluation.run_options import fingerprint
+
+    run = fingerprint(runner.options, runner.sequences, runner.updates)
+    return {"run": run, "mode": mode, "trials": args.trials, "seed": args.seed}
+
+
+def _same(record: Path, made_by: dict[str, Any], overwrite: bool) -> bool:
+    """Whether a stored tuning is the one that would be made; CooptrackError if not, unless it may go."""
+    from cooptrack_core.data.files import expect_object, problem, read_json
+
+    try:
+        then = expect_object(read_json(record), record)
+    except CooptrackError:
+        then = {}
+    changed = [key for key, value in made_by.items() if then.get(key) != value]
+    if changed and not overwrite:
+        what = f"{record.with_suffix('.yaml').name} was tuned by other options ({', '.join(changed)})"
+        raise problem(
+            record, "options", what, "choose another --out, replace it with --overwrite, or give it as --params"
+        )
+    return not changed

@@ -1,0 +1,163 @@
+"""All methods over the same sequences: one row each, and the intervals of every difference."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cooptrack_core.data.recording_frames import without_nan
+from cooptrack_core.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Resampled, caution, differences
+from cooptrack_core.evaluation.evaluate import evaluate
+from cooptrack_core.evaluation.recordings import evaluation_set
+from cooptrack_core.evaluation.report import write_csv, write_html
+from cooptrack_core.evaluation.run import SequenceRunner, run_split
+from cooptrack_core.evaluation.run_options import RunOptions, about_run
+from cooptrack_core.evaluation.scene_statistics import SceneStatistics
+from cooptrack_core.evaluation.tables import EvaluationSet
+from cooptrack_core.report import save_json
+from cooptrack_core.types import CooptrackError
+
+SCHEMA = "cooptrack/comparison/1"
+Result = dict[str, Any]
+
+# From the one that shares most to the one that shares nothing: differences read "what sharing brings".
+TITLES = {
+    "learned": "CoopTrack",
+    "distance": "Distance matching",
+    "late": "Late Fusion + AB3DMOT",
+    "alone": "No Fusion + AB3DMOT",
+    "ego": "No Fusion",
+}
+SHARES_NOTHING = ("alone", "ego")
+# Column of a row and where it is in metrics.json.
+ROW = {
+    "mAP": ("detection", "mAP"),
+    "AP car": ("detection", "car", "ap"),
+    "AMOTA": ("tracking", "mean", "amota"),
+    "AMOTA car": ("tracking", "label_metrics", "amota", "car"),
+    "AMOTP": ("tracking", "mean", "amotp"),
+    "MOTA": ("tracking", "mean", "mota"),
+    "HOTA": ("hota", "mean", "hota"),
+    "IDS": ("tracking", "mean", "ids"),
+    "recall outside view": ("hidden_recall", "all", "outside_view"),
+    "recall occluded": ("hidden_recall", "all", "occluded"),
+    "recall roadside only": ("hidden_recall", "all", "roadside_only"),
+    "bytes per second": ("bandwidth", "encoded", "per_second"),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row: what is run, and in words where its parameters come from."""
+
+    key: str
+    options: RunOptions
+    parameters: str
+
+    @property
+    def title(self) -> str:
+        """Name as in the papers' tables."""
+        return TITLES[self.key]
+
+
+def compare(
+    methods: Sequence[Method], out: Path, *, overwrite: bool = False, seed: int = 0, command: str = "",
+    resamples: int = RESAMPLES,
+) -> Result:  # fmt: skip
+    """Runs and scores every method in its own folder out/<key>, and compares them pair by pair.
+
+    What is stored there of the same run is not run again. The result is the content of compare.json.
+    """
+    runner = SequenceRunner(methods[0].options)
+    rows, statistics, sets = [], {}, []
+    for method in methods:
+        metrics, data = _scored(method, runner, out / method.key, overwrite, command)
+        rows.append(_row(method, metrics))
+        statistics[method.key] = SceneStatistics(data)
+        sets.append(data)
+    _check_same_frames(methods, sets)
+    pairs = list(itertools.combinations([method.key for method in methods], 2))
+    sequences = list(sets[0].frames.scene_names)
+    found = _differences(statistics, pairs, len(sequences), resamples, seed)
+    result: Result = {
+        "schema": SCHEMA,
+        "command": command,
+        **{key: metrics[key] for key in ("convention", "data")},
+        "run": {key: metrics["run"].get(key) for key in ("dataset", "split", "sequences", "detector", "weights",
+                "trained", "preset", "seed", "disturbance")},
+        "rows": rows,
+        "bootstrap": {
+            "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": len(sequences),
+            "caution": caution(len(sequences)), "over": "sequences, the same resamples for all methods",
+        },
+        "differences": found,
+    }  # fmt: skip
+    plain: Result = without_nan(result)
+    return plain
+
+
+def _scored(
+    method: Method, runner: SequenceRunner, out: Path, overwrite: bool, command: str
+) -> tuple[Result, EvaluationSet]:
+    """The metrics of a method, stored as `cooptrack evaluate` does, and its boxes."""
+    options = method.options
+    own = copy.copy(runner)  # the frames of the sequences are shared
+    own.options = options
+    recordings = run_split(options, out, overwrite=overwrite, runner=own)
+    about = about_run(options, own.sequences, own.updates) | {"command": command}
+    metrics = evaluate(recordings, options.convention, about)
+    save_json(metrics, out / "metrics.json")
+    write_csv(metrics, out / "metrics.csv")
+    write_html(metrics, out / "metrics.html")
+    return metrics, evaluation_set(recordings, options.convention)
+
+
+def _row(method: Method, metrics: Mapping[str, Any]) -> Result:
+    """What the table prints of a method; bytes are those a method uses, whatever else is on the air."""
+    values: Result = {}
+    for name, path in ROW.items():
+        value: Any = metrics
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        values[name] = value
+    if method.key in SHARES_NOTHING:
+        values["bytes per second"] = 0.0
+    return {
+        "method": method.key, "title": method.title, "mode": method.options.vehicle.mode, "folder": method.key,
+        "parameters": method.parameters, "trained": metrics["run"].get("trained"), "metrics": values,
+    }  # fmt: skip
+
+
+def _check_same_frames(methods: Sequence[Method], sets: Sequence[EvaluationSet]) -> None:
+    first = sets[0].frames
+    for method, data in zip(methods, sets, strict=True):
+        if data.frames.token != first.token or data.frames.scene_names != first.scene_names:
+            what = f"{method.title} and {methods[0].title} were scored on different frames"
+            raise CooptrackError(f"compare: frames: {what}; run both anew with --overwrite")
+
+
+def _differences(
+    statistics: Mapping[str, Resampled], pairs: list[tuple[str, str]], sequences: int, resamples: int, seed: int
+) -> list[Result]:
+    found = differences(statistics, pairs, sequences, resamples=resamples, seed=seed)
+    return [
+        {
+            "of": a,
+            "minus": b,
+            "metrics": {
+                name: {
+                    "difference": item.value, "low": item.low, "high": item.high,
+                    "excludes_zero": item.excludes_zero, "defined": item.defined,
+                }
+                for name, item in metrics.items()
+            },
+        }
+        for (a, b), metrics in found.items()
+    ]  # fmt: skip
+
+
+__all__ = ["SCHEMA", "SHARES_NOTHING", "TITLES", "Method", "compare"]

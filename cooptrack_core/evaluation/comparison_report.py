@@ -1,0 +1,196 @@
+"""What a user sees of a comparison: tables on the terminal, a CSV file, one page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cooptrack_core.evaluation.comparison import TITLES
+from cooptrack_core.evaluation.page import (
+    Html,
+    code,
+    figure,
+    figure_svg,
+    number,
+    page,
+    paragraph,
+    section,
+    table,
+    write_page,
+)
+from cooptrack_core.evaluation.report import text_table
+from cooptrack_core.evaluation.report_tables import ReportTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Result = Mapping[str, Any]
+
+# Columns of the table of methods: 120 characters with the longest title.
+_COLUMNS = {
+    "mAP": ("mAP", 3), "AP car": ("AP car", 3), "AMOTA": ("AMOTA", 3), "AMOTA car": ("AMOTA car", 3),
+    "AMOTP": ("AMOTP m", 3), "MOTA": ("MOTA", 3), "HOTA": ("HOTA", 3), "IDS": ("IDS", 0),
+    "recall outside view": ("outside", 3), "recall occluded": ("occluded", 3),
+    "recall roadside only": ("rsu only", 3), "bytes per second": ("B/s", 0),
+}  # fmt: skip
+_OPTIONAL = ("recall outside view", "recall occluded", "recall roadside only", "HOTA")
+UNTRAINED = "The networks are UNTRAINED (random numbers): every number here is MEANINGLESS."
+
+
+def describe(result: Result) -> str:
+    """One line that belongs to every number."""
+    run, data = result["run"], result["data"]
+    split = f"split {run['split']}: " if run.get("split") else ""
+    parts = [f"{run['detector']} detector", f"{split}{data['sequences']} sequences, {data['frames']} frames"]
+    if data["synthetic"]:
+        parts.append("SYNTHETIC data")
+    if run.get("disturbance") not in (None, "none"):
+        parts.append(f"disturbed: {run['disturbance']}")
+    return f"{'; '.join(parts)}; convention {result['convention']['text']}"
+
+
+def notes_of(result: Result) -> list[str]:
+    """What would mislead a reader who does not know it."""
+    found = []
+    if result["run"].get("trained") is False:
+        found.append(UNTRAINED)
+    if result["data"]["synthetic"]:
+        found.append("Synthetic data: the numbers compare the rows with each other, not with published results.")
+    if result["run"]["detector"] == "simulated":
+        found.append("Simulated detector: made from labels with noise, so detection says nothing about a network.")
+    found += [f"{row['title']}: {row['parameters']}." for row in result["rows"]]
+    if result["bootstrap"]["caution"]:
+        found.append(result["bootstrap"]["caution"])
+    return found
+
+
+def methods_table(result: Result) -> ReportTable:
+    """One row per method."""
+    rows = result["rows"]
+    shown = [
+        name for name in _COLUMNS
+        if name not in _OPTIONAL or any(row["metrics"].get(name) is not None for row in rows)
+    ]  # fmt: skip
+    cells = tuple(
+        (row["title"], *(_cell(row["metrics"].get(name), _COLUMNS[name][1]) for name in shown)) for row in rows
+    )
+    note = "outside, occluded: recall of objects outside the vehicle's view, and occluded inside it; rsu only: the "
+    note += "proxy for both on real data. B/s: encoded messages at the actual rate, of methods that use them."
+    return ReportTable("Methods", ("method", *(_COLUMNS[name][0] for name in shown)), cells, note)
+
+
+def difference_tables(result: Result) -> list[ReportTable]:
+    """One table for each pair of methods."""
+    share = f"{result['bootstrap']['confidence']:.0%}"
+    note = f"{share} percentile intervals of {result['bootstrap']['resamples']} paired resamples of the sequences, "
+    note += f"seed {result['bootstrap']['seed']}"
+    found = []
+    for pair in result["differences"]:
+        rows = tuple(
+            (name, _signed(item["difference"]), _interval(item), _verdict(item, result["bootstrap"]["sequences"]))
+            for name, item in pair["metrics"].items()
+        )
+        title = f"{TITLES[pair['of']]} - {TITLES[pair['minus']]}"
+        found.append(ReportTable(title, ("metric", "difference", f"{share} interval", "excludes 0"), rows, note))
+    return found
+
+
+def print_comparison(result: Result) -> None:
+    """Prints the methods and every difference."""
+    print(describe(result))
+    for note in notes_of(result):
+        print(f"note: {note}")
+    methods = methods_table(result)
+    print(f"\n{text_table(methods)}\n{methods.note}")
+    tables = difference_tables(result)
+    for item in tables:
+        print(f"\n{item.title}\n{text_table(item)}")
+    if tables:
+        print(tables[0].note)
+
+
+def write_csv(result: Result, path: Path) -> None:
+    """One row per number: method or difference, metric, value, and the interval of a difference."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    about = [result["run"]["detector"], result["convention"]["name"], int(result["data"]["synthetic"])]
+    writer.writerow(
+        ["what", "metric", "value", "low", "high", "excludes_zero", "detector", "convention", "synthetic"]
+    )  # fmt: skip
+    for row in result["rows"]:
+        for name, value in row["metrics"].items():
+            writer.writerow([row["method"], name, value, "", "", "", *about])
+    for pair in result["differences"]:
+        for name, item in pair["metrics"].items():
+            numbers = [item["difference"], item["low"], item["high"], int(item["excludes_zero"])]
+            writer.writerow([f"{pair['of']} - {pair['minus']}", name, *numbers, *about])
+    write_page(path, out.getvalue())
+
+
+def write_html(result: Result, path: Path) -> None:
+    """One page: notes, the methods, the differences with their intervals as plot and tables."""
+    parts: list[object] = [paragraph(note, "warning" if "MEANINGLESS" in note else "note") for note in notes_of(result)]
+    parts.append(_section(methods_table(result)))
+    links = ", ".join(f'<a href="{row["folder"]}/metrics.html">{row["title"]}</a>' for row in result["rows"])
+    parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
+    if result["differences"]:
+        caption = f"Dots: differences; bars: {difference_tables(result)[0].note}."
+        plot = figure(figure_svg(_intervals_figure(result["differences"]), "differences with intervals"), caption)
+        parts.append(section("Differences", plot))
+        parts += [_section(item) for item in difference_tables(result)]
+    parts.append(section("How this was made", paragraph(code(result["command"]))))
+    write_page(path, page("Comparison of methods", parts, lead=describe(result)))
+
+
+def _section(item: ReportTable) -> Html:
+    return section(item.title, table(item.columns, item.rows, digits=item.digits), paragraph(item.note, "note"))
+
+
+def _intervals_figure(pairs: Sequence[Result]) -> Figure:
+    """One panel per pair: differences with their intervals, metrics below each other."""
+    from matplotlib.figure import Figure
+
+    names = list(pairs[0]["metrics"])
+    fig = Figure(figsize=(9.0, 0.6 + (0.28 * len(names) + 0.7) * len(pairs)), layout="constrained")
+    panels = fig.subplots(len(pairs), 1, squeeze=False, sharex=True)[:, 0]
+    for panel, pair in zip(panels, pairs, strict=True):
+        known = [(row, item) for row, item in enumerate(pair["metrics"].values()) if item["difference"] is not None]
+        for row, item in known:
+            colour = "#0b62a4" if item["excludes_zero"] else "#8a949f"
+            panel.plot([item["low"], item["high"]], [row, row], color=colour, linewidth=2.5, solid_capstyle="butt")
+            panel.plot(item["difference"], row, "o", color=colour, markersize=5)
+        panel.axvline(0.0, color="#5b6673", linewidth=0.8)
+        panel.set_yticks(range(len(pair["metrics"])), list(pair["metrics"]), fontsize=8)
+        panel.invert_yaxis()
+        panel.grid(axis="x", color="#e3e8ed", linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.set_title(f"{TITLES[pair['of']]} \N{MINUS SIGN} {TITLES[pair['minus']]}", fontsize=9, loc="left")
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    return fig
+
+
+def _cell(value: Any, digits: int) -> str:
+    return number(value, digits)
+
+
+def _signed(value: float | None) -> str:
+    text = number(value)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def _interval(item: Result) -> str:
+    if item["low"] is None:
+        return number(None)
+    return f"[{_signed(item['low'])}, {_signed(item['high'])}]"
+
+
+def _verdict(item: Result, sequences: int) -> str:
+    if item["low"] is None or sequences < 2:
+        return "meaningless" if sequences < 2 else number(None)
+    return "yes" if item["excludes_zero"] else "no"
+
+
+__all__ = ["describe", "difference_tables", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]
