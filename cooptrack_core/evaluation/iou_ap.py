@@ -22,7 +22,8 @@ CAR_IOU = (0.3, 0.5, 0.7)
 OTHER_IOU = (0.25, 0.5)
 VIEWS = ("3d", "bev")
 DESCRIPTION = (
-    "rotated IoU, boxes with a corner at x 0..100, y -39.68..39.68, z -3..1 m of the vehicle's lidar (DAIR-V2X)"
+    "rotated IoU; boxes with a corner in x 0..100, y +-39.68, z -3..1 m of the vehicle's lidar (DAIR-V2X), "
+    "which reaches further ahead than the range of the other metrics"
 )
 
 

@@ -35,6 +35,14 @@ _HOTA = {
     "hota": f"HOTA {UP}", "deta": f"DetA {UP}", "assa": f"AssA {UP}", "loca": f"LocA {UP}", "detre": "DetRe",
     "detpr": "DetPr", "assre": "AssRe", "asspr": "AssPr",
 }  # fmt: skip
+_BANDWIDTH = {
+    "encoded": "encoded", "encoded_without_header": "encoded, without header and pose",
+    "papers": "papers' floats", "papers_with_header": "papers' floats, with pose",
+    "dair_ab": "DAIR AB", "dair_ab_with_header": "DAIR AB, with header and pose",
+    "dair_ab_boxes": "DAIR AB of the boxes alone",
+}  # fmt: skip
+_PER = ("per_message", "per_instance", "per_frame", "per_second")
+_AMOUNTS = ("messages", "messages_per_second", "instances_per_message", "header_per_message", "floats_per_instance")
 
 
 @dataclass(frozen=True)
@@ -194,14 +202,14 @@ def _shown_views(metrics: Metrics) -> list[str]:
 
 
 def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:
-    section = metrics.get("bandwidth") or {}
-    rows = [
-        (" ".join(path).replace("_", " "), value if isinstance(value, int) else round(value, 1))
-        for path, value in leaves(section)
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    ]
-    text = [f"{' '.join(path)}: {value}" for path, value in leaves(section) if isinstance(value, str)]
-    yield ReportTable("Bandwidth", ("counted", "value"), tuple(rows), "; ".join(text), digits=1)
+    section: Metrics = metrics.get("bandwidth") or {}
+    texts = value_of(section, "text") or {}
+    rows = [(_BANDWIDTH.get(name, name), *(value_of(section, name, key) for key in _PER)) for name in texts]
+    amounts = [(key, section.get(key)) for key in _AMOUNTS]
+    known = [f"{key.replace('_', ' ')} {value:g}" for key, value in amounts if value is not None]
+    explained = [f"{_BANDWIDTH.get(name, name)}: {text}" for name, text in texts.items()]
+    columns = [f"B {key.replace('_', ' ')}" for key in _PER]
+    yield ReportTable("Bandwidth", ("", *columns), tuple(rows), "; ".join([*known, *explained]) + ".", digits=1)
 
 
 def _by_sequence(metrics: Metrics) -> Iterator[ReportTable]:
