@@ -125,9 +125,8 @@ def _title(metrics: Metrics) -> str:
 
 
 def _table_section(item: ReportTable) -> Html:
-    note = paragraph(item.note, "note") if item.note else ""
-    parts = [table(item.columns, item.rows, digits=item.digits), *([note] if note else [])]
-    return section(item.title, *parts)
+    notes = [paragraph(line, "note") for line in item.note.splitlines()]
+    return section(item.title, table(item.columns, item.rows, digits=item.digits), *notes)
 
 
 def _how(metrics: Metrics) -> Html:

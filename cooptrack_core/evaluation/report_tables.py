@@ -47,7 +47,10 @@ _AMOUNTS = ("messages", "messages_per_second", "instances_per_message", "header_
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table; its first column names the rows. Numbers are printed with so many digits, None as a dash."""
+    """A table; its first column names the rows. Numbers are printed with so many digits, None as a dash.
+
+    note: what the numbers mean, in lines.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -209,7 +212,7 @@ def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:
     known = [f"{key.replace('_', ' ')} {value:g}" for key, value in amounts if value is not None]
     explained = [f"{_BANDWIDTH.get(name, name)}: {text}" for name, text in texts.items()]
     columns = [f"B {key.replace('_', ' ')}" for key in _PER]
-    yield ReportTable("Bandwidth", ("", *columns), tuple(rows), "; ".join([*known, *explained]) + ".", digits=1)
+    yield ReportTable("Bandwidth", ("", *columns), tuple(rows), "\n".join(["; ".join(known), *explained]), digits=1)
 
 
 def _by_sequence(metrics: Metrics) -> Iterator[ReportTable]:

@@ -46,7 +46,7 @@ def tracking_figure(
             draw_camera_axes(axes, scene, index, agent, images, _IMAGE_IN * PT_PER_INCH)
         axes = sheet.axes(plan_left, top, side, side)
         _draw_plan(Plan(axes, scene, index, range_m, side * PT_PER_INCH))
-        sheet.heading("Cooperative tracking", words, first, across)
+        sheet.heading(_title(scene), words, first, across)
         sheet.legend(_legend(bool(agents)), 3 if agents else 2, first)
         return sheet.figure
 
@@ -81,9 +81,13 @@ def tracking_strip(
             _draw_plan(Plan(axes, scene, index, range_m, _PANEL_IN * PT_PER_INCH))
             if not agents:
                 axes.set_title(f"t = {scene.time_s(index):.1f} s", fontsize=8.5, pad=3)
-        sheet.heading("Cooperative tracking", words, left, width - 0.74)
+        sheet.heading(_title(scene), words, left, width - 0.74)
         sheet.legend(_legend(bool(agents)), 3 if columns > 2 else 2, left)
         return sheet.figure
+
+
+def _title(scene: Scene) -> str:
+    return "Tracking by the vehicle alone" if scene.mode == "ego" else "Cooperative tracking"
 
 
 def _agents(scene: Scene) -> list[str]:
