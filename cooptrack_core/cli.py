@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except ModuleNotFoundError as error:
-        remedy = f"pip install {error.name}, or all: pip install '.[synth,video]' in the repository"
+        remedy = f"pip install {error.name}, or all: pip install '.[eval,synth,video]' in the repository"
         if error.name in NETWORK_PACKAGES:
             remedy = "the network needs it: pip install 'cooptrack[network]', in the repository '.[network]'"
         print(f"cooptrack {args.command}: error: Python package {error.name} is missing; {remedy}", file=sys.stderr)

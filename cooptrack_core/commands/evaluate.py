@@ -12,6 +12,7 @@ from typing import Any
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
+from cooptrack_core.evaluation.packages import require_packages
 from cooptrack_core.types import CooptrackError
 
 HELP = "score tracking: runs over a split of a dataset, a recorded bag, or two files in the nuScenes format"
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates, prints and writes."""
     if args.gt is not None or args.pred is not None:
         return _files(args)
+    require_packages()
     if args.figures is not None:
         from cooptrack_core.visualization.figures import parse_frames
 

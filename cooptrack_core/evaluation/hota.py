@@ -23,7 +23,7 @@ ZERO_SIMILARITY_M = 2.0
 # HOTA was defined on the IoU of image boxes; which similarity stands in for it is our choice, said with every number.
 SIMILARITY = f"max(0, 1 - d / {ZERO_SIMILARITY_M:g} m), d: ground-plane distance of the centres"
 METRICS = ("hota", "deta", "assa", "loca", "detre", "detpr", "assre", "asspr")
-_MISSING = "HOTA: TrackEval is not installed; pip install --no-deps trackeval"
+_MISSING = "TrackEval is not installed; pip install --no-deps trackeval"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _of_frames(boxes: BoxTable, frames: Int) -> BoxTable:
 
 def _trackeval_hota() -> Any:
     if reason := why_no_hota():
-        raise CooptrackError(reason)
+        raise CooptrackError(f"HOTA: {reason}")
     with contextlib.redirect_stdout(io.StringIO()):  # on import it tells what other benchmarks would need
         from trackeval.metrics import HOTA
     return HOTA()

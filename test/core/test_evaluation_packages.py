@@ -1,0 +1,35 @@
+import importlib.util
+
+import pytest
+
+from cooptrack_core import cli
+from cooptrack_core.evaluation.packages import PACKAGES, require_packages
+from cooptrack_core.types import CooptrackError
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Hides packages from everybody who looks for them."""
+    find = importlib.util.find_spec
+
+    def hide(*names):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in names else find(name, *a))
+
+    return hide
+
+
+def test_missing_packages_are_named_with_the_remedy(without):
+    require_packages()
+    without("shapely")
+    with pytest.raises(CooptrackError, match=r"shapely missing; pip install shapely, in the repository '\.\[eval\]'"):
+        require_packages()
+    without(*PACKAGES)
+    with pytest.raises(CooptrackError, match="matplotlib and shapely missing; pip install matplotlib shapely"):
+        require_packages()
+
+
+def test_evaluate_says_so_in_one_line_before_it_looks_at_the_data(without, capsys, tmp_path):
+    without("matplotlib")
+    assert cli.main(["evaluate", str(tmp_path / "nowhere"), "--mode", "late", "--out", str(tmp_path / "out")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "matplotlib missing; pip install matplotlib" in lines[0]
