@@ -82,11 +82,6 @@ def _of_frame(number: int, rows: Sequence[Row], T: Float, index: Mapping[str, in
 
 
 def _view(row: Row) -> int:
-    view = _VIEWS.get(row.get("view", ""), VIEW_UNKNOWN)
-    return VIEW_ROADSIDE_ONLY if view == VIEW_UNKNOWN and row.get("sides") == SOURCE_REMOTE else view
-
-
-def _view(row: Row) -> int:
     unknown = VIEW_ROADSIDE_ONLY if row.get("sides") == SOURCE_REMOTE else VIEW_UNKNOWN
     return _VIEWS.get(row.get("view", ""), unknown)
 
