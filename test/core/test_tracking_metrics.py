@@ -178,6 +178,18 @@ def test_many_thresholds_equal_few_at_a_time() -> None:
 
     pairs = track_pairs(prepared(crowded_set(5)), 0)[0]
     thresholds = np.linspace(0, 1, 300)
-    together = sweep(pairs, thresholds).counts
-    alone = [sweep(pairs, thresholds[index : index + 1]).counts for index in range(0, 300, 7)]
-    assert np.array_equal(together[:, ::7], np.concatenate(alone, axis=1))
+    together = sweep(pairs, thresholds)
+    alone = [sweep(pairs, thresholds[index : index + 1]) for index in range(0, 300, 7)]
+    assert np.array_equal(together.counts[:, ::7], np.concatenate([one.counts for one in alone], axis=1))
+    assert np.array_equal(together.match_scores, alone[0].match_scores) and len(together.match_scores)
+
+
+@settings(deadline=None, max_examples=20)
+@given(SEEDS)
+def test_at_10_hz_durations_in_seconds_are_a_fifth_of_the_kits(seed: int) -> None:
+    scores = tracking_scores(random_set(seed, (9, 12), missed=0.4, noise_m=0.9).in_range())
+    for ours, theirs in (("tid_s", "tid"), ("lgd_s", "lgd")):
+        seconds, kit = scores["seconds"]["label_metrics"][ours], scores["label_metrics"][theirs]
+        for name in CLASSES:
+            if not math.isnan(scores["label_metrics"]["ids"][name]):
+                assert seconds[name] == pytest.approx(kit[name] / 5, nan_ok=True)
