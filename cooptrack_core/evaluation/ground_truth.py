@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.evaluation.tables import VIEW_ROADSIDE_ONLY
-from cooptrack_core.evaluation.tables import VIEW_ROADSIDE_ONLY
 from cooptrack_core.geometry.boxes import wrap_angle
 from cooptrack_core.geometry.transforms import apply, rotate_xy, yaw_of
 from cooptrack_core.types import SOURCE_REMOTE, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_UNKNOWN, VIEW_VISIBLE
