@@ -39,6 +39,8 @@ def describe(metrics: Metrics) -> str:
     ]
     if run.get("split"):
         parts[2] = f"split {run['split']}: {parts[2]}"
+    if run.get("disturbance") not in (None, "", "none"):
+        parts.append(f"disturbed: {_words(run['disturbance'])}")
     if data.get("synthetic"):
         parts.append("SYNTHETIC data")
     return f"{'; '.join(parts)}; convention {value_of(metrics, 'convention', 'text')}"
@@ -131,17 +133,23 @@ def _table_section(item: ReportTable) -> Html:
 
 def _how(metrics: Metrics) -> Html:
     run = metrics.get("run") or {}
-    rows = [
-        (key, code(" ".join(map(str, value)) if isinstance(value, list) else value))
-        for key, value in run.items()
-        if key != "command" and value not in (None, "", [], {})
-    ]
-    rows += [(f"convention: {key}", code(value)) for key, value in (metrics.get("convention") or {}).items()]
+    rows = [(key.replace("_", " "), code(words)) for key, value in run.items() if (words := _words(value))]
+    rows = [row for row in rows if row[0] != "command"]
+    rows.append(("convention", code(value_of(metrics, "convention", "text"))))
+    rows.append(("label updates", code(value_of(metrics, "convention", "label_updates"))))
     boxes = value_of(metrics, "data", "boxes") or {}
     rows.append(("objects in range", code(", ".join(f"{count} {name}" for name, count in boxes.items()))))
     command = run.get("command")
     parts = [paragraph(code(command))] if command else []
     return section("How this was made", *parts, table(("what", "value"), rows))
+
+
+def _words(value: Any) -> str:
+    """A setting in words, "" where it says nothing."""
+    found = [(".".join(path), item) for path, item in leaves(value) if item is not None and item != ""]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in found)
+    return " ".join(str(item) for _, item in found)
 
 
 def _reasons(metrics: Metrics) -> dict[str, str]:

@@ -124,6 +124,11 @@ def test_synthetic_data_and_simulated_detectors_are_called_so(
     assert "Synthetic data" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_a_disturbed_run_is_called_so() -> None:
+    assert "disturbed: delay 200 ms" in describe(run_of(1, disturbance="delay 200 ms"))
+    assert "disturbed" not in describe(run_of(1, disturbance="none"))
+
+
 def test_untrained_networks_make_numbers_meaningless() -> None:
     assert any("meaningless" in words for words in warnings_of(run_of(1, detector="network", weights="untrained")))
     assert not any(
