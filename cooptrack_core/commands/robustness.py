@@ -1,4 +1,4 @@
-"""`cooptrack robustness`: AMOTA and mAP against every disturbance of the messages, by mode, and of the vehicle alone."""
+"""`cooptrack robustness`: AMOTA and mAP against every disturbance of messages, by mode, and of the vehicle alone."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cooptrack_core.evaluation.page import DASH
+
 Recording = Mapping[str, Any]
 Statistics = dict[str, Any]
 _COUNTS = ("frames", "frames_with_message", "sent", "lost", "in_outage", "arrived", "used", "runs")
@@ -59,8 +61,17 @@ def together(runs: Sequence[Statistics]) -> Statistics:
 def refusals_in_words(statistics: Statistics) -> str:
     """`12 stale, 3 out_of_order` of one run on average, or a dash."""
     runs = max(statistics["runs"], 1)
-    parts = [f"{count / runs:.0f} {reason}" for reason, count in statistics["refused"].items()]
-    return ", ".join(parts) or "-"
+    parts = [f"{count / runs:.3g} {reason}" for reason, count in statistics["refused"].items()]
+    return ", ".join(parts) or DASH
+
+
+def fates(statistics: Statistics) -> dict[str, float]:
+    """Shares of the messages sent: used, refused by reason, lost, and not used for other reasons; they add up to 1."""
+    sent = max(statistics["sent"], 1)
+    shares = {"used": statistics["used"] / sent}
+    shares |= {reason: count / sent for reason, count in statistics["refused"].items()}
+    shares["lost"] = (statistics["lost"] + statistics["in_outage"]) / sent
+    return shares | {"not used": max(0.0, 1.0 - sum(shares.values()))}
 
 
 def _ages(ages: Sequence[float]) -> dict[str, float | None]:
@@ -69,4 +80,4 @@ def _ages(ages: Sequence[float]) -> dict[str, float | None]:
     return {"mean": float(np.mean(ages)), "min": min(ages), "max": max(ages)}
 
 
-__all__ = ["Recording", "Statistics", "channel_statistics", "refusals_in_words", "together"]
+__all__ = ["Recording", "Statistics", "channel_statistics", "fates", "refusals_in_words", "together"]

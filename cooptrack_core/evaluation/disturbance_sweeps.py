@@ -23,7 +23,7 @@ class Sweep:
     def disturbance(self, value: float, common: Disturbance = NO_DISTURBANCE) -> Disturbance:
         """At one point; seed and noise correlation are those of `common`. Raises CooptrackError for a wrong value."""
         kind = type(getattr(NO_DISTURBANCE, self.parameter))
-        if kind(value) != value:
+        if kind is int and not float(value).is_integer():
             raise CooptrackError(f"--grid: {self.name}: {value:g} is not a whole number; give whole numbers")
         made = replace(NO_DISTURBANCE, **{**self.fixed, self.parameter: kind(value)})
         if made.position_noise_m or made.yaw_noise_deg:
@@ -48,7 +48,7 @@ SWEEPS = {
     for item in (
         Sweep("delay", "delay_ms", "delay", "ms", (0, 100, 200, 300, 400, 500)),
         Sweep("jitter", "jitter_ms", "jitter, uniform up to", "ms", (0, 50, 100, 200, 400)),
-        Sweep("async", "async_frames", "messages older (VIC-Async)", "frames", (0, 1, 2, 3, 4)),
+        Sweep("async", "async_frames", "older messages (Async-k)", "frames", (0, 1, 2, 3, 4)),
         Sweep("clock-offset", "clock_offset_ms", "sender's clock ahead", "ms", (-200, -100, -50, 0, 50, 100, 200)),
         Sweep("loss", "loss", "messages lost", "share", (0, 0.1, 0.3, 0.5, 0.7, 0.9)),
         Sweep("burst", "burst", "bursts at 30 % loss", "messages", (0, 2, 5, 10, 20), {"loss": 0.3}),

@@ -21,7 +21,6 @@ from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.run import RunOptions, SequenceRunner
 from cooptrack_core.evaluation.run_options import about_run, fingerprint
-from cooptrack_core.evaluation.summary import tracking_quality
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -105,28 +104,30 @@ def run_robustness(
 
 
 def scores(recordings: Sequence[Recording], convention: Convention) -> Result:
-    """The numbers of the curves, by name; NaN where one does not exist."""
+    """The numbers of the curves, by name; NaN where one does not exist.
+
+    hidden_recall: of all hidden objects, or of its proxy roadside_only_recall where the views are unknown.
+    """
     from cooptrack_core.evaluation.detection import detection_scores, match_detections
+    from cooptrack_core.evaluation.hidden import hidden_recall
     from cooptrack_core.evaluation.tracking import tracking_scores
 
-    data = evaluation_set(recordings, convention).in_range()
-    detection = detection_scores(match_detections(data), errors=False)
-    tracking = tracking_scores(data)
+    data = evaluation_set(recordings, convention)
+    hidden = hidden_recall(data)["all"]
+    near = data.in_range()
+    detection, tracking = detection_scores(match_detections(near), errors=False), tracking_scores(near)
+    proxy = bool(np.isnan(hidden["hidden"]))  # real data: how the vehicle sees an object is not known
     return {
         "AMOTA": tracking["mean"]["amota"],
         "AMOTA_car": tracking["label_metrics"]["amota"]["car"],
         "mAP": detection["mAP"],
         "AP_car": detection["car"]["ap"],
         "ids": tracking["mean"]["ids"],
-        "hidden_recall": _hidden_recall(recordings),
+        "hidden_recall": hidden["roadside_only" if proxy else "hidden"],
+        "outside_view_recall": hidden["outside_view"],
+        "occluded_recall": hidden["occluded"],
+        "roadside_only_recall": hidden["roadside_only"],
     }
-
-
-def _hidden_recall(recordings: Sequence[Recording]) -> float:
-    quality = [tracking_quality(recording) for recording in recordings]
-    objects = sum(sum(q["hidden_objects"].values()) for q in quality)
-    found = sum(n * (q["hidden_recall"][k] or 0.0) for q in quality for k, n in q["hidden_objects"].items())
-    return found / objects if objects else float("nan")
 
 
 def _run_condition(
@@ -193,21 +194,14 @@ def _curve(plan: Plan, sweep: Sweep, mode: str, points: Mapping[Condition, Resul
 
 def _joined(runs: Sequence[Result]) -> Result:
     """One point of runs with several seeds: mean and extremes of every score."""
-    flat = [_flat(run["scores"]) for run in runs]
-    columns = {name: [np.nan if row[name] is None else float(row[name]) for row in flat] for name in flat[0]}
+    names = runs[0]["scores"]
+    columns = {n: [np.nan if run["scores"][n] is None else float(run["scores"][n]) for run in runs] for n in names}
     return {
         "scores": {name: float(np.mean(values)) for name, values in columns.items()},
         "spread": {name: [float(np.min(values)), float(np.max(values))] for name, values in columns.items()},
         "seeds": [run["disturbance"]["seed"] for run in runs],
         "messages": together([run["messages"] for run in runs]),
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Result:
-    found: Result = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}_") if isinstance(value, Mapping) else {prefix + name: value}
-    return found
 
 
 # Files.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.evaluation.channel_statistics import fates
 from cooptrack_core.evaluation.plots import COLORS, MODE_COLORS, plot_style, subplots
+from cooptrack_core.evaluation.robustness_tables import short_about
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 Result = Mapping[str, Any]
 PANELS_IN_A_ROW = 5
 _MARKERS = ("o", "s", "^", "D")
+_FATE_COLORS = {
+    "used": COLORS[0], "not used": "#c9d2dc", "lost": "#e9edf1", "stale": COLORS[1], "out_of_order": COLORS[5],
+    "from_future": COLORS[3],
+}  # fmt: skip
+_FATE_ORDER = {"used": 0, "not used": 2, "lost": 3}  # refusals between
 
 
 def curves(result: Result, scores: Sequence[tuple[str, str]]) -> Figure:
@@ -43,8 +50,40 @@ def curves(result: Result, scores: Sequence[tuple[str, str]]) -> Figure:
                 panel.set_xlabel(sweeps[place]["unit"] if k == len(scores) - 1 else "")
                 panel.set_ylabel(words if column == 0 else "")
                 panel.tick_params(labelbottom=k == len(scores) - 1, labelleft=column == 0)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        _finish(figure, axes[0, 0], result)
+    return figure
+
+
+def message_fates(result: Result) -> Figure:
+    """What became of the messages sent, at every point of every disturbance: shares of the first cooperative mode."""
+    sweeps = result["sweeps"]
+    columns = min(PANELS_IN_A_ROW, len(sweeps))
+    rows = -(-len(sweeps) // columns)
+    points = {sweep["name"]: next(iter(sweep["modes"].values())) for sweep in sweeps}
+    shares = {name: [fates(point["messages"]) for point in found] for name, found in points.items()}
+    kinds = list(dict.fromkeys(kind for found in shares.values() for share in found for kind in share))
+    kinds.sort(key=lambda kind: (_FATE_ORDER.get(kind, 1), kind))
+    with plot_style():
+        figure: Figure
+        figure, axes = subplots(rows, columns, width=max(2.25 * columns, 4.5) + 0.4, height=1.9 * rows + 0.7)
+        for place, panel in enumerate(axes.flat):
+            if place >= len(sweeps):
+                panel.axis("off")
+                continue
+            sweep = sweeps[place]
+            found = shares[sweep["name"]]
+            bottom = [0.0] * len(found)
+            for kind in kinds:
+                values = [share.get(kind, 0.0) for share in found]
+                panel.bar(range(len(found)), values, 0.82, bottom, color=_FATE_COLORS.get(kind, "#222222"), label=kind)
+                bottom = [low + value for low, value in zip(bottom, values, strict=True)]
+            labels = [point["label"].split(" ")[0] for point in points[sweep["name"]]]
+            panel.set_xticks(range(len(found)), labels, fontsize=8 if len(labels) < 7 else 6.5)
+            panel.set(title=_capital(sweep["title"]), xlabel=sweep["unit"], ylim=(0, 1))
+            panel.tick_params(labelleft=place % columns == 0)
+            panel.grid(visible=False)
+        axes[0, 0].set_ylabel("share of messages sent")
+        _finish(figure, axes[0, 0], result)
     return figure
 
 
@@ -63,6 +102,13 @@ def _panel(panel: Axes, result: Result, sweep: Result, name: str, limits: tuple[
         panel.axhline(ego, color=MODE_COLORS["ego"], linestyle=(0, (4, 2)), linewidth=1.3, label="ego (no messages)")
     panel.set_ylim(*limits)
     panel.margins(x=0.04)
+
+
+def _finish(figure: Figure, first: Axes, result: Result) -> None:
+    """Legend, and what the numbers are of, so that the picture says it also on its own."""
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(short_about(result), x=0.01, ha="left", fontsize=8, color="#5b6673")
 
 
 def _limits(result: Result, name: str) -> tuple[float, float]:

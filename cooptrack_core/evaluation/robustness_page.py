@@ -19,7 +19,7 @@ from cooptrack_core.evaluation.page import (
     write_page,
 )
 from cooptrack_core.evaluation.plots import save_figure
-from cooptrack_core.evaluation.robustness_curves import curves
+from cooptrack_core.evaluation.robustness_curves import curves, message_fates
 from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, reference_rows, rows_of
 
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ FIGURES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "curves": ((("AMOTA", "AMOTA"), ("mAP", "mAP")), "Mean of the classes"),
     "curves_car": ((("AMOTA_car", "AMOTA, car"), ("AP_car", "AP, car")), "Cars, the convention of the field's tables"),
     "curves_hidden": ((("hidden_recall", "recall"),), "Recall of objects that the vehicle's camera does not see"),
+    "messages": ((), "What became of the messages"),
 }
 MEANING = {
     "delay": "Time from sending to arrival. The vehicle refuses messages older than its max_age_ms (400 ms).",
     "jitter": "Additional delay, uniform from 0 to the value. A message that was overtaken is refused by its number.",
     "async": "The message of the frame that many frames before the partner is used (VIC-Async-k of DAIR-V2X); labels, "
     "offset and vehicle frame stay.",
-    "clock-offset": "The sender's stamps are shifted, so the vehicle moves objects by a wrong time. A message seems to "
-    "come from the future beyond clock_tolerance_ms (100 ms) and then waits for a later frame.",
+    "clock-offset": "The sender's stamps are shifted, so the vehicle moves objects by a wrong time. A message that is "
+    "ahead of the vehicle's clock by more than clock_tolerance_ms (100 ms) on arrival is refused as from_future; one "
+    "that is ahead of the frame by more waits for a later frame.",
     "loss": "Each message is lost on its own.",
     "burst": "The same share is lost in bursts of this mean length (Gilbert-Elliott).",
     "instance-loss": "Each instance is lost on its own, the message arrives (packet loss of Griffin).",
@@ -53,7 +55,7 @@ def write_figures(result: Result, out: Path) -> tuple[dict[str, Figure], list[Pa
     """Draws all figures and writes each as SVG and PNG."""
     drawn, files = {}, []
     for name, (scores, _) in FIGURES.items():
-        drawn[name] = curves(result, scores)
+        drawn[name] = curves(result, scores) if scores else message_fates(result)
         files += [save_figure(drawn[name], out / f"{name}.{kind}") for kind in ("svg", "png")]
     return drawn, files
 

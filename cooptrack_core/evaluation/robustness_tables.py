@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cooptrack_core.evaluation.channel_statistics import refusals_in_words
-from cooptrack_core.evaluation.page import write_page
+from cooptrack_core.evaluation.channel_statistics import fates, refusals_in_words
+from cooptrack_core.evaluation.page import DASH, number, write_page
 
 Result = Mapping[str, Any]
 
@@ -19,7 +18,7 @@ Result = Mapping[str, Any]
 COLUMNS = {
     "AMOTA": "AMOTA", "car": "AMOTA_car", "mAP": "mAP", "AP car": "AP_car", "hidden": "hidden_recall",
 }  # fmt: skip
-HEADER = ("value", *COLUMNS, "gain kept", "frames with msg", "age ms", "refused (per run)")
+HEADER = ("value", *COLUMNS, "gain kept", "lost", "frames with msg", "age ms", "refused (per run)")
 
 
 def rows_of(result: Result, sweep: Result, mode: str) -> list[list[str]]:
@@ -53,15 +52,15 @@ def print_tables(result: Result) -> None:
             repeats = max(len(point["seeds"]) for point in sweep["modes"][mode])
             seeds = f", mean of {repeats} seeds" if repeats > 1 else ""
             _print_rows(HEADER, rows_of(result, sweep, mode), f"{sweep['title']} ({sweep['unit']}), mode {mode}{seeds}")
-    print(f"\n{NOTE}")
+    print(f"\n{textwrap.fill(NOTE, 120)}")
     if run["detector"] == "simulated":
         print("detector: simulated, seeded noise on the labels; no network has seen an image")
 
 
 NOTE = (
-    "hidden: recall of objects that the vehicle's camera does not see; gain kept: share of the AMOTA advantage over "
-    "ego that is left;\nframes with msg: frames that used a message; age ms: mean age of these, by their stamps; "
-    "refused: by the vehicle's own rules, counted"
+    "hidden: recall of objects that the vehicle's camera does not see (on real data the proxy: those annotated from "
+    "the roadside alone); gain kept: share of the AMOTA advantage over ego that is left; lost: of the messages sent; "
+    "frames with msg: that used a message; age: mean of these, by their stamps; refused: by the vehicle's own rules"
 )
 
 
@@ -71,6 +70,13 @@ def about(result: Result) -> str:
     data = "synthetic dataset" if run["synthetic"] else "dataset"
     part = f"split {run['split']}" if run["split"] else "sequences named"
     return f"{data} {run['dataset']}, {part}: {len(run['sequences'])} sequences, detector {run['detector']}"
+
+
+def short_about(result: Result) -> str:
+    """The same for pictures."""
+    run, kind = result["run"], "synthetic sequences" if result["run"]["synthetic"] else "sequences"
+    untrained = ", UNTRAINED networks: meaningless" if run.get("trained") is False else ""
+    return f"{len(run['sequences'])} {kind}, detector {run['detector']}{untrained}; convention {result['convention']}"
 
 
 def write_csv(result: Result, path: Path) -> None:
@@ -111,16 +117,13 @@ def _cells(result: Result, point: Result, mode: str) -> list[str]:
     scores, messages = point["scores"], point["messages"]
     kept, age = gain_kept(result, point, mode), messages["age_ms"]["mean"]
     return [
-        *(_fixed(scores.get(name)) for name in COLUMNS.values()),
-        "-" if kept is None else f"{100 * kept:.0f} %",
+        *(number(scores.get(name)) for name in COLUMNS.values()),
+        DASH if kept is None else f"{100 * kept:.0f} %",
+        f"{100 * fates(messages)['lost']:.0f} %",
         f"{100 * messages['frames_with_message'] / max(messages['frames'], 1):.0f} %",
-        "-" if age is None else f"{age:.0f}",
+        number(age, 0),
         refusals_in_words(messages),
     ]
-
-
-def _fixed(value: float | None) -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:.3f}"
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
@@ -132,4 +135,7 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
         print("  " + "  ".join(cells).rstrip())
 
 
-__all__ = ["COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "print_tables", "reference_rows", "rows_of", "write_csv"]
+__all__ = [
+    "COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "print_tables", "reference_rows", "rows_of", "short_about",
+    "write_csv",
+]  # fmt: skip
