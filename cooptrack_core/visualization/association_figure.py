@@ -84,6 +84,7 @@ def _instance(plan: Plan, center: Float, box: Box | None, color: str, marker: di
         outline = plan.footprint(box, [*np.asarray(center)[:2], box.center_m[2]])
         plan.polygon(outline, facecolor=color, alpha=0.10, linewidth=0, zorder=2)
         plan.polygon(outline, fill=False, edgecolor=color, linewidth=0.9, linestyle=style, zorder=2.5)
+        plan.labels.occupy(outline.mean(axis=0), np.ptp(outline, axis=0) / 2)
     plan.axes.plot(*at, linestyle="none", **{"color": color, **marker}, zorder=5)
     plan.labels.occupy(at, 4 * plan.m_per_pt)
 

@@ -113,10 +113,11 @@ def _strip(
 
 
 def run_words(recording: Mapping[str, Any], scene: Scene, note: str = "") -> str:
-    """Sequence, mode and detector of a run, for headings."""
+    """Sequence, mode, detector and disturbance of a run, for headings."""
     sequence = str(recording["frames"][0].get("sequence_id") or "") if recording["frames"] else ""
     run = f"{MODE_NAMES.get(scene.mode, scene.mode)}, {scene.detector} detector"
-    parts = [f"sequence {sequence}" if sequence else "", run, note]
+    disturbed = str((recording.get("channel") or {}).get("disturbance") or "")
+    parts = [f"sequence {sequence}" if sequence else "", run, f"disturbed: {disturbed}" if disturbed else "", note]
     return "; ".join(part for part in parts if part)
 
 

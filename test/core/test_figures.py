@@ -148,6 +148,15 @@ def test_an_empty_frame_is_drawn(world: FakeWorld) -> None:
     assert "no message used" in frame_words(recording, scene, 0)
 
 
+def test_the_heading_says_what_run_and_frame_it_is(world: FakeWorld) -> None:
+    recording = {**world.recording(), "channel": {"disturbance": "delay 200 ms, seed 0"}}
+    words = frame_words(recording, build_scene(recording), 2, "synthetic data")
+    assert words == (
+        "sequence 0000, frame 000002, t = 0.2 s; late fusion, simulated detector; disturbed: delay 200 ms, seed 0; "
+        "synthetic data; roadside 47 ms older"
+    )
+
+
 def test_a_frame_whose_image_is_missing_says_so_in_its_place(world: FakeWorld) -> None:
     scene = build_scene(world.recording())
     only_roadside = tracking_figure(

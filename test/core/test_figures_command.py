@@ -86,6 +86,20 @@ def test_figures_of_an_evaluation_find_their_images(
     assert "note" not in capsys.readouterr().err
 
 
+def test_figures_take_their_images_from_a_bag_too(
+    dataset: Dataset, evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(evaluation, source_bag="/nowhere/at-all")
+    sequence_to_bag(dataset, SEQUENCE, tmp_path / "bag", BagOptions())
+    pictures = []
+    for place in (["--source", str(tmp_path / "bag")], ["--dataset", str(dataset.root)]):
+        command = ["figures", str(evaluation), "--out", str(tmp_path / place[0]), "--sequence", SEQUENCE, *place]
+        assert main([*command, "--kind", "tracking", "--frames", "3"]) == 0
+        assert "note" not in capsys.readouterr().err
+        pictures.append((tmp_path / place[0] / SEQUENCE / "tracking_00003.png").read_bytes())
+    assert pictures[0] == pictures[1]
+
+
 def test_a_recording_by_itself_is_drawn_with_its_player(
     evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
