@@ -209,3 +209,11 @@ def test_domain_of_a_running_node_is_seen_as_taken(ros_context: object) -> None:
     occupant = Node("occupant", context=ros_context)
     assert not free_domain.is_free(ros_context.get_domain_id())
     occupant.destroy_node()
+
+
+def test_what_is_installed_by_itself_is_pinned_and_not_asked_for_elsewhere() -> None:
+    alone = set_up.pinned_lines(set_up.WITHOUT_DEPENDENCIES)
+    assert alone and all("==" in line and "#" not in line for line in alone)
+    project = (ROOT / "pyproject.toml").read_text().split("[tool.")[0]
+    for line in alone:  # as a dependency it would bring what it asks for
+        assert f'"{line.partition("==")[0]}' not in project
