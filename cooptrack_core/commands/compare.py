@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
     options = run_options(args, "late")
     warn_if_untrained(options)
-    methods = [_method(args, key) for key in _keys(args.modes, options.vehicle.detector)]
+    keys = _keys(args.modes, options.vehicle.detector)
+    tunings = None if args.no_tune or args.params is not None else _Tunings(args, options)
+    methods = [_method(args, key, tunings) for key in keys]
     command = shlex.join(["cooptrack", *args.command_line])
     result = compare(methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=command)
     save_json(result, args.out / "compare.json")
@@ -81,7 +83,7 @@ def _keys(modes: str | None, detector: str) -> list[str]:
     return [name for name in METHODS if name in given]
 
 
-def _method(args: argparse.Namespace, key: str) -> Method:
+def _method(args: argparse.Namespace, key: str, tunings: _Tunings | None) -> Method:
     """A row of the table: its run, with tuned parameters where it has an object-level tracker."""
     from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.comparison import Method
@@ -96,57 +98,59 @@ def _method(args: argparse.Namespace, key: str) -> Method:
         parameters = f"parameters of {args.params}"
     elif own_tracks:
         parameters = "tracks of the network itself, nothing to tune"
-    elif args.no_tune:
+    elif tunings is None:
         parameters = "default parameters, not tuned"
     else:
-        tuned_for = "late" if key == "late" else "ego"
-        path = _tuned(args, tuned_for)
+        path = tunings.file("late" if key == "late" else "ego")
         options = run_options(argparse.Namespace(**{**vars(args), "params": path}), mode)
         parameters = f"scores calibrated, gates and tracker tuned for it on split {args.tune_on} ({path.name})"
-    return Method(key, replace(options, disturbance=None if disturbance.is_none else disturbance), parameters)
+    # Who fuses objects is sent objects: nobody would pay for features that are not used.
+    precision = options.roadside.feature_precision if key in LEARNED_MODES else "none"
+    roadside = replace(options.roadside, feature_precision=precision)
+    disturbed = None if disturbance.is_none else disturbance
+    return Method(key, replace(options, roadside=roadside, disturbance=disturbed), parameters)
 
 
-def _tuned(args: argparse.Namespace, mode: str) -> Path:
-    """The tuned parameters for a mode in the output folder, made unless the same options have left them there."""
-    from cooptrack_core.evaluation.run import SequenceRunner
-    from cooptrack_core.evaluation.tuned_file import write
-    from cooptrack_core.evaluation.tuning_data import for_tuning, tuned_text
-    from cooptrack_core.report import save_json
+class _Tunings:
+    """The tuned parameters in the output folder, made unless the same options have left them there."""
 
-    options = run_options(args, "late")
-    path: Path = args.out / ("tuned.yaml" if mode == "late" else f"tuned_{mode}.yaml")
-    record = path.with_suffix(".json")
-    runner = SequenceRunner(for_tuning(options, args.tune_on))
-    _check_split(args, options, runner)
-    made_by = _record(args, runner, mode)
-    if path.exists() and _same(record, made_by, args.overwrite):
+    def __init__(self, args: argparse.Namespace, options: RunOptions) -> None:
+        """Raises CooptrackError where the sequences to tune on are those that are scored."""
+        from cooptrack_core.evaluation.run import SequenceRunner
+        from cooptrack_core.evaluation.tuning_data import Tuner, check_apart, for_tuning
+
+        self._args, self._runner = args, SequenceRunner(for_tuning(options, args.tune_on))
+        self._tuner = Tuner(self._runner)
+        by_file = args.tune_on != options.split and not options.sequences
+        remedy = "choose another --tune-on or other sequences, or take --no-tune"
+        scored = SequenceRunner(options).sequences
+        warning = check_apart(self._runner.sequences, scored, by_split_file=by_file, remedy=remedy)
+        if warning:
+            print(f"cooptrack compare: warning: {warning}", file=sys.stderr)
+
+    def file(self, mode: str) -> Path:
+        """The parameters for late or ego."""
+        from cooptrack_core.evaluation.tuned_file import write
+        from cooptrack_core.report import save_json
+
+        args = self._args
+        path: Path = args.out / ("tuned.yaml" if mode == "late" else f"tuned_{mode}.yaml")
+        record, made_by = path.with_suffix(".json"), self._made_by(mode)
+        if path.exists() and _same(record, made_by, args.overwrite):
+            return path
+        found, content = self._tuner.tuned(mode, args.trials, args.seed, args.command_line)
+        write(content, path)
+        save_json(made_by | {"history": found.history}, record)
+        print_tuned(found, content)
+        print(f"parameters: {path}\n")
         return path
-    found, content = tuned_text(runner, mode, args.trials, args.seed, args.command_line)
-    write(content, path)
-    save_json(made_by | {"history": found.history}, record)
-    print_tuned(found, content)
-    print(f"parameters: {path}\n")
-    return path
 
+    def _made_by(self, mode: str) -> dict[str, Any]:
+        """All that a tuning depends on."""
+        from cooptrack_core.evaluation.run_options import fingerprint
 
-def _check_split(args: argparse.Namespace, options: RunOptions, runner: Any) -> None:
-    from cooptrack_core.evaluation.run import SequenceRunner
-    from cooptrack_core.evaluation.tuning_data import check_apart
-
-    scored = SequenceRunner(options).sequences
-    by_file = args.tune_on != options.split and not options.sequences
-    remedy = "choose another --tune-on or other sequences, or take --no-tune"
-    warning = check_apart(runner.sequences, scored, by_split_file=by_file, remedy=remedy)
-    if warning:
-        print(f"cooptrack compare: warning: {warning}", file=sys.stderr)
-
-
-def _record(args: argparse.Namespace, runner: Any, mode: str) -> dict[str, Any]:
-    """All that a tuning depends on."""
-    from cooptrack_core.evaluation.run_options import fingerprint
-
-    run = fingerprint(runner.options, runner.sequences, runner.updates)
-    return {"run": run, "mode": mode, "trials": args.trials, "seed": args.seed}
+        run = fingerprint(self._runner.options, self._runner.sequences, self._runner.updates)
+        return {"run": run, "mode": mode, "trials": self._args.trials, "seed": self._args.seed}
 
 
 def _same(record: Path, made_by: dict[str, Any], overwrite: bool) -> bool:

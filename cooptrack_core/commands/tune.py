@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Tunes, prints what it brought, writes the file."""
     from cooptrack_core.evaluation.run import SequenceRunner
     from cooptrack_core.evaluation.tuned_file import write
-    from cooptrack_core.evaluation.tuning_data import check_apart, held_out, tuned_text
+    from cooptrack_core.evaluation.tuning_data import Tuner, check_apart, held_out
 
     if args.output.exists() and not args.overwrite:
         raise CooptrackError(
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     warning = check_apart(runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy)
     if warning:
         print(f"cooptrack tune: warning: {warning}", file=sys.stderr)
-    found, content = tuned_text(runner, args.mode, args.trials, args.seed, args.command_line)
+    found, content = Tuner(runner).tuned(args.mode, args.trials, args.seed, args.command_line)
     for message in runner.warnings:
         print(f"cooptrack tune: warning: {message}", file=sys.stderr)
     write(content, args.output)

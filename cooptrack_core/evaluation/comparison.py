@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.config import UNTRAINED
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Resampled, caution, differences
 from cooptrack_core.evaluation.evaluate import evaluate
@@ -32,6 +33,7 @@ TITLES = {
     "alone": "No Fusion + AB3DMOT",
     "ego": "No Fusion",
 }
+_RUN = ("dataset", "split", "sequences", "detector", "weights", "roadside_weights", "preset", "seed")
 SHARES_NOTHING = ("alone", "ego")
 # Column of a row and where it is in metrics.json.
 ROW = {
@@ -87,8 +89,9 @@ def compare(
         "schema": SCHEMA,
         "command": command,
         **{key: metrics[key] for key in ("convention", "data")},
-        "run": {key: metrics["run"].get(key) for key in ("dataset", "split", "sequences", "detector", "weights",
-                "trained", "preset", "seed", "disturbance")},
+        "run": {key: metrics["run"].get(key) for key in _RUN} | {
+            "trained": _trained(methods[0].options), "disturbance": _disturbance(methods),
+        },
         "rows": rows,
         "bootstrap": {
             "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": len(sequences),
@@ -128,8 +131,21 @@ def _row(method: Method, metrics: Mapping[str, Any]) -> Result:
         values["bytes per second"] = 0.0
     return {
         "method": method.key, "title": method.title, "mode": method.options.vehicle.mode, "folder": method.key,
-        "parameters": method.parameters, "trained": metrics["run"].get("trained"), "metrics": values,
+        "parameters": method.parameters, "metrics": values,
     }  # fmt: skip
+
+
+def _disturbance(methods: Sequence[Method]) -> str:
+    """What disturbs the messages of those that share any."""
+    found = [m.options.disturbance for m in methods if m.key not in SHARES_NOTHING and m.options.disturbance]
+    return found[0].describe() if found else "none"
+
+
+def _trained(options: RunOptions) -> bool | None:
+    """Whether all networks have trained weights; None without networks."""
+    if options.vehicle.detector != "network":
+        return None
+    return UNTRAINED not in (options.vehicle.network.weights, options.roadside.network.weights)
 
 
 def _check_same_frames(methods: Sequence[Method], sets: Sequence[EvaluationSet]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.data import splits
-from cooptrack_core.evaluation.reported import reported, truth
+from cooptrack_core.evaluation.reported import Reported, reported, truth
 from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions, is_synthetic
+from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.tuned_file import text
 from cooptrack_core.evaluation.tuning import Tuned, tune
 from cooptrack_core.types import CooptrackError
@@ -42,11 +44,21 @@ def check_apart(tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file
     return f"{what}: the split file has them in both, so the scores flatter whatever was tuned"
 
 
-def tuned_text(runner: SequenceRunner, mode: str, trials: int, seed: int, command: Sequence[str]) -> tuple[Tuned, str]:
-    """Tunes the vehicle of a runner for a mode on all its sequences; the outcome and the text of its file."""
-    options = runner.options
-    found = tune(reported(runner), truth(runner), options.vehicle, mode, trials=trials, seed=seed)
-    return found, text(found, runner.sequences, _about(options, mode, command))
+class Tuner:
+    """Tunes the vehicle of a runner on all its sequences, for one mode or several: networks run once over them."""
+
+    def __init__(self, runner: SequenceRunner) -> None:
+        self._runner = runner
+
+    @cached_property
+    def _heard(self) -> tuple[list[Reported], EvaluationSet]:
+        return reported(self._runner), truth(self._runner)
+
+    def tuned(self, mode: str, trials: int, seed: int, command: Sequence[str]) -> tuple[Tuned, str]:
+        """The outcome and the text of its parameter file. command: without the name of the program."""
+        sequences, objects = self._heard
+        found = tune(sequences, objects, self._runner.options.vehicle, mode, trials=trials, seed=seed)
+        return found, text(found, self._runner.sequences, _about(self._runner.options, mode, command))
 
 
 def for_tuning(options: RunOptions, split: str) -> RunOptions:
@@ -71,4 +83,4 @@ def _about(options: RunOptions, mode: str, command: Sequence[str]) -> list[str]:
     return lines
 
 
-__all__ = ["check_apart", "for_tuning", "held_out", "tuned_text"]
+__all__ = ["Tuner", "check_apart", "for_tuning", "held_out"]
