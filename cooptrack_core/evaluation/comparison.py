@@ -19,6 +19,8 @@ from cooptrack_core.evaluation.run import SequenceRunner, run_split
 from cooptrack_core.evaluation.run_options import RunOptions, about_run
 from cooptrack_core.evaluation.scene_statistics import SceneStatistics
 from cooptrack_core.evaluation.tables import EvaluationSet
+from cooptrack_core.networks import network_of
+from cooptrack_core.offline import NetworkMaker
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -68,13 +70,13 @@ class Method:
 
 def compare(
     methods: Sequence[Method], out: Path, *, overwrite: bool = False, seed: int = 0, command: str = "",
-    resamples: int = RESAMPLES,
+    resamples: int = RESAMPLES, networks: NetworkMaker = network_of,
 ) -> Result:  # fmt: skip
     """Runs and scores every method in its own folder out/<key>, and compares them pair by pair.
 
     What is stored there of the same run is not run again. The result is the content of compare.json.
     """
-    runner = SequenceRunner(methods[0].options)
+    runner = SequenceRunner(methods[0].options, networks)
     rows, statistics, sets = [], {}, []
     for method in methods:
         metrics, data = _scored(method, runner, out / method.key, overwrite, command)
