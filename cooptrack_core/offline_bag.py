@@ -59,6 +59,12 @@ class Drive:
     roadside: tuple[str, ...]
     kept: tuple[BagEvent, ...] | None = None
 
+    @property
+    def sequence_id(self) -> str:
+        """That of the first frame; empty where no frame_info says it."""
+        infos = [info for agent in self.context.frame_infos.values() for info in agent.values()]
+        return min(infos, key=lambda info: info.stamp_ns).sequence_id if infos else ""
+
     def events(self) -> Iterable[BagEvent]:
         """The frames in the order of the recording."""
         if self.kept is not None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.network_options import add_network_options, network_configs
 from cooptrack_core.config import DETECTORS, MODES
 from cooptrack_core.types import CooptrackError
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-broken", action="store_true", help="leave out dataset frames that are unreadable")
     parser.add_argument("-o", "--output", type=Path, help="write the recording JSON here")
     add_network_options(parser)
+    add_disturbance_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,9 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, Any]:
     from cooptrack_core.config import RoadsideConfig, VehicleConfig
+    from cooptrack_core.cooperation.channel import Channel
     from cooptrack_core.data.recorded_run import read_run
-    from cooptrack_core.offline_bag import repeat_run, track_bag
+    from cooptrack_core.offline_bag import drive_of, repeat_run, track_drive
 
+    disturbance = disturbance_of(args)
+    if args.schedule is not None and not disturbance.is_none:
+        raise CooptrackError("--schedule: repeats the messages of a recorded run; leave out what disturbs messages")
     vehicle_network, roadside_network = network_configs(args, args.seed)
     then = None if args.schedule is None else read_run(args.schedule, args.vehicle, roadside)
     mode = args.mode or ("late" if then is None else then.mode)
@@ -67,7 +73,9 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
         recording = repeat_run(source, then, config, vehicle=args.vehicle, roadside=roadside)
     else:
         unit = RoadsideConfig(detector=detector, network=roadside_network)
-        recording = track_bag(source, config, vehicle=args.vehicle, roadside=roadside, roadside_config=unit)
+        drive = drive_of(source, detector, vehicle=args.vehicle, roadside=roadside)
+        channel = None if disturbance.is_none else Channel(disturbance, drive.sequence_id)
+        recording = track_drive(drive, config, roadside_config=unit, channel=channel)
     if not isinstance(source, Path):
         for warning in source.sequence.warnings:
             print(f"cooptrack track: warning: {warning}", file=sys.stderr)

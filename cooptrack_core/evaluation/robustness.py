@@ -163,11 +163,16 @@ def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Resul
     about = about_run(plan.options, runner.sequences, runner.updates)
     for name in ("mode", "disturbance"):
         del about[name]
-    convention = plan.options.convention
+    convention, common = plan.options.convention, plan.common
+    chance = {
+        "disturbance_seed": common.seed,
+        "noise_correlation_s": common.noise_correlation_s,
+        "repeats": plan.repeats,
+    }
     undisturbed = {mode: points[Condition(mode, NO_DISTURBANCE)] for mode in (BASELINE, *plan.cooperative)}
     return {
         "schema": SCHEMA,
-        "run": about | {"modes": list(plan.modes), "common": plan.common.seed, "repeats": plan.repeats},
+        "run": about | chance | {"repeats": plan.repeats, "modes": [BASELINE, *plan.cooperative]},
         "convention": convention.describe(about["label_updates"], plan.options.full_rate),
         "undisturbed": {mode: _joined([point]) for mode, point in undisturbed.items()},
         "sweeps": [_curves(plan, sweep, points) for sweep in plan.sweeps],

@@ -20,7 +20,7 @@ from cooptrack_core.evaluation.page import (
 )
 from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.evaluation.robustness_curves import curves, message_fates
-from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, reference_rows, rows_of
+from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, caveats, reference_rows, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,6 +63,7 @@ def write_figures(result: Result, out: Path) -> tuple[dict[str, Figure], list[Pa
 def write_html(result: Result, figures: Mapping[str, Figure], path: Path) -> None:
     """The page: what was run, the curves, the table of each disturbance."""
     parts = [
+        *(paragraph(line, "warning") for line in caveats(result)),
         section("Without disturbance", table(("mode", *HEADER[1:]), reference_rows(result)), paragraph(NOTE, "note")),
         section("Curves", _how_to_read(result), *(_drawn(name, figures[name]) for name in figures)),
         *(_sweep(result, sweep) for sweep in result["sweeps"]),
@@ -71,16 +72,9 @@ def write_html(result: Result, figures: Mapping[str, Figure], path: Path) -> Non
 
 
 def _lead(result: Result) -> Html:
-    run = result["run"]
-    warning = ""
-    if run["detector"] == "simulated":
-        warning = " The detector is simulated: seeded noise on the labels, no network has seen an image."
-    if run.get("trained") is False:
-        warning = " The networks are UNTRAINED: every number here is meaningless."
-    command = run.get("command", "")
+    command = result["run"].get("command", "")
     made = Html(f" Made by {code(command)}.") if command else ""
-    text = f"{about(result)}. Convention {result['convention']}.{warning}"
-    return Html(f"{markup(text)}{made}")
+    return Html(f"{markup(about(result))}. Convention {markup(result['convention'])}.{made}")
 
 
 def _how_to_read(result: Result) -> Html:

@@ -42,7 +42,6 @@ def gain_kept(result: Result, point: Result, mode: str) -> float | None:
 
 def print_tables(result: Result) -> None:
     """Every sweep of every mode, below the undisturbed runs."""
-    run = result["run"]
     print()
     print(about(result))
     print(f"convention: {result['convention']}")
@@ -53,8 +52,8 @@ def print_tables(result: Result) -> None:
             seeds = f", mean of {repeats} seeds" if repeats > 1 else ""
             _print_rows(HEADER, rows_of(result, sweep, mode), f"{sweep['title']} ({sweep['unit']}), mode {mode}{seeds}")
     print(f"\n{textwrap.fill(NOTE, 120)}")
-    if run["detector"] == "simulated":
-        print("detector: simulated, seeded noise on the labels; no network has seen an image")
+    for line in caveats(result):
+        print(textwrap.fill(line, 120))
 
 
 NOTE = (
@@ -70,6 +69,21 @@ def about(result: Result) -> str:
     data = "synthetic dataset" if run["synthetic"] else "dataset"
     part = f"split {run['split']}" if run["split"] else "sequences named"
     return f"{data} {run['dataset']}, {part}: {len(run['sequences'])} sequences, detector {run['detector']}"
+
+
+def caveats(result: Result) -> list[str]:
+    """What a reader could take wrong."""
+    run, found = result["run"], []
+    if run["detector"] == "simulated":
+        found.append("The detector is simulated: seeded noise on the labels, no network has seen an image.")
+    if run.get("trained") is False:
+        found.append("The networks are UNTRAINED (random weights): every number here is MEANINGLESS.")
+    if run["detector"] == "network" and "late" in run["modes"]:
+        found.append(
+            "Mode late tracks what the network detects with Kalman filters, mode ego is the tracking of the network "
+            "itself; so without messages late does not become ego."
+        )
+    return found
 
 
 def short_about(result: Result) -> str:
@@ -136,6 +150,6 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 
 __all__ = [
-    "COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "print_tables", "reference_rows", "rows_of", "short_about",
-    "write_csv",
+    "COLUMNS", "HEADER", "NOTE", "about", "caveats", "gain_kept", "print_tables", "reference_rows", "rows_of",
+    "short_about", "write_csv",
 ]  # fmt: skip

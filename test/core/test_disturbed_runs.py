@@ -7,9 +7,22 @@ import json
 import numpy as np
 import pytest
 from disturbed_drives import FRAMES, ages_ms, disturbed, drive, refusals, tracked
+from fake_networks import fake_networks
+from tiny_spd import TinySpd
 
+from cooptrack_core import cli
+from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.evaluation.run import SequenceRunner
+from cooptrack_core.evaluation.run_options import RunOptions
+from cooptrack_core.offline import make_agents, run
+
+
+@pytest.fixture(scope="module")
+def spd_with_images(tmp_path_factory):
+    """Two sequences of 8 frames."""
+    return TinySpd(tmp_path_factory.mktemp("data") / "spd", sequences=("0003", "0007"), frames=8).write()
 
 
 def tracks(frames: list[dict]) -> list[list[dict]]:
@@ -102,10 +115,38 @@ def test_the_outage_of_a_drive_is_known_from_its_frames():
     assert np.abs(np.diff(without.astype(int))).sum() <= 2
 
 
-def test_what_was_sent_is_reported_as_it_was_sent():
-    from cooptrack_core.config import RoadsideConfig, VehicleConfig
-    from cooptrack_core.offline import make_agents, run
+@pytest.mark.parametrize("mode", ["learned", "distance"])
+def test_a_network_without_messages_tracks_exactly_as_in_mode_ego(spd_with_images, mode):
+    runner = SequenceRunner(RunOptions(spd_with_images, sequences=("0003",)), networks=fake_networks)
+    unit = RoadsideConfig(detector="network")
+    alone, heard, lost = (
+        runner.run("0003", VehicleConfig(mode=name, detector="network"), unit, disturbance)
+        for name, disturbance in (("ego", None), (mode, None), (mode, Disturbance(loss=1.0)))
+    )
+    assert lost["channel"] == {"disturbance": "100 % of messages lost, seed 0", "sent": 8, "lost": 8, "arrived": 0}
+    assert tracks(lost["frames"]) == tracks(alone["frames"]) != tracks(heard["frames"])
 
+
+@pytest.mark.parametrize("disturbance", [{}, EVERYTHING], ids=["none", "everything"])
+def test_the_track_command_disturbs_as_an_evaluation_does(spd_with_images, tmp_path, disturbance):
+    options = [text for name, value in disturbance.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = ["track", str(spd_with_images), "--sequence", "0007", "-o", str(tmp_path / "r.json"), *options]
+    assert cli.main(command) == 0
+    tracked_by_command = json.loads((tmp_path / "r.json").read_text())
+    run = SequenceRunner(RunOptions(spd_with_images)).run("0007", disturbance=Disturbance(**disturbance))
+    assert tracks(tracked_by_command["frames"]) == tracks(run["frames"])
+    assert tracked_by_command.get("channel") == run.get("channel") and ("channel" in run) == bool(disturbance)
+
+
+def test_a_repeated_run_takes_no_disturbance(spd_with_images, tmp_path, capsys):
+    command = ["track", str(spd_with_images), "--sequence", "0007", "--schedule", str(tmp_path), "--loss", "0.1"]
+    assert cli.main(command) == 2
+    assert capsys.readouterr().err == (
+        "cooptrack track: error: --schedule: repeats the messages of a recorded run; leave out what disturbs messages\n"
+    )
+
+
+def test_what_was_sent_is_reported_as_it_was_sent():
     sent = {}
     for name, disturbance in (("plain", {}), ("disturbed", EVERYTHING)):
         vehicle, units = make_agents("vehicle", ("rsu",), VehicleConfig(), RoadsideConfig())
