@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,8 @@ def _of_drive(
     agent, units = make_agents(drive.vehicle, present, config, roadside, networks)
     heard = None
     if agent.network is not None:
-        agent.network = heard = _Overheard(agent.network)
+        heard = _Overheard(agent.network)
+        agent.network = cast("Network", heard)
     sent: dict[tuple[str, int, int], Message] = {}
     events: list[BagEvent] = []
     schedule: dict[int, list[Message]] = {}
@@ -191,22 +192,14 @@ class _Overheard:
     def __init__(self, network: Network) -> None:
         self._network = network
         self.detections: dict[int, Instances] = {}
-        self.preset, self.fingerprint = network.preset, network.fingerprint
-        self.trained, self.about = network.trained, network.about
 
-    def understands(self, message: Message) -> bool:
-        return self._network.understands(message)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
 
     def step(self, frame: Frame, T_map_from_sensor: Float, messages: Sequence[Message]) -> NetworkOutput:
         output = self._network.step(frame, T_map_from_sensor, messages)
         self.detections[frame.stamp_ns] = replace(output.detections, features=None)
         return output
-
-    def predict(self, stamp_ns: int, T_map_from_sensor: Float) -> TrackedObjects:
-        return self._network.predict(stamp_ns, T_map_from_sensor)
-
-    def reset(self) -> None:
-        self._network.reset()
 
 
 __all__ = ["Reported", "reported", "truth", "with_predictions"]
