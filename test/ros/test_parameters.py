@@ -123,3 +123,35 @@ def test_qos_can_be_overridden(graph):
     graph.start(RoadsideNode, "/rsu", {**PARAMETERS, **overrides})
     info = graph.node.get_publishers_info_by_topic("/rsu/instances")[0]
     assert info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
+
+
+def test_tuned_parameters_reach_vehicles_of_any_namespace_and_no_roadside_unit(graph, tmp_path):
+    from rclpy.node import Node
+
+    from cooptrack_core.config import RoadsideConfig, VehicleConfig, from_parameters
+    from cooptrack_core.evaluation.calibration import Calibration
+    from cooptrack_core.evaluation.tuned_file import text as tuned_text
+    from cooptrack_core.evaluation.tuning import Tuned
+    from cooptrack_ros.launch_parts import check_params_file
+    from cooptrack_ros.parameters import NodeParameters, RoadsideParameters, VehicleParameters
+
+    values = {"min_score": 0.2, "tracker.birth_hits": 2, "late.gate_m": 3.0, "late.remote_score_offset": -1.5}
+    scores = {"objective": 0.5, "amota": 0.4, "map": 0.6}
+    path = tmp_path / "tuned.yaml"
+    path.write_text(
+        tuned_text(Tuned("late", values, {"ego": Calibration()}, scores, scores, scores, 1, 0), ["0001"], [])
+    )
+    check_params_file(str(path))
+
+    def read(name, namespace, own, config):
+        arguments = ["--ros-args", "--params-file", str(path)]
+        node = Node(name, namespace=namespace, context=graph.context, cli_args=arguments)
+        try:
+            return NodeParameters(node, own, config).read(config)
+        finally:
+            node.destroy_node()
+
+    for namespace in ("/vehicle", "/fleet/car_7"):
+        found = read("vehicle_node", namespace, VehicleParameters, VehicleConfig)
+        assert found == from_parameters(VehicleConfig, values)
+    assert read("roadside_node", "/rsu", RoadsideParameters, RoadsideConfig) == RoadsideConfig()
