@@ -119,7 +119,7 @@ def _of_bag(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[s
     convention = convention_of(args.convention)
     recording = bag_recording(args.bag, args.source, args.vehicle, convention, args.label_updates)
     store_bag_recording(recording, args.out or DEFAULT_OUT, overwrite=args.overwrite)
-    return [recording], convention, about_bag(recording, args.full_rate) | _how(args)
+    return [recording], convention, about_bag(recording) | _how(args)
 
 
 def _pictures(args: argparse.Namespace, out: Path) -> None:

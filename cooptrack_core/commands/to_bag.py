@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from cooptrack_core.commands.run_options import CONVENTION_NAMES
 from cooptrack_core.types import CooptrackError
 
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
@@ -27,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave out frames whose calibration, pose or labels are unreadable"
     )
+    parser.add_argument(
+        "--label-updates", default="none", metavar="FILE|auto",
+        help="apply this update_label_info.json, auto: the one in or beside the dataset",
+    )  # fmt: skip
+    parser.add_argument(
+        "--convention", choices=CONVENTION_NAMES, default="cooptrack",
+        help="which of its lists: of both sides (cooptrack), or the cooperative deletions too (univ2x)",
+    )  # fmt: skip
     parser.add_argument("--vehicle", default="vehicle", help="namespace of the vehicle")
     parser.add_argument("--roadside", default="rsu", help="namespace of the roadside unit")
 
@@ -35,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
     """Writes the bags; returns 0."""
     from cooptrack_core.data.to_bag import BagOptions, sequence_to_bag
     from cooptrack_core.data.v2x_seq import Dataset
+    from cooptrack_core.evaluation.conventions import convention_of
+    from cooptrack_core.evaluation.run_options import updates_of
 
-    dataset = Dataset(args.dataset)
+    updates = updates_of(args.dataset, args.label_updates, convention_of(args.convention))
+    dataset = Dataset(args.dataset, updates)
     if args.frames is not None and args.frames < 1:
         raise CooptrackError(f"--frames: {args.frames} is not a positive number; give 1 or more")
     for option, name in (("--vehicle", args.vehicle), ("--roadside", args.roadside)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.recording import recording_from_bags
-from cooptrack_core.evaluation.conventions import Convention
+from cooptrack_core.evaluation.conventions import AS_IN_BAG, Convention
 from cooptrack_core.evaluation.run import claim
 from cooptrack_core.report import save_json
 
@@ -23,11 +23,12 @@ def bag_recording(
     source, or a convention that deletes labels, which the ground truth of a bag cannot tell.
     """
     if label_updates not in ("auto", "none"):
-        what = "the ground truth of a bag is as to-bag wrote it, updates cannot be applied any more"
-        raise problem(source, "--label-updates", what, "evaluate the dataset, or give --label-updates none")
+        what = "the labels of a bag are as to-bag wrote them, updates cannot be applied any more"
+        raise problem(source, "--label-updates", what, "make the bag with cooptrack to-bag --label-updates FILE")
     if convention.delete_cooperative and label_updates != "none":
         what = f"convention {convention.name} deletes labels, and the ground truth of a bag does not name its labels"
-        raise problem(source, "--label-updates", what, "give --label-updates none to go without, or use the dataset")
+        remedy = "make the bag with cooptrack to-bag --convention univ2x --label-updates FILE, then give none here"
+        raise problem(source, "--label-updates", what, remedy)
     recording = recording_from_bags(recorded, source, vehicle)
     name, frames = recording["vehicle"], recording["frames"]
     if not recording["missed"] and not any(frame["has_ground_truth"] for frame in frames):
@@ -57,7 +58,7 @@ def store_bag_recording(recording: Recording, out: Path, *, overwrite: bool = Fa
     save_json(recording, out / "recordings" / f"{sequence_id or 'recording'}.json")
 
 
-def about_bag(recording: Recording, full_rate: bool = True) -> dict[str, Any]:
+def about_bag(recording: Recording) -> dict[str, Any]:
     """What is known of the run: for metrics["run"]."""
     frames = recording["frames"]
     return {
@@ -73,8 +74,8 @@ def about_bag(recording: Recording, full_rate: bool = True) -> dict[str, Any]:
         "seed": None,
         "params": None,
         "disturbance": "as recorded",
-        "full_rate": full_rate,
-        "label_updates": "none",
+        "full_rate": True,  # a bag has every frame
+        "label_updates": AS_IN_BAG,
     }
 
 

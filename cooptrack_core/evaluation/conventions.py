@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cooptrack_core.types import CooptrackError
 
 DATASET_RATE_HZ = 10.0
+AS_IN_BAG = "labels as in the bag"
 _PERIOD_NS = 100_000_000
 
 
@@ -47,12 +48,12 @@ class Convention:
         return sorted(first_of.values())
 
     def describe(self, label_updates: str = "none", full_rate: bool = False) -> str:
-        """One line for every print. label_updates: the file that was applied, or 'none'."""
+        """One line for every print. label_updates: the file that was applied, 'none', or AS_IN_BAG."""
         parts = [f"{self.rate_hz:g} Hz"]
         if full_rate and self.step > 1:
             parts.append("the system at the full rate")
-        if label_updates == "none":
-            parts.append("no label updates")
+        if label_updates in ("none", AS_IN_BAG):
+            parts.append("no label updates" if label_updates == "none" else AS_IN_BAG)
         else:
             parts.append("label updates with" + ("" if self.delete_cooperative else "out") + " cooperative deletions")
         parts.append("tracks filled" if self.fill_tracks else "tracks not filled")
@@ -76,4 +77,4 @@ def convention_of(name: str) -> Convention:
     return CONVENTIONS[name]
 
 
-__all__ = ["CONVENTIONS", "DATASET_RATE_HZ", "DEFAULT", "Convention", "convention_of"]
+__all__ = ["AS_IN_BAG", "CONVENTIONS", "DATASET_RATE_HZ", "DEFAULT", "Convention", "convention_of"]

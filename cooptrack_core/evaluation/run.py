@@ -37,7 +37,7 @@ class SequenceRunner:
     def __init__(self, options: RunOptions, networks: NetworkMaker = network_of) -> None:
         """Raises CooptrackError for a dataset, split or label updates that cannot be used."""
         self.options, self.networks = options, networks
-        self.updates = updates_of(options)
+        self.updates = updates_of(options.dataset, options.label_updates, options.convention)
         self.dataset = Dataset(options.dataset, self.updates)
         self.sequences = sequences_of(self.dataset, options)
         self._drives: dict[str, Drive] = {}
@@ -176,9 +176,10 @@ def _stored(path: Path) -> Recording | None:
     if not path.is_file():
         return None
     try:
-        return load_recording(path)
+        recording = load_recording(path)
     except CooptrackError:
         return None
+    return recording if recording.get("frames") else None
 
 
 __all__ = ["RunOptions", "SequenceRunner", "claim", "run_split"]

@@ -66,18 +66,22 @@ def sequences_of(dataset: Dataset, options: RunOptions) -> tuple[str, ...]:
     return found
 
 
-def updates_of(options: RunOptions) -> LabelUpdates | None:
-    if options.label_updates == "none":
+def updates_of(dataset: Path, wanted: str, convention: Convention) -> LabelUpdates | None:
+    """The label updates that the convention applies; wanted: a file, 'auto' (in or beside the dataset) or 'none'.
+
+    Raises CooptrackError where the convention deletes labels and no file is found.
+    """
+    if wanted == "none":
         return None
-    path = label_updates.find(options.dataset) if options.label_updates == "auto" else Path(options.label_updates)
+    path = label_updates.find(dataset) if wanted == "auto" else Path(wanted)
     if path is None:
-        if options.convention.delete_cooperative:
-            what = f"convention {options.convention.name} deletes labels by this file, which is missing"
+        if convention.delete_cooperative:
+            what = f"convention {convention.name} deletes labels by this file, which is missing"
             remedy = "give it with --label-updates FILE, or --label-updates none to go without"
-            raise problem(options.dataset / label_updates.FILE_NAME, "file", what, remedy)
+            raise problem(dataset / label_updates.FILE_NAME, "file", what, remedy)
         return None
     found = label_updates.load(path)
-    return found if options.convention.delete_cooperative else found.without_cooperative()
+    return found if convention.delete_cooperative else found.without_cooperative()
 
 
 def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpdates | None) -> dict[str, Any]:

@@ -36,9 +36,11 @@ def metrics_of(folder: Path) -> dict[str, Any]:
 
 
 def evaluated(folder: Path, *options: str | Path) -> dict[str, Any]:
-    """What the command writes, without what was run."""
+    """What the command writes, without what was run and where the labels came from."""
     assert main(["evaluate", *map(str, options), "--out", str(folder)]) == 0
-    return {name: part for name, part in metrics_of(folder).items() if name != "run"}
+    metrics = metrics_of(folder)
+    del metrics["run"], metrics["convention"]["label_updates"], metrics["convention"]["text"]
+    return metrics
 
 
 def test_a_split_is_run_scored_printed_and_written(
@@ -85,6 +87,9 @@ def test_a_recorded_run_scores_as_the_offline_run(spd: Path, tmp_path: Path, mod
     record(bag, recorded, VehicleConfig(mode=mode), fake_networks)
     nodes = evaluated(tmp_path / "nodes", "--bag", recorded, "--source", bag)
     assert nodes == evaluated(tmp_path / "offline", spd, "--sequence", "0003", "--mode", mode)
+    slow = ["--convention", "univ2x", "--label-updates", "none"]
+    nodes = evaluated(tmp_path / "nodes", "--bag", recorded, "--source", bag, *slow)
+    assert nodes == evaluated(tmp_path / "slow", spd, "--sequence", "0003", "--mode", mode, *slow, "--full-rate")
     about = metrics_of(tmp_path / "nodes")["run"]
     assert (about["bag"], about["dataset"], about["mode"]) == (str(recorded), str(bag), mode)
 
@@ -160,9 +165,35 @@ def test_a_bag_without_ground_truth_or_of_another_drive_is_one_line(
     assert f"{recorded}: /vehicle/tracks: none of its 12 frames is a frame with ground truth of" in message
     options = ["--convention", "univ2x", "--out", str(tmp_path / "out")]
     assert main(["evaluate", "--bag", str(recorded), "--source", str(bag), *options]) == 2
-    assert "the ground truth of a bag does not name its labels; give --label-updates none" in capsys.readouterr().err
+    assert "the ground truth of a bag does not name its labels; make the bag with" in capsys.readouterr().err
     assert main(["evaluate", "--bag", str(recorded), "--source", str(bag), *options, "--label-updates", "none"]) == 0
     assert metrics_of(tmp_path / "out")["data"]["frames"] == 3
+
+
+def test_a_bag_with_updated_labels_scores_as_the_dataset_with_them(tmp_path: Path) -> None:
+    root = TinySpd(tmp_path / "spd", sequences=("0003",), frames=6, images=False).write()
+    dataset = Dataset(root)
+    lists = {
+        "cooperative": [{"frame": "000000", "token": dataset.cooperative_labels("000000").token[0], "operation": []}],
+        "vehicle": [
+            {"frame": name, "token": dataset.labels("vehicle", name).token[1], "operation": ["Car", "000101"]}
+            for name in (f"{n:06d}" for n in range(6))
+        ],
+    }
+    (root / "update_label_info.json").write_text(json.dumps(lists))
+    for name, updates in (("cooptrack", "auto"), ("univ2x", str(root / "update_label_info.json"))):
+        bag, recorded, folder = tmp_path / name, tmp_path / f"{name} recorded", tmp_path / f"{name} nodes"
+        assert main(["to-bag", str(root), str(bag), "--label-updates", updates, "--convention", name]) == 0
+        record(bag, recorded, VehicleConfig(), fake_networks)
+        options = ["--convention", name, "--full-rate"]
+        nodes = evaluated(folder, "--bag", recorded, "--source", bag, *options, "--label-updates", "none")
+        offline = evaluated(tmp_path / f"{name} offline", root, *options, "--label-updates", updates)
+        assert offline["data"]["boxes"]["car"] == {"cooptrack": 6, "univ2x": 1}[name]
+        assert nodes == offline
+        assert metrics_of(folder)["convention"]["label_updates"] == "labels as in the bag"
+        assert offline["detection"] != evaluated(
+            tmp_path / f"{name} plain", root, *options, "--label-updates", "none"
+        )["detection"]  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["learned", "distance", "late", "ego"])
