@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     options = run_options(args, "late")
     warn_if_untrained(options)
     keys = _keys(args.modes, options.vehicle.detector)
+    if args.params is not None:
+        _warn_of_shared(args, options)
     tunings = None if args.no_tune or args.params is not None else _Tunings(args, options)
     methods = [_method(args, key, tunings) for key in keys]
     command = shlex.join(["cooptrack", *args.command_line])
@@ -109,6 +111,17 @@ def _method(args: argparse.Namespace, key: str, tunings: _Tunings | None) -> Met
     roadside = replace(options.roadside, feature_precision=precision)
     disturbed = None if disturbance.is_none else disturbance
     return Method(key, replace(options, roadside=roadside, disturbance=disturbed), parameters)
+
+
+def _warn_of_shared(args: argparse.Namespace, options: RunOptions) -> None:
+    """A file that was tuned on what is scored is the user's choice, but its scores are no fair ones."""
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.evaluation.tuned_file import tuned_sequences
+
+    shared = sorted(set(tuned_sequences(args.params)) & set(SequenceRunner(options).sequences))
+    if shared:
+        what = f"{args.params} was tuned on {len(shared)} of the sequences that are scored ({', '.join(shared[:5])})"
+        print(f"cooptrack compare: warning: {what}: scores flatter it", file=sys.stderr)
 
 
 class _Tunings:

@@ -18,7 +18,7 @@ from cooptrack_core.evaluation.report import write_csv, write_html
 from cooptrack_core.evaluation.run import SequenceRunner, run_split
 from cooptrack_core.evaluation.run_options import RunOptions, about_run
 from cooptrack_core.evaluation.scene_statistics import SceneStatistics
-from cooptrack_core.evaluation.tables import EvaluationSet
+from cooptrack_core.evaluation.tables import EvaluationSet, FrameTable
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker
 from cooptrack_core.report import save_json
@@ -77,16 +77,18 @@ def compare(
     What is stored there of the same run is not run again. The result is the content of compare.json.
     """
     runner = SequenceRunner(methods[0].options, networks)
-    rows, statistics, sets = [], {}, []
+    rows: list[Result] = []
+    statistics: dict[str, Resampled] = {}
+    frames: list[FrameTable] = []
     for method in methods:
         metrics, data = _scored(method, runner, out / method.key, overwrite, command)
         rows.append(_row(method, metrics))
         statistics[method.key] = SceneStatistics(data)
-        sets.append(data)
-    _check_same_frames(methods, sets)
+        frames.append(data.frames)
+    _check_same_frames(methods, frames)
     pairs = list(itertools.combinations([method.key for method in methods], 2))
-    sequences = list(sets[0].frames.scene_names)
-    found = _differences(statistics, pairs, len(sequences), resamples, seed)
+    sequences = len(frames[0].scene_names)
+    found = _differences(statistics, pairs, sequences, resamples, seed)
     result: Result = {
         "schema": SCHEMA,
         "command": command,
@@ -96,8 +98,8 @@ def compare(
         },
         "rows": rows,
         "bootstrap": {
-            "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": len(sequences),
-            "caution": caution(len(sequences)), "over": "sequences, the same resamples for all methods",
+            "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": sequences,
+            "caution": caution(sequences), "over": "sequences, the same resamples for all methods",
         },
         "differences": found,
     }  # fmt: skip
@@ -150,10 +152,9 @@ def _trained(options: RunOptions) -> bool | None:
     return UNTRAINED not in (options.vehicle.network.weights, options.roadside.network.weights)
 
 
-def _check_same_frames(methods: Sequence[Method], sets: Sequence[EvaluationSet]) -> None:
-    first = sets[0].frames
-    for method, data in zip(methods, sets, strict=True):
-        if data.frames.token != first.token or data.frames.scene_names != first.scene_names:
+def _check_same_frames(methods: Sequence[Method], frames: Sequence[FrameTable]) -> None:
+    for method, own in zip(methods, frames, strict=True):
+        if own.token != frames[0].token or own.scene_names != frames[0].scene_names:
             what = f"{method.title} and {methods[0].title} were scored on different frames"
             raise CooptrackError(f"compare: frames: {what}; run both anew with --overwrite")
 

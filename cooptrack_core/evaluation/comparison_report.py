@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,12 @@ def methods_table(result: Result) -> ReportTable:
     cells = tuple(
         (row["title"], *(_cell(row["metrics"].get(name), _COLUMNS[name][1]) for name in shown)) for row in rows
     )
-    note = "outside, occluded: recall of objects outside the vehicle's view, and occluded inside it; rsu only: the "
-    note += "proxy for both on real data. B/s: encoded messages at the actual rate, of methods that use them."
+    notes = []
+    if "recall outside view" in shown or "recall occluded" in shown:
+        notes.append("outside, occluded: recall of objects outside the vehicle's view, and occluded inside it")
+    if "recall roadside only" in shown:
+        notes.append("rsu only: recall of what the roadside alone annotated, a proxy for hidden objects")
+    note = "; ".join([*notes, "B/s: encoded messages at the actual rate, of methods that use them"])
     return ReportTable("Methods", ("method", *(_COLUMNS[name][0] for name in shown)), cells, note)
 
 
@@ -104,7 +109,7 @@ def print_comparison(result: Result) -> None:
     for note in notes_of(result):
         print(f"note: {note}")
     methods = methods_table(result)
-    print(f"\n{text_table(methods)}\n{methods.note}")
+    print(f"\n{text_table(methods)}\n{textwrap.fill(methods.note, 118)}")
     tables = difference_tables(result)
     for item in tables:
         print(f"\n{item.title}\n{text_table(item)}")

@@ -60,8 +60,8 @@ class Knob:
 TRACKER_KNOBS = (
     Knob("min_score", 0.02, 0.5),
     Knob("tracker.birth_hits", 1, 5, whole=True),
-    Knob("tracker.max_coast_ms", 100.0, 1500.0),
-    Knob("tracker.tentative_coast_ms", 100.0, 800.0),
+    Knob("tracker.max_coast_ms", 100.0, 2500.0),
+    Knob("tracker.tentative_coast_ms", 100.0, 1500.0),
     Knob("tracker.gate_m", 1.5, 8.0),
     Knob("tracker.gate_pedestrian_m", 0.7, 4.0),
     Knob("tracker.acceleration_std_mps2", 0.5, 15.0),

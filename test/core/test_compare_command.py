@@ -143,6 +143,14 @@ def test_parameters_of_a_file_go_before_tuning(spd: Path, done: Path, tmp_path: 
     assert all("tuned.yaml" in row["parameters"] for row in result["rows"])
 
 
+def test_parameters_tuned_on_what_is_scored_are_warned_of(
+    spd: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--params", str(done / "tuned.yaml"), "--modes", "ego", "--out", str(tmp_path)]
+    assert main(["compare", str(spd), "--split", "train", *options]) == 0
+    assert "was tuned on 2 of the sequences that are scored (0000, 0001)" in capsys.readouterr().err
+
+
 def test_one_method_needs_no_differences(spd: Path, tmp_path: Path) -> None:
     assert main(["compare", str(spd), "--modes", "ego", "--no-tune", "--out", str(tmp_path)]) == 0
     result = result_of(tmp_path)
