@@ -35,17 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--out", "-o", type=Path, default=Path("robustness"), metavar="DIR", help="folder; resumed")
-    out.add_argument("--overwrite", action="store_true", help="replace a run of other options in that folder")
+    out.add_argument("--overwrite", action="store_true", help="begin anew, whatever that folder holds")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is missing, prints the tables, writes JSON, CSV, pictures and the page."""
+    from cooptrack_core.evaluation.packages import require_packages
     from cooptrack_core.evaluation.robustness import run_robustness
     from cooptrack_core.evaluation.robustness_page import write_figures, write_html
     from cooptrack_core.evaluation.robustness_tables import print_tables, write_csv
     from cooptrack_core.evaluation.run import SequenceRunner
     from cooptrack_core.report import save_json
 
+    require_packages()
     plan = _plan(args)
     warn_if_untrained(plan.options)
     runner = SequenceRunner(plan.options)

@@ -12,14 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
-from cooptrack_core.data.files import expect_object, problem, read_json
+from cooptrack_core.data.files import expect_object, read_json
 from cooptrack_core.data.recording import load_recording
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.channel_statistics import channel_statistics, together
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
 from cooptrack_core.evaluation.recordings import evaluation_set
-from cooptrack_core.evaluation.run import RunOptions, SequenceRunner
+from cooptrack_core.evaluation.run import RunOptions, SequenceRunner, claim
 from cooptrack_core.evaluation.run_options import about_run, fingerprint
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
@@ -86,8 +86,8 @@ def run_robustness(
     """Runs the plan and gives the content of robustness.json.
 
     Every condition is stored in out/points as soon as it is done, every sequence of the current one too; what is
-    there from a run of the same options is not run again. Raises CooptrackError if the folder holds other options,
-    unless overwrite says that they may go.
+    there from a run of the same options is not run again. Raises CooptrackError if the folder holds other options;
+    overwrite begins anew.
     """
     runner = runner or SequenceRunner(plan.options)
     _claim(out, _fingerprint(plan, runner), overwrite)
@@ -244,21 +244,11 @@ def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:
 
 
 def _claim(out: Path, content: Result, overwrite: bool) -> None:
-    """Makes the folder that of this run."""
-    path = out / "run.json"
-    if path.exists():
-        try:
-            then = expect_object(read_json(path), path)
-        except CooptrackError:
-            then = {}
-        if then == content:
-            return
-        if not overwrite:
-            changed = sorted(key for key in content if then.get(key) != content[key])
-            what = f"the folder holds a run of other options ({', '.join(changed)})"
-            raise problem(path, "options", what, "choose another --out, or replace it with --overwrite")
-    shutil.rmtree(out / "points", ignore_errors=True)
-    save_json(content, path)
+    """Makes the folder that of this run; points of another one go."""
+    anew = overwrite or not (out / "run.json").exists()
+    claim(out, content, overwrite=overwrite)
+    if anew:
+        shutil.rmtree(out / "points", ignore_errors=True)
 
 
 __all__ = ["BASELINE", "SCHEMA", "Condition", "Plan", "run_robustness", "scores"]

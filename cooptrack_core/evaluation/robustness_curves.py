@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def message_fates(result: Result) -> Figure:
     points = {sweep["name"]: next(iter(sweep["modes"].values())) for sweep in sweeps}
     shares = {name: [fates(point["messages"]) for point in found] for name, found in points.items()}
     kinds = list(dict.fromkeys(kind for found in shares.values() for share in found for kind in share))
+    kinds = [kind for kind in kinds if any(share.get(kind) for found in shares.values() for share in found)]
     kinds.sort(key=lambda kind: (_FATE_ORDER.get(kind, 1), kind))
     with plot_style():
         figure: Figure
@@ -108,7 +110,8 @@ def _finish(figure: Figure, first: Axes, result: Result) -> None:
     """Legend, and what the numbers are of, so that the picture says it also on its own."""
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.suptitle(short_about(result), x=0.01, ha="left", fontsize=8, color="#5b6673")
+    letters = round(16 * figure.get_figwidth())  # that fit at this size
+    figure.suptitle(textwrap.fill(short_about(result), letters), x=0.01, ha="left", fontsize=8, color="#5b6673")
 
 
 def _limits(result: Result, name: str) -> tuple[float, float]:
