@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
+from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events, matrix_of_pose
 from cooptrack_core.data.image_events import image_events
 from cooptrack_core.data.instance_messages import transmit
@@ -59,11 +60,15 @@ class Drive:
     roadside: tuple[str, ...]
     kept: tuple[BagEvent, ...] | None = None
 
-    @property
-    def sequence_id(self) -> str:
-        """That of the first frame; empty where no frame_info says it."""
-        infos = [info for agent in self.context.frame_infos.values() for info in agent.values()]
-        return min(infos, key=lambda info: info.stamp_ns).sequence_id if infos else ""
+    def channel(self, disturbance: Disturbance) -> Channel | None:
+        """What becomes of messages on this drive, None if nothing does. Its key is the dataset's sequence id."""
+        if disturbance.is_none:
+            return None
+        infos = self.context.frame_infos
+        sequences = {info.sequence_id for agent in infos.values() for info in agent.values()}
+        stamps = [stamp_ns for unit in self.roadside for stamp_ns in infos.get(unit, {})]
+        span_ns = (min(stamps), max(stamps)) if stamps else None
+        return Channel(disturbance, " ".join(sorted(sequences)), span_ns)
 
     def events(self) -> Iterable[BagEvent]:
         """The frames in the order of the recording."""

@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, Any]:
     from cooptrack_core.config import RoadsideConfig, VehicleConfig
-    from cooptrack_core.cooperation.channel import Channel
     from cooptrack_core.data.recorded_run import read_run
     from cooptrack_core.offline_bag import drive_of, repeat_run, track_drive
 
@@ -74,8 +73,7 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
     else:
         unit = RoadsideConfig(detector=detector, network=roadside_network)
         drive = drive_of(source, detector, vehicle=args.vehicle, roadside=roadside)
-        channel = None if disturbance.is_none else Channel(disturbance, drive.sequence_id)
-        recording = track_drive(drive, config, roadside_config=unit, channel=channel)
+        recording = track_drive(drive, config, roadside_config=unit, channel=drive.channel(disturbance))
     if not isinstance(source, Path):
         for warning in source.sequence.warnings:
             print(f"cooptrack track: warning: {warning}", file=sys.stderr)
