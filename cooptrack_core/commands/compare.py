@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from cooptrack_core.types import CooptrackError
 if TYPE_CHECKING:
     from cooptrack_core.evaluation.comparison import Method
     from cooptrack_core.evaluation.run_options import RunOptions
+    from cooptrack_core.evaluation.tuning_data import Tuner
 
 HELP = "all methods over a split: one table, bootstrap intervals of every difference"
 METHODS = ("learned", "distance", "late", "alone", "ego")
@@ -128,18 +130,26 @@ class _Tunings:
     """The tuned parameters in the output folder, made unless the same options have left them there."""
 
     def __init__(self, args: argparse.Namespace, options: RunOptions) -> None:
-        """Raises CooptrackError where the sequences to tune on are those that are scored."""
+        self._args, self._options = args, options
+
+    @cached_property
+    def _tuner(self) -> Tuner:
+        """Raises CooptrackError where there is nothing to tune on, or just what is scored."""
         from cooptrack_core.evaluation.run import SequenceRunner
         from cooptrack_core.evaluation.tuning_data import Tuner, check_apart, for_tuning
 
-        self._args, self._runner = args, SequenceRunner(for_tuning(options, args.tune_on))
-        self._tuner = Tuner(self._runner)
+        args, options = self._args, self._options
+        try:
+            runner = SequenceRunner(for_tuning(options, args.tune_on))
+        except CooptrackError as error:
+            raise CooptrackError(f"--tune-on {args.tune_on}: {error}; or take --no-tune") from None
         by_file = args.tune_on != options.split and not options.sequences
         remedy = "choose another --tune-on or other sequences, or take --no-tune"
         scored = SequenceRunner(options).sequences
-        warning = check_apart(self._runner.sequences, scored, by_split_file=by_file, remedy=remedy)
+        warning = check_apart(runner.sequences, scored, by_split_file=by_file, remedy=remedy)
         if warning:
             print(f"cooptrack compare: warning: {warning}", file=sys.stderr)
+        return Tuner(runner)
 
     def file(self, mode: str) -> Path:
         """The parameters for late or ego."""
@@ -162,7 +172,8 @@ class _Tunings:
         """All that a tuning depends on."""
         from cooptrack_core.evaluation.run_options import fingerprint
 
-        run = fingerprint(self._runner.options, self._runner.sequences, self._runner.updates)
+        runner = self._tuner.runner
+        run = fingerprint(runner.options, runner.sequences, runner.updates)
         return {"run": run, "mode": mode, "trials": self._args.trials, "seed": self._args.seed}
 
 

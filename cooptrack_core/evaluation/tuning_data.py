@@ -48,17 +48,17 @@ class Tuner:
     """Tunes the vehicle of a runner on all its sequences, for one mode or several: networks run once over them."""
 
     def __init__(self, runner: SequenceRunner) -> None:
-        self._runner = runner
+        self.runner = runner
 
     @cached_property
     def _heard(self) -> tuple[list[Reported], EvaluationSet]:
-        return reported(self._runner), truth(self._runner)
+        return reported(self.runner), truth(self.runner)
 
     def tuned(self, mode: str, trials: int, seed: int, command: Sequence[str]) -> tuple[Tuned, str]:
         """The outcome and the text of its parameter file. command: without the name of the program."""
         sequences, objects = self._heard
-        found = tune(sequences, objects, self._runner.options.vehicle, mode, trials=trials, seed=seed)
-        return found, text(found, self._runner.sequences, _about(self._runner.options, mode, command))
+        found = tune(sequences, objects, self.runner.options.vehicle, mode, trials=trials, seed=seed)
+        return found, text(found, self.runner.sequences, _about(self.runner.options, mode, command))
 
 
 def for_tuning(options: RunOptions, split: str) -> RunOptions:

@@ -178,6 +178,7 @@ def test_one_sequence_is_said_to_give_meaningless_intervals(
         (["--tune-on", "val"], "2 of 2 sequences to tune on are to be scored"),
         (["--sequence", "0000", "0003"], "1 of 2 sequences to tune on"),
         (["--trials", "0"], "--trials"),
+        (["--tune-on", "nowhere"], "or take --no-tune"),
     ],
 )
 def test_what_cannot_be_compared_gets_one_line(
