@@ -16,7 +16,7 @@ from cooptrack_core.data.recording import load_recording
 from cooptrack_core.data.sequence_messages import SequenceMessages
 from cooptrack_core.data.sequence_source import SequenceSource
 from cooptrack_core.data.v2x_seq import Dataset
-from cooptrack_core.evaluation.run_options import RunOptions, fingerprint, sequences_of, updates_of
+from cooptrack_core.evaluation.run_options import RunOptions, absent_sequences, fingerprint, sequences_of, updates_of
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker
 from cooptrack_core.offline_bag import Drive, drive_of, track_drive
@@ -65,8 +65,11 @@ class SequenceRunner:
 
     @property
     def warnings(self) -> list[str]:
-        """What was left out or is doubtful in the sequences that have been read."""
-        return [warning for sequence in self._read.values() for warning in sequence.warnings]
+        """What is missing of the split, and what was left out or is doubtful in the sequences that have been read."""
+        absent, split = absent_sequences(self.dataset, self.options), self.options.split
+        listed = len(absent) + len(self.sequences)
+        missing = [f"split {split}: {len(absent)} of its {listed} sequences are not in the dataset"] if absent else []
+        return missing + [warning for sequence in self._read.values() for warning in sequence.warnings]
 
     def drive(self, sequence_id: str, detector: str) -> Drive:
         """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept."""
@@ -92,9 +95,10 @@ class SequenceRunner:
         """The frames that the system gets, None for all: below 10 Hz only those that are scored."""
         if self.options.full_rate or self.options.convention.step == 1:
             return None
-        paired = [row for row in self.dataset.frames("vehicle", sequence_id) if row.frame_id in self.dataset.pairs]
-        kept = self.options.convention.kept([row.frame_id for row in paired], [row.stamp_ns for row in paired])
-        return frozenset(paired[n].frame_id for n in kept)
+        rows = self.dataset.frames("vehicle", sequence_id)
+        scored = [row for row in rows if self.dataset.has_cooperative_labels(row.frame_id)]
+        kept = self.options.convention.kept([row.frame_id for row in scored], [row.stamp_ns for row in scored])
+        return frozenset(scored[n].frame_id for n in kept)
 
     def _check_truth(self, sequence_id: str) -> None:
         rows = self.dataset.frames("vehicle", sequence_id)
@@ -127,7 +131,8 @@ def run_split(
         path = out / "recordings" / f"{sequence_id}.json"
         stored = _stored(path)
         if stored is None:
-            stored = runner.run(sequence_id, disturbance=options.disturbance)
+            slow = options.vehicle.detector == "network"
+            stored = runner.run(sequence_id, disturbance=options.disturbance, progress=slow)
             save_json(stored, path)
         recordings.append(stored)
     return recordings

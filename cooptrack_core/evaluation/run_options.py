@@ -54,16 +54,29 @@ def sequences_of(dataset: Dataset, options: RunOptions) -> tuple[str, ...]:
             what = f"{', '.join(unknown)}: no such sequence with vehicle frames"
             raise problem(dataset.root, "sequence", what, f"choose among {some}")
         return tuple(dict.fromkeys(options.sequences))
-    path = splits.find(dataset.root)
-    lists = (splits.official() if path is None else splits.load(path)).sequences
-    where = path or f"{dataset.root} (official split)"
-    if options.split not in lists:
-        raise problem(where, "batch_split", f"has no split {options.split!r}", f"choose one of {', '.join(lists)}")
-    found = tuple(name for name in sorted(lists[options.split]) if name in dataset.sequences)
+    where, listed = _split(dataset, options.split)
+    found = tuple(name for name in sorted(listed) if name in dataset.sequences)
     if not found:
         what = f"the dataset has no sequence of split {options.split!r}"
         raise problem(where, f"batch_split.{options.split}", what, "choose another --split, or name --sequence ID")
     return found
+
+
+def absent_sequences(dataset: Dataset, options: RunOptions) -> tuple[str, ...]:
+    """Sequences of the split that the dataset does not have, as in a partial download."""
+    if options.sequences:
+        return ()
+    return tuple(name for name in sorted(_split(dataset, options.split)[1]) if name not in dataset.sequences)
+
+
+def _split(dataset: Dataset, name: str) -> tuple[str, tuple[str, ...]]:
+    """Where the split is defined, and its sequences."""
+    path = splits.find(dataset.root)
+    lists = (splits.official() if path is None else splits.load(path)).sequences
+    where = f"{dataset.root} (official split)" if path is None else str(path)
+    if name not in lists:
+        raise problem(where, "batch_split", f"has no split {name!r}", f"choose one of {', '.join(lists)}")
+    return where, lists[name]
 
 
 def updates_of(dataset: Path, wanted: str, convention: Convention) -> LabelUpdates | None:
@@ -158,4 +171,4 @@ def _digest(weights: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-__all__ = ["RunOptions", "about_run", "fingerprint", "is_synthetic", "sequences_of", "updates_of"]
+__all__ = ["RunOptions", "about_run", "absent_sequences", "fingerprint", "is_synthetic", "sequences_of", "updates_of"]

@@ -34,7 +34,9 @@ def without_times(recording: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_without_a_split_file_the_official_split_counts(spd: Path, tmp_path: Path) -> None:
-    assert SequenceRunner(RunOptions(spd)).sequences == ("0003", "0007")
+    runner = SequenceRunner(RunOptions(spd))
+    assert runner.sequences == ("0003", "0007")
+    assert runner.warnings == ["split val: 19 of its 21 sequences are not in the dataset"]
     assert SequenceRunner(RunOptions(spd, split="train")).sequences == ("0001",)
     assert SequenceRunner(RunOptions(spd, sequences=("0007", "0001"))).sequences == ("0007", "0001")
 
