@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.network_options import add_network_options
 from cooptrack_core.config import DETECTORS, UNTRAINED
+from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
     from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.run_options import RunOptions
 
-CONVENTION_NAMES = ("cooptrack", "univ2x")
+CONVENTION_NAMES = tuple(CONVENTIONS)
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from cooptrack_core.data.label_updates import LabelUpdates
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.conventions import CONVENTIONS, DEFAULT, Convention
 
+# What tells that a dataset has become another one; of its labels and images nothing is read for that.
+_LISTS = (
+    "vehicle-side/data_info.json", "infrastructure-side/data_info.json", "cooperative/data_info.json", "synthetic.json"
+)  # fmt: skip
 _WITHOUT_INFLUENCE = ("cli.py", "commands", "demo.py", "evaluation", "report.py", "training", "visualization")
 
 
@@ -103,6 +107,7 @@ def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpd
         "version": __version__,
         "code": _code(),
         "dataset": str(options.dataset.resolve()),
+        "data": _digest_of(options.dataset / name for name in _LISTS),
         "sequences": list(sequences),
         "label_updates": None if updates is None else _digest(str(updates.path)),
         "disturbance": None if options.disturbance is None else asdict(options.disturbance),
@@ -157,9 +162,15 @@ def _networks(options: RunOptions) -> Mapping[str, VehicleConfig | RoadsideConfi
 def _code() -> str:
     """Digest of the sources that tracks depend on: numbers of an older state are not taken for those of this one."""
     root = Path(cooptrack_core.__file__).parent
+    sources = sorted(root.rglob("*.py"))
+    return _digest_of(path for path in sources if path.relative_to(root).parts[0] not in _WITHOUT_INFLUENCE)
+
+
+def _digest_of(paths: Iterable[Path]) -> str:
+    """SHA-256 over the content of the files that exist."""
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in _WITHOUT_INFLUENCE:
+    for path in paths:
+        if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -168,7 +179,7 @@ def _digest(weights: str) -> str:
     path = Path(weights)
     if weights == UNTRAINED or not path.is_file():
         return weights
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _digest_of([path])
 
 
 __all__ = ["RunOptions", "about_run", "absent_sequences", "fingerprint", "is_synthetic", "sequences_of", "updates_of"]

@@ -131,6 +131,16 @@ def test_other_options_need_another_folder_or_overwrite(spd: Path, tmp_path: Pat
     assert run_split(other, tmp_path)[0]["mode"] == "ego"
 
 
+def test_another_dataset_of_the_same_name_is_another_run(tmp_path: Path) -> None:
+    options = RunOptions(tmp_path / "spd", sequences=("0003",))
+    for frames in (3, 4):
+        TinySpd(tmp_path / "spd", sequences=("0003",), frames=frames, images=False).write()
+        if frames == 3:
+            run_split(options, tmp_path / "out")
+    with pytest.raises(CooptrackError, match=r"a run of other options \(data\)"):
+        run_split(options, tmp_path / "out")
+
+
 def test_recordings_of_an_unknown_run_are_not_touched(spd: Path, tmp_path: Path) -> None:
     mine = tmp_path / "recordings" / "mine.json"
     mine.parent.mkdir()
