@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cooptrack_core.types import CooptrackError
+from cooptrack_core.data.files import write_file
 
 if TYPE_CHECKING:
     from cooptrack_core.evaluation.submission import Submission
@@ -34,7 +34,9 @@ def run_files(args: argparse.Namespace) -> int:
     for line in (*_heading(data), *detection_table(scores["detection"]), *tracking_table(scores["tracking"])):
         print(line)
     if args.out is not None:
-        _write(scores, Path(args.out))
+        content = (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode()
+        path = Path(args.out)
+        write_file(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
         print(f"metrics: {args.out}")
     return 0
 
@@ -89,16 +91,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(["  " + row[0].ljust(first), *(c.rjust(w) for c, w in zip(row[1:], others, strict=True))])
         for row in rows
     ]
-
-
-def _write(scores: Mapping[str, Any], path: Path) -> None:
-    """Writes the scores, compressed if the name ends in .gz."""
-    content = (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    except OSError as error:
-        raise CooptrackError(f"{path}: output: cannot be written ({error.strerror}); choose another file") from error
 
 
 __all__ = ["detection_table", "run_files", "tracking_table"]

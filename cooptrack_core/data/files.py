@@ -1,4 +1,4 @@
-"""Reading JSON and plain values from dataset files, with errors that name file, field, what and remedy."""
+"""Reading JSON and plain values from files, and writing files, with errors that name file, field, what and remedy."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise problem(path, "file", f"is not valid JSON ({reason})", "restore it from the dataset archive") from None
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file and the folders above it, text as UTF-8; CooptrackError where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise problem(path, "output", f"cannot be written ({error.strerror})", "choose another file") from error
 
 
 def expect_object(value: Any, source: Path | str, field: str = "top level") -> dict[str, Any]:
@@ -113,5 +122,5 @@ def stamp_ns(row: dict[str, Any], key: str, source: Path | str) -> int:
 
 __all__ = [
     "DataProblem", "array", "expect_list", "expect_object", "number", "offset", "problem", "read_json", "stamp_ns",
-    "text",
+    "text", "write_file",
 ]  # fmt: skip

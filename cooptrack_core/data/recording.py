@@ -15,7 +15,7 @@ from cooptrack_core.cooperation.wire import WireError, decode
 from cooptrack_core.data.bag import Bag, stamp_of
 from cooptrack_core.data.bag_events import BagContext, FrameInfo, agents_of, bag_context, matrix_of_pose
 from cooptrack_core.data.bag_images import BagImages
-from cooptrack_core.data.files import expect_object, problem, read_json
+from cooptrack_core.data.files import expect_object, problem, read_json, write_file
 from cooptrack_core.data.recording_frames import (
     Row,
     association_rows,
@@ -87,12 +87,7 @@ def recording_from_bags(
 
 def write_recording(recording: dict[str, Any], path: Path | str) -> None:
     """Writes a recording as JSON; CooptrackError where the file cannot be written."""
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(recording, allow_nan=False), encoding="utf-8")
-    except OSError as error:
-        raise problem(target, "output", f"cannot be written ({error.strerror})", "choose another file") from None
+    write_file(Path(path), json.dumps(recording, allow_nan=False))
 
 
 def load_recording(path: Path | str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from cooptrack_core.types import CooptrackError
+from cooptrack_core.data.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +72,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "\N{MINUS SIGN}").replace(",", "\N{THIN SPACE}")
 
 
+def formatted(value: object, digits: int) -> object:
+    """What a table shows of a value: numbers and None by `number`, whole ones without digits, others as they are."""
+    if value is None or _is_number(value):
+        return number(value, 0 if isinstance(value, int) else digits)
+    return value
+
+
 def paragraph(content: object, kind: str = "") -> Html:
     """One paragraph. kind: "", "lead", "note" (small and grey) or "warning"."""
     attribute = f' class="{kind}"' if kind else ""
@@ -99,10 +106,10 @@ def table(
     head = "".join(_cell("th", name, right[c], ' scope="col"') for c, name in enumerate(columns))
     lines = []
     for row in body:
-        cells = [_cell("th", _shown(row[0], digits), right[0], ' scope="row"')] if row else []
+        cells = [_cell("th", formatted(row[0], digits), right[0], ' scope="row"')] if row else []
         for c, value in enumerate(row[1:], start=1):
             wins = winners.get(c) is not None and value == winners[c]
-            cells.append(_cell("td", _shown(value, digits), right[c], "", "best" if wins else ""))
+            cells.append(_cell("td", formatted(value, digits), right[c], "", "best" if wins else ""))
         lines.append(f"<tr>{''.join(cells)}</tr>")
     title = f"<caption>{markup(caption)}</caption>" if caption else ""
     content = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
@@ -156,12 +163,8 @@ def page(title: str, sections: Iterable[object], *, lead: object = "") -> str:
 
 
 def write_page(path: Path, content: str) -> None:
-    """Writes a page (or any text); CooptrackError where that is not possible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise CooptrackError(f"{path}: output: cannot be written ({error.strerror}); choose another file") from error
+    """Writes a page; CooptrackError where that is not possible."""
+    write_file(path, content)
 
 
 def _cell(tag: str, content: object, right: bool, attributes: str, kind: str = "") -> str:
@@ -169,10 +172,8 @@ def _cell(tag: str, content: object, right: bool, attributes: str, kind: str = "
     return f"<{tag}{attributes}{f' class={chr(34)}{kinds}{chr(34)}' if kinds else ''}>{markup(content)}</{tag}>"
 
 
-def _shown(value: object, digits: int) -> object:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return number(value, 0 if isinstance(value, int) else digits)
-    return value
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_number_column(values: Sequence[Any]) -> bool:
@@ -180,19 +181,19 @@ def _is_number_column(values: Sequence[Any]) -> bool:
 
 
 def _looks_numeric(value: Any) -> bool:
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+    if value is None or _is_number(value):
         return True
     return isinstance(value, str) and (value in ("", DASH) or re.match(r"[\N{MINUS SIGN}+-]?[\d.]", value) is not None)
 
 
 def _best(values: Sequence[Any], rule: str) -> Any:
-    found = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool) and not math.isnan(v)]
+    found = [value for value in values if _is_number(value) and not math.isnan(value)]
     if not found:
         return None
     return max(found) if rule == "max" else min(found)
 
 
 __all__ = [
-    "DASH", "Html", "code", "figure", "figure_svg", "markup", "number", "page", "paragraph", "section", "table",
-    "write_page",
+    "DASH", "Html", "code", "figure", "figure_svg", "formatted", "markup", "number", "page", "paragraph", "section",
+    "table", "write_page",
 ]  # fmt: skip

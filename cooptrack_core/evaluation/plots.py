@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.data.files import write_file
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MODE_COLORS = {"learned": COLORS[1], "distance": COLORS[3], "late": COLORS[0], "ego": "#5b6673"}
 CLASS_COLORS = {"car": COLORS[0], "bicycle": COLORS[2], "pedestrian": COLORS[1]}
-LINE_STYLES = ("-", "--", "-.", ":")
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -58,15 +59,11 @@ def save_figure(fig: Figure, path: Path) -> Path:
     dates = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
     if kind not in dates:
         raise CooptrackError(f"{path}: output: is no kind of picture; choose .png, .svg or .pdf")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rc_context({"svg.hashsalt": "cooptrack", "savefig.dpi": 200}):
-            fig.savefig(path, format=kind, metadata=dates[kind])
-    except OSError as error:
-        raise CooptrackError(f"{path}: output: cannot be written ({error.strerror}); choose another file") from error
+    out = io.BytesIO()
+    with rc_context({"svg.hashsalt": "cooptrack", "savefig.dpi": 200}):
+        fig.savefig(out, format=kind, metadata=dates[kind])
+    write_file(path, out.getvalue())
     return path
 
 
-__all__ = [
-    "CLASS_COLORS", "COLORS", "LINE_STYLES", "MODE_COLORS", "plot_style", "save_figure", "subplots",
-]  # fmt: skip
+__all__ = ["CLASS_COLORS", "COLORS", "MODE_COLORS", "plot_style", "save_figure", "subplots"]

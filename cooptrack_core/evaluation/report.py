@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cooptrack_core.config import UNTRAINED
-from cooptrack_core.evaluation.page import (
-    Html,
-    code,
-    number,
-    page,
-    paragraph,
-    section,
-    table,
-    write_page,
-)
+from cooptrack_core.data.files import write_file
+from cooptrack_core.evaluation.page import Html, code, formatted, page, paragraph, section, table, write_page
 from cooptrack_core.evaluation.report_tables import ReportTable, leaves, report_tables, value_of
 from cooptrack_core.visualization.compose import MODE_NAMES
 
@@ -73,7 +65,7 @@ def print_metrics(metrics: Metrics) -> None:
 
 def text_table(item: ReportTable) -> str:
     """The table as lines with aligned columns."""
-    rows = [list(item.columns), *([_shown(cell, item.digits) for cell in row] for row in item.rows)]
+    rows = [list(item.columns), *([str(formatted(cell, item.digits)) for cell in row] for row in item.rows)]
     widths = [max(len(str(row[c])) for row in rows) for c in range(len(item.columns))]
     lines = []
     for row in rows:
@@ -99,7 +91,7 @@ def write_csv(metrics: Metrics, path: Path) -> Path:
     for where, value in leaves({key: item for key, item in metrics.items() if key not in _NO_METRICS}):
         shown = "" if value is None or value != value else value
         writer.writerow([".".join(where), shown, *("" if item is None else item for item in about.values())])
-    write_page(path, out.getvalue())
+    write_file(path, out.getvalue())
     return path
 
 
@@ -159,12 +151,6 @@ def _reasons(metrics: Metrics) -> dict[str, str]:
         for name, value in metrics.items()
         if isinstance(value, Mapping) and isinstance(value.get("missing"), str)
     }
-
-
-def _shown(cell: object, digits: int) -> str:
-    if cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)):
-        return number(cell, 0 if isinstance(cell, int) else digits)
-    return str(cell)
 
 
 __all__ = ["describe", "print_metrics", "text_table", "warnings_of", "write_csv", "write_html"]
