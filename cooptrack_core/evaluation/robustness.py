@@ -232,9 +232,10 @@ def _stored_recording(path: Path) -> Result | None:
     if not path.is_file():
         return None
     try:
-        return load_recording(path)
+        recording = load_recording(path)
     except CooptrackError:
         return None
+    return recording if recording.get("frames") else None
 
 
 def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:
