@@ -25,7 +25,8 @@ from cooptrack_core.types import CooptrackError
 NAN = math.nan
 FRAME_KEYS = {
     "stamp_ns", "frame_index", "sequence_id", "frame_id", "predicted_only", "pose_known", "T_map_from_lidar", "tracks",
-    "associations", "messages", "refused", "ground_truth", "has_ground_truth", "T_map_from_lidar_truth", "images", "timings_ms",
+    "associations", "messages", "refused", "ground_truth", "has_ground_truth", "T_map_from_lidar_truth", "images",
+    "timings_ms",
 }  # fmt: skip
 
 
