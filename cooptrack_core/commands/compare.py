@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     tunings = None if args.no_tune or args.params is not None else _Tunings(args, options)
     methods = [_method(args, key, tunings) for key in keys]
     command = shlex.join(["cooptrack", *args.command_line])
-    result = compare(methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=command)
+    result = compare(
+        methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=command, warn=_warn
+    )  # fmt: skip
     save_json(result, args.out / "compare.json")
     write_csv(result, args.out / "compare.csv")
     write_html(result, args.out / "compare.html")
@@ -70,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
     files = [args.out / f"compare.{kind}" for kind in ("json", "csv", "html")]
     print("\nfiles: " + "  ".join(os.path.relpath(path) for path in files))
     return 0
+
+
+def _warn(text: str) -> None:
+    print(f"cooptrack compare: warning: {text}", file=sys.stderr)
 
 
 def _keys(modes: str | None, detector: str) -> list[str]:
@@ -123,7 +129,7 @@ def _warn_of_shared(args: argparse.Namespace, options: RunOptions) -> None:
     shared = sorted(set(tuned_sequences(args.params)) & set(SequenceRunner(options).sequences))
     if shared:
         what = f"{args.params} was tuned on {len(shared)} of the sequences that are scored ({', '.join(shared[:5])})"
-        print(f"cooptrack compare: warning: {what}: scores flatter it", file=sys.stderr)
+        _warn(f"{what}: scores flatter it")
 
 
 class _Tunings:
@@ -148,7 +154,7 @@ class _Tunings:
         scored = SequenceRunner(options).sequences
         warning = check_apart(runner.sequences, scored, by_split_file=by_file, remedy=remedy)
         if warning:
-            print(f"cooptrack compare: warning: {warning}", file=sys.stderr)
+            _warn(warning)
         return Tuner(runner)
 
     def file(self, mode: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,12 @@ class Method:
 
 def compare(
     methods: Sequence[Method], out: Path, *, overwrite: bool = False, seed: int = 0, command: str = "",
-    resamples: int = RESAMPLES, networks: NetworkMaker = network_of,
+    resamples: int = RESAMPLES, networks: NetworkMaker = network_of, warn: Callable[[str], None] = lambda _: None,
 ) -> Result:  # fmt: skip
     """Runs and scores every method in its own folder out/<key>, and compares them pair by pair.
 
-    What is stored there of the same run is not run again. The result is the content of compare.json.
+    What is stored there of the same run is not run again. `warn` hears what is doubtful in the data. The result is
+    the content of compare.json.
     """
     runner = SequenceRunner(methods[0].options, networks)
     rows: list[Result] = []
@@ -85,6 +86,8 @@ def compare(
         rows.append(_row(method, metrics))
         statistics[method.key] = SceneStatistics(data)
         frames.append(data.frames)
+    for warning in runner.warnings:
+        warn(warning)
     _check_same_frames(methods, frames)
     pairs = list(itertools.combinations([method.key for method in methods], 2))
     sequences = len(frames[0].scene_names)
