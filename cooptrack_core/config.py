@@ -10,6 +10,9 @@ from typing import Any, get_type_hints
 from cooptrack_core.types import CooptrackError
 
 MODES = ("ego", "late", "distance", "learned")
+MODE_NAMES = {  # for readers
+    "ego": "vehicle alone", "late": "late fusion", "distance": "distance matching", "learned": "learned fusion",
+}  # fmt: skip
 LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a network has
 DETECTORS = ("simulated", "network")
 DEVICES = ("auto", "cpu", "cuda")

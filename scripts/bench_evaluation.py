@@ -19,8 +19,9 @@ from cooptrack_core.evaluation.detection import detection_scores, match_detectio
 from cooptrack_core.evaluation.hidden import hidden_recall
 from cooptrack_core.evaluation.hota import hota, why_no_hota
 from cooptrack_core.evaluation.iou_ap import iou_ap
+from cooptrack_core.evaluation.scene_curves import amota_of_many, scene_curves
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
-from cooptrack_core.evaluation.tracking import amota_of_many, scene_curves, tracking_scores
+from cooptrack_core.evaluation.tracking import tracking_scores
 
 CLASSES = (("car", 50.0, 1.0), ("bicycle", 40.0, 0.4), ("pedestrian", 40.0, 0.15))  # name, range in m, m a frame
 SHARES = (0.5, 0.2, 0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from cooptrack_core.evaluation.submission import Submission
 
 MEAN = "all"
-SUMMED = ("mt", "ml", "tp", "fp", "fn", "ids", "frag")  # over the classes; of the other metrics it is the mean
-COUNTS = ("gt", *SUMMED)
 
 
 def run_files(args: argparse.Namespace) -> int:
@@ -43,23 +41,31 @@ def run_files(args: argparse.Namespace) -> int:
 
 def detection_table(detection: Mapping[str, Any]) -> list[str]:
     """Lines of the detection scores, one for each class."""
+    from cooptrack_core.evaluation.report_tables import aligned
+
     classes = [name for name in detection if name != "mAP"]
     columns = list(detection[classes[0]])
     rows = [[name, *(_number(detection[name][column]) for column in columns)] for name in classes]
     title = "detection (nuScenes: centre distance 0.5, 1, 2, 4 m; errors at 2 m in m, 1 - IoU, rad, m/s)"
-    return ["", title, *_aligned([["", *columns], *rows]), f"  mAP {_number(detection['mAP'])}"]
+    return ["", title, *aligned([["", *columns], *rows]), f"  mAP {_number(detection['mAP'])}"]
 
 
 def tracking_table(tracking: Mapping[str, Any]) -> list[str]:
     """Lines of the tracking scores, one for each metric."""
+    from cooptrack_core.evaluation.clear_mot import COUNTED, SUMMED
+    from cooptrack_core.evaluation.report_tables import aligned
+
     metrics, mean = tracking["label_metrics"], tracking["mean"]
     classes = list(next(iter(metrics.values())))
-    rows = [[name, *(_number(value, name) for value in (*metrics[name].values(), mean[name]))] for name in mean]
+    rows = [
+        [name, *(_number(value, counted=name in COUNTED) for value in (*metrics[name].values(), mean[name]))]
+        for name in mean
+    ]
     title = (
         "tracking (nuScenes: 2 m, 40 recall points; track scores averaged, gaps filled; tid, lgd count 0.5 s a frame)"
     )
     notes = f"  {MEAN}: sum of {', '.join(SUMMED)}, mean of the others, gt too; -: not defined"
-    return ["", title, *_aligned([["", *classes, MEAN], *rows]), notes]
+    return ["", title, *aligned([["", *classes, MEAN], *rows]), notes]
 
 
 def _heading(data: Submission) -> Iterable[str]:
@@ -75,22 +81,12 @@ def _heading(data: Submission) -> Iterable[str]:
         yield f"  {what}: {len(kept)} of {len(all_boxes)} boxes"
 
 
-def _number(value: float | None, metric: str = "") -> str:
+def _number(value: float | None, *, counted: bool = False) -> str:
     if value is None:
         return "-"
-    if metric in COUNTS:
+    if counted:
         return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
     return f"{value:.4f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    first, *others = widths
-    return [
-        "  ".join(["  " + row[0].ljust(first), *(c.rjust(w) for c, w in zip(row[1:], others, strict=True))])
-        for row in rows
-    ]
 
 
 __all__ = ["detection_table", "run_files", "tracking_table"]

@@ -22,6 +22,9 @@ WORST: dict[str, float | None] = {
     "fp": np.nan, "fn": None, "ids": np.nan, "frag": np.nan, "tid": 20.0, "lgd": 20.0,
 }  # fmt: skip
 
+SUMMED = ("mt", "ml", "tp", "fp", "fn", "ids", "frag")  # over classes; the kit averages the others, gt too
+COUNTED = ("gt", *SUMMED)
+
 
 def recall_thresholds(match_scores: Float, truth: int) -> Float:
     """[40] score thresholds at which RECALLS would be reached, were matches kept as they are without a threshold.
@@ -71,4 +74,4 @@ def averaged(motar: Float, motp: Float) -> tuple[Float, Float]:
     return np.nan_to_num(motar, nan=0.0).mean(axis=-1), np.nan_to_num(motp, nan=2.0).mean(axis=-1)
 
 
-__all__ = ["KIT_FRAME_S", "RECALLS", "WORST", "averaged", "clear_metrics", "recall_thresholds"]
+__all__ = ["COUNTED", "KIT_FRAME_S", "RECALLS", "SUMMED", "WORST", "averaged", "clear_metrics", "recall_thresholds"]

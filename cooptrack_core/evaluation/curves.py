@@ -12,12 +12,12 @@ from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.detection import RECALLS, THRESHOLDS_M, DetectionMatches, precision_curve
 from cooptrack_core.evaluation.pairs import pairs_within
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet
+from cooptrack_core.evaluation.track_pairs import MATCH_M
 
 Bool = NDArray[np.bool_]
 Curves = dict[str, Any]
 
 DISTANCE_STEP_M = 10.0
-MATCH_M = 2.0
 _TRACKING = ("recall", "motar", "mota", "motp", "ids", "fp", "fn", "threshold")
 _DIGITS = 6  # of what is only drawn
 
@@ -25,7 +25,7 @@ _DIGITS = 6  # of what is only drawn
 def metric_curves(data: EvaluationSet, matches: DetectionMatches, tracking: Mapping[str, Mapping[str, Any]]) -> Curves:
     """metrics["curves"]; None where a recall is not reached.
 
-    data: boxes in range; matches: of `match_detections`; tracking: `tracking_curves` (or `curves_of`) of the same.
+    data: boxes in range; matches: of `match_detections`; tracking: `curves_of` the same.
     """
     curves: Curves = without_nan(
         {

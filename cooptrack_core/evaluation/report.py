@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cooptrack_core.config import UNTRAINED
+from cooptrack_core.config import MODE_NAMES, UNTRAINED
 from cooptrack_core.data.files import write_file
 from cooptrack_core.evaluation.page import Html, code, formatted, page, paragraph, section, table, write_page
-from cooptrack_core.evaluation.report_tables import ReportTable, leaves, report_tables, value_of
-from cooptrack_core.visualization.compose import MODE_NAMES
+from cooptrack_core.evaluation.report_tables import ReportTable, aligned, leaves, report_tables, value_of
 
 Metrics = Mapping[str, Any]
 
@@ -65,13 +64,8 @@ def print_metrics(metrics: Metrics) -> None:
 
 def text_table(item: ReportTable) -> str:
     """The table as lines with aligned columns."""
-    rows = [list(item.columns), *([str(formatted(cell, item.digits)) for cell in row] for row in item.rows)]
-    widths = [max(len(str(row[c])) for row in rows) for c in range(len(item.columns))]
-    lines = []
-    for row in rows:
-        cells = [str(row[0]).ljust(widths[0]), *(str(c).rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)
+    rows = [[str(formatted(cell, item.digits)) for cell in row] for row in item.rows]
+    return "\n".join(aligned([item.columns, *rows]))
 
 
 def write_csv(metrics: Metrics, path: Path) -> Path:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cooptrack_core.evaluation.clear_mot import COUNTED
+
 Metrics = Mapping[str, Any]
 Cell = float | int | str | None
 
@@ -25,7 +27,6 @@ _TRACKING = {
     "ids": f"IDS {DOWN}", "frag": f"FRAG {DOWN}", "tid": f"TID {DOWN} kit's s", "lgd": f"LGD {DOWN} kit's s",
 }  # fmt: skip
 _SECONDS = {"tid_s": f"TID {DOWN} s", "lgd_s": f"LGD {DOWN} s"}
-_COUNTS = ("gt", "mt", "ml", "tp", "fp", "fn", "ids", "frag")
 # How the vehicle's camera sees an object. roadside_only stands in for the first two where nobody knows (real data).
 _VIEWS = {
     "outside_view": "outside view", "occluded": "occluded", "roadside_only": "roadside only (proxy)",
@@ -61,9 +62,7 @@ class ReportTable:
 
 def report_tables(metrics: Metrics) -> list[ReportTable]:
     """What there is to print, in the order of its weight; metrics that are not there give no table."""
-    makers = (
-        _headline, _detection, _tracking, _hota, _iou_ap, _hidden, _bandwidth, _by_sequence,
-    )  # fmt: skip
+    makers = (_headline, _detection, _tracking, _hota, _iou_ap, _hidden, _bandwidth, _by_sequence)
     return [table for maker in makers for table in maker(metrics) if table.rows]
 
 
@@ -78,9 +77,9 @@ def value_of(metrics: Any, *path: str) -> Any:
 
 def classes_of(section: Any) -> list[str]:
     """The classes of a section: the keys that hold tables of numbers."""
-    return (
-        [name for name, value in section.items() if isinstance(value, Mapping)] if isinstance(section, Mapping) else []
-    )
+    if not isinstance(section, Mapping):
+        return []
+    return [name for name, value in section.items() if isinstance(value, Mapping)]
 
 
 def leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -93,6 +92,13 @@ def leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from leaves(value, (*path, str(index)))
     else:
         yield path, content
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines for the terminal, the first column to the left, the others to the right."""
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ([row[0].ljust(first), *(map(str.rjust, row[1:], others))] for row in rows)
+    return ["  " + "  ".join(cells).rstrip() for cells in lines]
 
 
 def _headline(metrics: Metrics) -> Iterator[ReportTable]:
@@ -140,7 +146,7 @@ def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
     for key in dict.fromkeys((*_TRACKING, *labels)):
         if key in labels:
             values = [*(value_of(labels, key, name) for name in names), value_of(mean, key)]
-            rows.append((_TRACKING.get(key, key), *(_count(v) if key in _COUNTS else v for v in values)))
+            rows.append((_TRACKING.get(key, key), *(_count(v) if key in COUNTED else v for v in values)))
     rows += [(_SECONDS.get(key, key), *values) for key, values in _seconds(section, names)]
     note = (
         "nuScenes protocol: 40 recalls, 2 m, tracks scored by the mean of their boxes; TP to LGD at the recall of the "
@@ -227,4 +233,4 @@ def _count(value: Any) -> Cell:
     return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else value
 
 
-__all__ = ["ReportTable", "classes_of", "leaves", "report_tables", "value_of"]
+__all__ = ["ReportTable", "aligned", "classes_of", "leaves", "report_tables", "value_of"]

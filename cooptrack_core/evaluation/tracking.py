@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.evaluation.clear_mot import KIT_FRAME_S, RECALLS, WORST, averaged, clear_metrics, recall_thresholds
-from cooptrack_core.evaluation.scene_curves import SceneCurve, amota_of, amota_of_many, scene_curves
+from cooptrack_core.evaluation.clear_mot import RECALLS, SUMMED, WORST, averaged, clear_metrics, recall_thresholds
 from cooptrack_core.evaluation.sweep import COUNTS, sweep
 from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.track_pairs import TrackPairs, track_pairs
@@ -20,7 +19,6 @@ from cooptrack_core.evaluation.tracks import prepared
 Float = NDArray[np.float64]
 
 METRICS = ("amota", "amotp", *WORST)  # by the kit's names, in its order
-_SUMMED = ("mt", "ml", "tp", "fp", "fn", "ids", "frag")  # over classes; the others are averaged
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def track_classes(data: EvaluationSet) -> dict[str, ClassTracking]:
     for index, name in enumerate(data.class_names):
         of_class = ready.truth.class_index == index
         objects = len(np.unique(ready.truth.written_id[of_class]))
-        results[name] = _class(track_pairs(ready, index), objects)
+        results[name] = _track_class(track_pairs(ready, index), objects)
     return results
 
 
@@ -76,20 +74,12 @@ def scores_of(classes: Mapping[str, ClassTracking]) -> dict[str, Any]:
     }
 
 
-def tracking_curves(data: EvaluationSet) -> dict[str, dict[str, list[float]]]:
-    """{class: {curve: [40] values}} at the recall thresholds, from recall 1 down to 0.1; NaN: not reached.
-
-    Curves: `recall_aimed_at`, `threshold` and every metric of the kit but AMOTA and AMOTP; NaN without ground truth.
-    """
-    return curves_of(track_classes(data))
-
-
 def curves_of(classes: Mapping[str, ClassTracking]) -> dict[str, dict[str, list[float]]]:
-    """`tracking_curves` of what `track_classes` gave."""
+    """{class: {curve: [40] values}} of what `track_classes` gave: the curves of `ClassTracking` as lists."""
     return {name: {key: curve.tolist() for key, curve in result.curves.items()} for name, result in classes.items()}
 
 
-def _class(scenes: list[TrackPairs], objects: int) -> ClassTracking:
+def _track_class(scenes: list[TrackPairs], objects: int) -> ClassTracking:
     """Tracking of a class; objects: different ids of its ground truth as written, wherever they are."""
     truth = sum(len(pairs.object) for pairs in scenes)
     scores = [sweep(pairs, np.array([-np.inf])).match_scores for pairs in scenes] if truth else []
@@ -111,9 +101,10 @@ def _class(scenes: list[TrackPairs], objects: int) -> ClassTracking:
         curves[name] = np.full(len(RECALLS), np.nan)
         curves[name][reached] = values
     best = int(np.nanargmax(curves["mota"]))
+    first = int(np.argmax(reached))  # counts begin there: recalls that are not reached are the highest, so the first
     amota, amotp = averaged(curves["motar"], curves["motp"])
     period_s = np.array([pairs.period_s for pairs in scenes])
-    at_best = dict(zip(COUNTS, counts[:, :, best - int(np.argmax(reached))].T, strict=True))
+    at_best = dict(zip(COUNTS, counts[:, :, best - first].T, strict=True))
     frames = (period_s @ at_best[name] for name in ("initialization", "gap"))
     tracked = at_best["tracked"].sum()
     tid_s, lgd_s = (float(total / tracked) if tracked else np.nan for total in frames)
@@ -123,14 +114,11 @@ def _class(scenes: list[TrackPairs], objects: int) -> ClassTracking:
 
 def _over_classes(metric: str, values: list[float]) -> float:
     """The kit's aggregate: NaN values do not count; sums of nothing are 0, means of nothing NaN."""
-    if metric in _SUMMED:
+    if metric in SUMMED:
         return float(np.nansum(values))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(np.nanmean(values)) if values else np.nan
 
 
-__all__ = [
-    "KIT_FRAME_S", "METRICS", "ClassTracking", "SceneCurve", "amota_of", "amota_of_many", "curves_of", "scene_curves",
-    "scores_of", "track_classes", "tracking_curves", "tracking_scores",
-]  # fmt: skip
+__all__ = ["METRICS", "ClassTracking", "curves_of", "scores_of", "track_classes", "tracking_scores"]

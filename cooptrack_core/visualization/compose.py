@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import Orientation, bounds_of, draw_bev, draw_marker
 from cooptrack_core.visualization.camera import draw_camera
@@ -19,9 +20,6 @@ DESIGN_HEIGHT = 1080
 SOURCES = (("both", "seen by both"), ("ego", "vehicle only"), ("remote", "roadside only"), ("predicted", "predicted"))
 SOURCE_COLORS = {
     "both": palette.BOTH, "ego": palette.EGO, "remote": palette.REMOTE, "predicted": palette.PREDICTED,
-}  # fmt: skip
-MODE_NAMES = {
-    "late": "late fusion", "ego": "vehicle alone", "learned": "learned fusion", "distance": "distance matching",
 }  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization.association_figure import association_figure, association_strip
-from cooptrack_core.visualization.compose import MODE_NAMES
 from cooptrack_core.visualization.plan_figure import RANGE_M, chosen_frames
 from cooptrack_core.visualization.scene import Images, Scene, build_scene
 from cooptrack_core.visualization.stills import telling_frame

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
-from cooptrack_core.visualization.compose import MODE_NAMES, ground_of
+from cooptrack_core.visualization.compose import ground_of
 from cooptrack_core.visualization.scene import Box, FrameView, Images, Scene, build_scene, finite
 from cooptrack_core.visualization.stills import telling_frame
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference_tracking import tracking_of_class
 
 from cooptrack_core.evaluation.tables import EvaluationSet
-from cooptrack_core.evaluation.tracking import METRICS, tracking_curves, tracking_scores
+from cooptrack_core.evaluation.tracking import METRICS, curves_of, track_classes, tracking_scores
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -155,7 +155,7 @@ def test_without_any_match_the_kits_worst_values_hold(predictions: list) -> None
 
 def test_curves_hold_what_the_scores_are_made_of() -> None:
     data = random_set(3, (20, 12), noise_m=0.9).in_range()
-    scores, curves = tracking_scores(data)["label_metrics"], tracking_curves(data)
+    scores, curves = tracking_scores(data)["label_metrics"], curves_of(track_classes(data))
     for name in CLASSES:
         of = {key: np.array(values) for key, values in curves[name].items()}
         assert all(len(values) == 40 for values in of.values())
@@ -166,7 +166,7 @@ def test_curves_hold_what_the_scores_are_made_of() -> None:
         best = np.nanargmax(of["mota"])
         assert all(scores[metric][name] == of[metric][best] for metric in ("mota", "ids", "fp", "fn", "recall"))
         assert scores["amota"][name] == pytest.approx(np.nan_to_num(of["motar"]).mean())
-    empty = tracking_curves(evaluation_set((2,), [], []))
+    empty = curves_of(track_classes(evaluation_set((2,), [], [])))
     assert all(len(values) == 40 for values in empty["car"].values())
     assert np.isnan(empty["car"]["threshold"]).all()
 
