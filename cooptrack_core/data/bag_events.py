@@ -79,18 +79,21 @@ def opened(source: Source) -> Bag | SequenceSource:
 
 
 def bag_context(source: Source, agents: Sequence[str], *, need_tf: bool = True) -> BagContext:
-    """Reads the context of these agents; CooptrackError for a bag without /tf or /tf_static."""
+    """Reads the context of these agents, of ground truth that of the first, the vehicle.
+
+    CooptrackError for a bag without /tf or /tf_static.
+    """
     with opened(source) as bag:
         if need_tf:
             for topic in ("/tf", "/tf_static"):
                 bag.require(topic, _RECORD_TF)
         context = BagContext(TransformBuffer(history_ns=bag.duration_ns + 3_600_000_000_000))
         owner = {f"/{agent}/{topic}": agent for agent in agents for topic in ("frame_info", "camera_info")}
-        truths = {f"/{agent}/ground_truth" for agent in agents}
-        for item in bag.messages(["/tf", "/tf_static", *owner, *truths]):
+        truth = f"/{agents[0]}/ground_truth"  # another vehicle's is another one's
+        for item in bag.messages(["/tf", "/tf_static", *owner, truth]):
             if item.topic in ("/tf", "/tf_static"):
                 _add_transforms(context.transforms, item.message, static=item.topic == "/tf_static", path=bag.path)
-            elif item.topic in truths:
+            elif item.topic == truth:
                 context.ground_truth[stamp_of(item.message)] = item.message
             elif item.topic.endswith("/frame_info"):
                 info = frame_info_of(item.message)

@@ -134,6 +134,21 @@ def test_of_several_vehicles_one_is_named(spd: Path, tmp_path: Path, capsys: pyt
     assert "/other/tracks: topic is missing or empty" in capsys.readouterr().err
 
 
+def test_the_ground_truth_of_another_vehicle_is_not_ours(spd: Path, tmp_path: Path) -> None:
+    from cooptrack_core.data.bag import Bag
+
+    bag, recorded = spd.parent / "bag", tmp_path / "recorded"
+    record(bag, recorded, VehicleConfig(), fake_networks)
+    with Bag(bag) as one, BagWriter(tmp_path / "two") as two:
+        for item in one.messages():
+            two.write(item.topic, item.log_time_ns, item.message)
+            if item.topic in ("/vehicle/frame_info", "/vehicle/ground_truth"):
+                item.message.header.stamp.nanosec += 1000
+                two.write(item.topic.replace("vehicle", "other"), item.log_time_ns, item.message)
+    ours = evaluated(tmp_path / "a", "--bag", recorded, "--source", bag)
+    assert evaluated(tmp_path / "b", "--bag", recorded, "--source", tmp_path / "two") == ours
+
+
 def test_a_bag_that_was_played_twice_is_one_line(spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from cooptrack_core.data.bag import Bag
 
