@@ -90,6 +90,10 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, di
 
     if args.dataset is None:
         raise CooptrackError("evaluate: nothing to evaluate; give a DATASET, --bag with --source, or --gt with --pred")
+    if (args.dataset / "metadata.yaml").is_file():
+        raise CooptrackError(
+            f"{args.dataset}: dataset: is a rosbag2; score a recorded one by --bag RECORDED --source BAG"
+        )
     if args.vehicle is not None:
         raise CooptrackError("--vehicle: names the vehicle of a --bag; a dataset has one")
     disturbance = disturbance_of(args)

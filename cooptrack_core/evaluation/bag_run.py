@@ -73,7 +73,7 @@ def about_bag(recording: Recording) -> dict[str, Any]:
         "preset": None,
         "seed": None,
         "params": None,
-        "disturbance": "as recorded",
+        "disturbance": None,  # whatever happened then
         "full_rate": True,  # a bag has every frame
         "label_updates": AS_IN_BAG,
     }

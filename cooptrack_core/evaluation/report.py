@@ -30,6 +30,8 @@ def describe(metrics: Metrics) -> str:
     ]
     if run.get("split"):
         parts[2] = f"split {run['split']}: {parts[2]}"
+    if run.get("bag"):
+        parts.append("recorded by the nodes")
     if run.get("disturbance") not in (None, "", "none"):
         parts.append(f"disturbed: {_words(run['disturbance'])}")
     if data.get("synthetic"):

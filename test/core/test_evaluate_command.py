@@ -273,6 +273,7 @@ def test_disturbances_are_said_and_change_the_run(spd: Path, tmp_path: Path) -> 
         (["SPD", "--figures", "x"], "--frames: 'x' is no range"),
         (["SPD", "--loss", "2"], "disturbance --loss: 2.0 is outside 0 .. 1"),
         (["SPD", "--vehicle", "car"], "--vehicle: names the vehicle of a --bag"),
+        (["BAG"], "bag: dataset: is a rosbag2; score a recorded one by --bag RECORDED --source BAG"),
         (["nowhere"], "nowhere: dataset: is not a folder"),
     ],
 )
@@ -282,6 +283,7 @@ def test_what_cannot_work_is_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("cooptrack_core.networks.make_network", lambda config, role, matcher="": FakeNetwork(role))
-    assert main(["evaluate", *(str(spd) if word == "SPD" else word for word in options)]) == 2
+    places = {"SPD": str(spd), "BAG": str(spd.parent / "bag")}
+    assert main(["evaluate", *(places.get(word, word) for word in options)]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1 and says in lines[0]
