@@ -52,8 +52,8 @@ def _check_once(recorded: Path, vehicle: str, frames: list[Recording]) -> None:
 
 def store_bag_recording(recording: Recording, out: Path, *, overwrite: bool = False) -> None:
     """Stores it as that of a run is: out/recordings/<sequence>.json; CooptrackError if the folder holds another run."""
-    names = ("recorded_bag", "source_bag", "vehicle")
-    claim(out, {name: recording[name] for name in names}, overwrite=overwrite)
+    bags = {name: str(Path(recording[name]).resolve()) for name in ("recorded_bag", "source_bag")}
+    claim(out, {**bags, "vehicle": recording["vehicle"]}, overwrite=overwrite)
     sequence_id = next((frame["sequence_id"] for frame in recording["frames"]), "")
     save_json(recording, out / "recordings" / f"{sequence_id or 'recording'}.json")
 
