@@ -180,7 +180,7 @@ class _Tunings:
 
         runner = self._tuner.runner
         run = fingerprint(runner.options, runner.sequences, runner.updates)
-        return {"run": run, "mode": mode, "trials": self._args.trials, "seed": self._args.seed}
+        return {**run, "tuned_mode": mode, "trials": self._args.trials, "search_seed": self._args.seed}
 
 
 def _same(record: Path, made_by: dict[str, Any], overwrite: bool) -> bool:

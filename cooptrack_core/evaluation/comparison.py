@@ -173,7 +173,7 @@ def _differences(
             "metrics": {
                 name: {
                     "difference": item.value, "low": item.low, "high": item.high,
-                    "excludes_zero": item.excludes_zero, "defined": item.defined,
+                    "excludes_zero": item.excludes_zero if sequences > 1 else None, "defined": item.defined,
                 }
                 for name, item in metrics.items()
             },

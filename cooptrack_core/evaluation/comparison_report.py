@@ -45,7 +45,8 @@ def describe(result: Result) -> str:
     """One line that belongs to every number."""
     run, data = result["run"], result["data"]
     split = f"split {run['split']}: " if run.get("split") else ""
-    parts = [f"{run['detector']} detector", f"{split}{data['sequences']} sequences, {data['frames']} frames"]
+    sequences = f"{data['sequences']} sequence{'' if data['sequences'] == 1 else 's'}"
+    parts = [f"{run['detector']} detector", f"{split}{sequences}, {data['frames']} frames"]
     if data["synthetic"]:
         parts.append("SYNTHETIC data")
     if run.get("disturbance") not in (None, "none"):
@@ -130,22 +131,24 @@ def write_csv(result: Result, path: Path) -> None:
             writer.writerow([row["method"], name, value, "", "", "", *about])
     for pair in result["differences"]:
         for name, item in pair["metrics"].items():
-            numbers = [item["difference"], item["low"], item["high"], int(item["excludes_zero"])]
+            excludes = "" if item["excludes_zero"] is None else int(item["excludes_zero"])
+            numbers = [item["difference"], item["low"], item["high"], excludes]
             writer.writerow([f"{pair['of']} - {pair['minus']}", name, *numbers, *about])
     write_page(path, out.getvalue())
 
 
 def write_html(result: Result, path: Path) -> None:
     """One page: notes, the methods, the differences with their intervals as plot and tables."""
-    parts: list[object] = [paragraph(note, "warning" if "MEANINGLESS" in note else "note") for note in notes_of(result)]
+    serious = (UNTRAINED, result["bootstrap"]["caution"])
+    parts: list[object] = [paragraph(note, "warning" if note in serious else "note") for note in notes_of(result)]
     parts.append(_section(methods_table(result)))
     links = ", ".join(f'<a href="{row["folder"]}/metrics.html">{row["title"]}</a>' for row in result["rows"])
     parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
-    if result["differences"]:
-        caption = f"Dots: differences; bars: {difference_tables(result)[0].note}."
-        plot = figure(figure_svg(_intervals_figure(result["differences"]), "differences with intervals"), caption)
-        parts.append(section("Differences", plot))
-        parts += [_section(item) for item in difference_tables(result)]
+    reach = _reach(result["differences"])
+    for pair, item in zip(result["differences"], difference_tables(result), strict=True):
+        plot = figure_svg(_intervals_figure(pair["metrics"], reach), f"{item.title} with intervals")
+        numbers = table(item.columns, item.rows, digits=item.digits)
+        parts.append(section(item.title, figure(plot, f"Dots: differences; bars: {item.note}."), numbers))
     parts.append(section("How this was made", paragraph(code(result["command"]))))
     write_page(path, page("Comparison of methods", parts, lead=describe(result)))
 
@@ -154,26 +157,33 @@ def _section(item: ReportTable) -> Html:
     return section(item.title, table(item.columns, item.rows, digits=item.digits), paragraph(item.note, "note"))
 
 
-def _intervals_figure(pairs: Sequence[Result]) -> Figure:
-    """One panel per pair: differences with their intervals, metrics below each other."""
+def _reach(pairs: Sequence[Result]) -> tuple[float, float]:
+    """The range of all differences and intervals, 0 included: the same for all plots of a page."""
+    items = [item for pair in pairs for item in pair["metrics"].values() if item["difference"] is not None]
+    ends = [0.0, *(item[key] for item in items for key in ("difference", "low", "high"))]
+    margin = 0.04 * (max(ends) - min(ends)) or 0.1
+    return min(ends) - margin, max(ends) + margin
+
+
+def _intervals_figure(metrics: Mapping[str, Result], reach: tuple[float, float]) -> Figure:
+    """Differences with their intervals, metrics below each other; blue where the interval leaves 0 out."""
     from matplotlib.figure import Figure
 
-    names = list(pairs[0]["metrics"])
-    fig = Figure(figsize=(9.0, 0.6 + (0.28 * len(names) + 0.7) * len(pairs)), layout="constrained")
-    panels = fig.subplots(len(pairs), 1, squeeze=False, sharex=True)[:, 0]
-    for panel, pair in zip(panels, pairs, strict=True):
-        known = [(row, item) for row, item in enumerate(pair["metrics"].values()) if item["difference"] is not None]
-        for row, item in known:
+    fig = Figure(figsize=(8.0, 0.6 + 0.26 * len(metrics)), layout="constrained")
+    panel = fig.subplots()
+    for row, item in enumerate(metrics.values()):
+        if item["difference"] is not None:
             colour = "#0b62a4" if item["excludes_zero"] else "#8a949f"
             panel.plot([item["low"], item["high"]], [row, row], color=colour, linewidth=2.5, solid_capstyle="butt")
             panel.plot(item["difference"], row, "o", color=colour, markersize=5)
-        panel.axvline(0.0, color="#5b6673", linewidth=0.8)
-        panel.set_yticks(range(len(pair["metrics"])), list(pair["metrics"]), fontsize=8)
-        panel.invert_yaxis()
-        panel.grid(axis="x", color="#e3e8ed", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.set_title(f"{TITLES[pair['of']]} \N{MINUS SIGN} {TITLES[pair['minus']]}", fontsize=9, loc="left")
-        panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.axvline(0.0, color="#5b6673", linewidth=0.8)
+    panel.set_yticks(range(len(metrics)), list(metrics), fontsize=8)
+    panel.tick_params(axis="x", labelsize=8)
+    panel.set_xlim(*reach)
+    panel.invert_yaxis()
+    panel.grid(axis="x", color="#e3e8ed", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
     return fig
 
 

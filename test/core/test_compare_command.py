@@ -164,8 +164,7 @@ def test_one_sequence_is_said_to_give_meaningless_intervals(
     assert main(["compare", str(spd), *options]) == 0
     assert "One sequence: resampling it changes nothing, so the intervals are meaningless." in capsys.readouterr().out
     for item in result_of(tmp_path)["differences"][0]["metrics"].values():
-        if item["difference"] is not None:
-            assert item["low"] == item["high"] == item["difference"]
+        assert item["low"] == item["high"] == item["difference"] and item["excludes_zero"] is None
 
 
 @pytest.mark.parametrize(
