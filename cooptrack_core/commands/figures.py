@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cooptrack_core.types import CooptrackError
 if TYPE_CHECKING:
     from cooptrack_core.data.bag_images import BagImages
     from cooptrack_core.data.dataset_images import DatasetImages
+    from cooptrack_core.data.v2x_seq import Dataset
     from cooptrack_core.visualization.figures import FigureOptions
 
     Lookup = BagImages | DatasetImages
@@ -54,21 +56,23 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.visualization.figures import write_figures
 
     options = _options(args)
-    said = False
-    for sequence_id, path in _recordings(args):
-        recording = _load(path)
+    told = False
+    synthetic = _called_synthetic(args.evaluation)
+    for sequence_id, path, recording in _recordings(args):
         lookup, why = (None, "") if args.no_images else find_images(recording, sequence_id, args.dataset, args.source)
-        if why and not said:
+        if why and not told:
             print(f"note: {why}; the pictures show no camera images", file=sys.stderr)
-            said = True
-        noted = replace(options, note=_note(recording, args))
+            told = True
+        root = args.dataset or Path(str(recording.get("source_bag") or ""))
+        noted = replace(options, note="synthetic data" if synthetic or (root / "synthetic.json").is_file() else "")
         out = args.out / sequence_id
         for written in write_figures(recording, lookup, out, noted, where=str(path)):
             print(f"figure: {written}")
         if args.player:
             from cooptrack_core.visualization.player import write_player
+            from cooptrack_core.visualization.scene import no_images
 
-            write_player(recording, lookup or _no_images, out / "player.html")
+            write_player(recording, lookup or no_images, out / "player.html")
             print(f"player: {out / 'player.html'}")
     return 0
 
@@ -83,7 +87,7 @@ def find_images(
     """
     from cooptrack_core.data.bag_images import BagImages
     from cooptrack_core.data.dataset_images import DatasetImages
-    from cooptrack_core.data.v2x_seq import Dataset, is_dataset
+    from cooptrack_core.data.v2x_seq import is_dataset
     from cooptrack_core.visualization.figures import has_images
 
     named = dataset or bag
@@ -93,12 +97,19 @@ def find_images(
     lookup: Lookup
     if dataset is not None or (bag is None and is_dataset(place)):
         agents = recording["vehicle"], next(iter(recording["roadside"]), "rsu")
-        lookup = DatasetImages(Dataset(place), _sequence_of(recording) or sequence_id, *agents)
+        lookup = DatasetImages(_dataset(place), _sequence_of(recording) or sequence_id, *agents)
     else:
         lookup = BagImages(place)
     if not has_images(recording, lookup):
         return None, f"{place} has no image of the recorded frames"
     return lookup, ""
+
+
+@lru_cache(maxsize=1)  # its index is read once, not for every sequence
+def _dataset(root: Path) -> Dataset:
+    from cooptrack_core.data.v2x_seq import Dataset
+
+    return Dataset(root)
 
 
 def _options(args: argparse.Namespace) -> FigureOptions:
@@ -114,15 +125,17 @@ def _options(args: argparse.Namespace) -> FigureOptions:
     return FigureOptions(kinds, frames, args.strip, args.format, args.range_m)
 
 
-def _recordings(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    """Sequence id and file of the recordings that are wanted."""
+def _recordings(args: argparse.Namespace) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Sequence id, file and content of the recordings that are wanted."""
+    from cooptrack_core.data.recording import load_recording
+
     if not args.evaluation.is_dir():
-        recording = _load(args.evaluation)
+        recording = load_recording(args.evaluation)
         sequence_id = _sequence_of(recording) or args.evaluation.stem
         if args.sequence and args.sequence != [sequence_id]:
             what = f"is of sequence {sequence_id}, not {', '.join(args.sequence)}"
             raise CooptrackError(f"{args.evaluation}: sequence: {what}; leave --sequence out")
-        yield sequence_id, args.evaluation
+        yield sequence_id, args.evaluation, recording
         return
     found = {path.stem: path for path in sorted((args.evaluation / "recordings").glob("*.json"))}
     if not found:
@@ -132,27 +145,15 @@ def _recordings(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
         if sequence_id not in found:
             some = ", ".join(list(found)[:10]) + (" ..." if len(found) > 10 else "")
             raise CooptrackError(f"{args.evaluation}: sequence: has no {sequence_id}; choose among {some}")
-        yield sequence_id, found[sequence_id]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    from cooptrack_core.data.recording import load_recording
-
-    return load_recording(path)
+        yield sequence_id, found[sequence_id], load_recording(found[sequence_id])
 
 
 def _sequence_of(recording: dict[str, Any]) -> str:
     return str(recording["frames"][0].get("sequence_id") or "") if recording["frames"] else ""
 
 
-def _note(recording: dict[str, Any], args: argparse.Namespace) -> str:
-    """Whether the data are synthetic, as metrics.json says or the dataset shows."""
-    root = args.dataset or Path(str(recording.get("source_bag") or ""))
-    metrics = args.evaluation / "metrics.json"
-    known = read_json(metrics) if metrics.is_file() else None
-    said = isinstance(known, dict) and bool((known.get("data") or {}).get("synthetic"))
-    return "synthetic data" if said or (root / "synthetic.json").is_file() else ""
-
-
-def _no_images(agent: str, stamp_ns: int) -> None:
-    return None
+def _called_synthetic(evaluation: Path) -> bool:
+    """Whether metrics.json of an evaluation calls its data synthetic."""
+    path = evaluation / "metrics.json"
+    metrics = read_json(path) if path.is_file() else None
+    return isinstance(metrics, dict) and bool((metrics.get("data") or {}).get("synthetic"))

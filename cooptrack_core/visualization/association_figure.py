@@ -9,13 +9,14 @@ import numpy as np
 
 from cooptrack_core.evaluation.plots import plot_style
 from cooptrack_core.visualization import print_palette as colors
-from cooptrack_core.visualization.figure_sheet import PT_PER_INCH, Sheet, heading_height
+from cooptrack_core.visualization.figure_sheet import AXIS_IN, EDGE_IN, PT_PER_INCH, Sheet, heading_height
 from cooptrack_core.visualization.plan_figure import RANGE_M, Plan
 from cooptrack_core.visualization.scene import Box, Float, FrameView, Scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TITLE = "Association of vehicle and roadside"
 _SIDE_IN, _PANEL_IN = 5.6, 3.7
 _CIRCLE: dict[str, Any] = {"marker": "o", "markersize": 4.2, "markeredgecolor": "white", "markeredgewidth": 0.5}
 _DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 7.0, "markerfacecolor": "none", "markeredgewidth": 1.3}
@@ -24,12 +25,12 @@ _DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 7.0, "markerfacecolor":
 def association_figure(scene: Scene, index: int, words: str = "", *, range_m: float = RANGE_M) -> Figure:
     """One frame. words: what the second line of the heading says of run and frame."""
     with plot_style():
-        left, top = 0.62, heading_height(words, _SIDE_IN)
-        sheet = Sheet(left + _SIDE_IN + 0.12, top + _SIDE_IN + 1.16)
-        axes = sheet.axes(left, top, _SIDE_IN, _SIDE_IN)
+        top = heading_height(words, _SIDE_IN)
+        sheet = Sheet(AXIS_IN + _SIDE_IN + EDGE_IN, top + _SIDE_IN + 1.16)
+        axes = sheet.axes(AXIS_IN, top, _SIDE_IN, _SIDE_IN)
         _draw(Plan(axes, scene, index, range_m, _SIDE_IN * PT_PER_INCH))
-        sheet.heading("Association of vehicle and roadside", words, left, _SIDE_IN)
-        sheet.legend(_legend(scene.frames[index]), 2, left)
+        sheet.heading(_TITLE, words, AXIS_IN, _SIDE_IN)
+        sheet.legend(_legend(scene.frames[index]), 2, AXIS_IN)
         return sheet.figure
 
 
@@ -38,17 +39,16 @@ def association_strip(scene: Scene, indices: Sequence[int], words: str = "", *, 
     with plot_style():
         columns = min(4, len(indices))
         rows = -(-len(indices) // columns)
-        left, gap = 0.62, 0.62
-        width = left + columns * _PANEL_IN + (columns - 1) * gap + 0.12
-        top = heading_height(words, width - 0.74) + 0.24
-        sheet = Sheet(width, top + rows * (_PANEL_IN + gap) + 0.44)
+        across = columns * _PANEL_IN + (columns - 1) * AXIS_IN
+        top = heading_height(words, across) + 0.24
+        sheet = Sheet(AXIS_IN + across + EDGE_IN, top + rows * (_PANEL_IN + AXIS_IN) + 0.44)
         for k, index in enumerate(indices):
-            x, y = left + k % columns * (_PANEL_IN + gap), top + k // columns * (_PANEL_IN + gap)
-            axes = sheet.axes(x, y, _PANEL_IN, _PANEL_IN)
+            x, y = k % columns * (_PANEL_IN + AXIS_IN), k // columns * (_PANEL_IN + AXIS_IN)
+            axes = sheet.axes(AXIS_IN + x, top + y, _PANEL_IN, _PANEL_IN)
             _draw(Plan(axes, scene, index, range_m, _PANEL_IN * PT_PER_INCH))
             axes.set_title(f"t = {scene.time_s(index):.1f} s", fontsize=9, pad=4)
-        sheet.heading("Association of vehicle and roadside", words, left, width - 0.74)
-        sheet.legend(_legend(None), 4 if columns > 2 else 2, left)
+        sheet.heading(_TITLE, words, AXIS_IN, across)
+        sheet.legend(_legend(None), 4 if columns > 2 else 2, AXIS_IN)
         return sheet.figure
 
 

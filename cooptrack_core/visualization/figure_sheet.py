@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PT_PER_INCH = 72.0
+AXIS_IN = 0.62  # beside a plan, for the numbers and the name of its axis
+EDGE_IN = 0.12  # between axes and the edge of the sheet
 _CHARACTERS_PER_INCH = 14.5  # of the words of a heading
 
 
@@ -28,7 +30,7 @@ class Sheet:
         FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes of a size in inches."""
+        """Axes of a size in inches, so far from the left and from the top."""
         bottom = self.height - top - height
         rect = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(rect)
@@ -58,4 +60,4 @@ def _lines(words: str, width: float) -> list[str]:
     return textwrap.wrap(words, max(round(_CHARACTERS_PER_INCH * width), 20))
 
 
-__all__ = ["PT_PER_INCH", "Sheet", "heading_height"]
+__all__ = ["AXIS_IN", "EDGE_IN", "PT_PER_INCH", "Sheet", "heading_height"]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization.association_figure import association_figure, association_strip
-from cooptrack_core.visualization.plan_figure import RANGE_M, chosen_frames
+from cooptrack_core.visualization.plan_figure import RANGE_M
 from cooptrack_core.visualization.scene import Images, Scene, build_scene
 from cooptrack_core.visualization.stills import telling_frame
 from cooptrack_core.visualization.tracking_figure import tracking_figure, tracking_strip
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("association", "tracking")
 FORMATS = ("png", "pdf", "svg")
@@ -65,31 +69,30 @@ def write_figures(
     if not scene.frames:
         raise CooptrackError(f"{where}: frames: empty, there is nothing to show; run on a source that has frames")
     chosen = _chosen(scene, options, where)
-    lookup: Images = images or _no_images
+    figures = _figures(recording, scene, chosen, images, options)
+    return [save_figure(figure, out / f"{name}.{options.format}") for name, figure in figures]
+
+
+def _figures(
+    recording: Mapping[str, Any], scene: Scene, chosen: Sequence[int], images: Images | None, options: FigureOptions
+) -> Iterator[tuple[str, Figure]]:
+    """Name and figure, one at a time: a figure takes much memory."""
     if options.strip:
-        indices = [chosen[k] for k in chosen_frames(len(chosen), STRIP_FRAMES)]
-        return [_strip(kind, recording, scene, indices, lookup, out, options, images) for kind in options.kinds]
-    paths = []
-    for index in tqdm(chosen, desc="figures", unit="frame", disable=None, leave=False):
+        indices = [chosen[k] for k in spread(len(chosen), STRIP_FRAMES)]
+        words = run_words(recording, scene, options.note)
         for kind in options.kinds:
-            words = frame_words(recording, scene, index, options.note)
-            if kind == "association":
-                figure = association_figure(scene, index, words, range_m=options.range_m)
-            else:
-                pictures = images is not None
-                figure = tracking_figure(
-                    scene, index, lookup, words, with_images=pictures, range_m=options.range_m
-                )  # fmt: skip
-            paths.append(save_figure(figure, out / f"{kind}_{index:05d}.{options.format}"))
-    return paths
+            yield f"{kind}_strip", _strip(kind, scene, indices, images, words, options.range_m)
+        return
+    for index in tqdm(chosen, desc="figures", unit="frame", disable=None, leave=False):
+        words = frame_words(recording, scene, index, options.note)
+        for kind in options.kinds:
+            yield f"{kind}_{index:05d}", _frame(kind, scene, index, images, words, options.range_m)
 
 
 def _chosen(scene: Scene, options: FigureOptions, where: str) -> Sequence[int]:
     count = len(scene.frames)
     if options.frames is None:
-        if not options.strip:
-            return [telling_frame(scene)]
-        return range(count)
+        return range(count) if options.strip else [telling_frame(scene)]
     chosen = range(count)[options.frames]
     last = options.frames.stop
     if not chosen or (last is not None and last > count):
@@ -98,18 +101,23 @@ def _chosen(scene: Scene, options: FigureOptions, where: str) -> Sequence[int]:
     return chosen
 
 
-def _strip(
-    kind: str, recording: Mapping[str, Any], scene: Scene, indices: Sequence[int], lookup: Images, out: Path,
-    options: FigureOptions, images: Images | None,
-) -> Path:  # fmt: skip
-    words = run_words(recording, scene, options.note)
+def spread(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` positions, evenly spread, with the first and the last."""
+    return sorted({int(k) for k in np.linspace(0, count - 1, min(most, count)).round()}) if count else []
+
+
+def _frame(kind: str, scene: Scene, index: int, images: Images | None, words: str, range_m: float) -> Figure:
     if kind == "association":
-        figure = association_strip(scene, indices, words, range_m=options.range_m)
-    else:
-        figure = tracking_strip(
-            scene, indices, lookup, words, with_images=images is not None, range_m=options.range_m
-        )  # fmt: skip
-    return save_figure(figure, out / f"{kind}_strip.{options.format}")
+        return association_figure(scene, index, words, range_m=range_m)
+    return tracking_figure(scene, index, images, words, range_m=range_m)
+
+
+def _strip(
+    kind: str, scene: Scene, indices: Sequence[int], images: Images | None, words: str, range_m: float
+) -> Figure:  # fmt: skip
+    if kind == "association":
+        return association_strip(scene, indices, words, range_m=range_m)
+    return tracking_strip(scene, indices, images, words, range_m=range_m)
 
 
 def run_words(recording: Mapping[str, Any], scene: Scene, note: str = "") -> str:
@@ -126,11 +134,12 @@ def frame_words(recording: Mapping[str, Any], scene: Scene, index: int, note: st
     row, frame = recording["frames"][index], scene.frames[index]
     name = f"frame {row['frame_id']}" if row.get("frame_id") else f"frame {index}"
     ages = [message["age_ms"] for message in frame.messages if message.get("age_ms") is not None]
-    heard = "no message used"
-    if ages:
-        heard = f"roadside {abs(max(ages)):.0f} ms {'older' if max(ages) >= 0 else 'newer'}"
     if scene.mode == "ego":
         heard = ""
+    elif not ages:
+        heard = "no message used"
+    else:
+        heard = f"roadside {abs(max(ages)):.0f} ms {'older' if max(ages) >= 0 else 'newer'}"
     sequence, *rest = run_words(recording, scene, note).split("; ")
     if not sequence.startswith("sequence"):
         sequence, rest = "", [sequence, *rest]
@@ -150,11 +159,7 @@ def has_images(recording: Mapping[str, Any], lookup: Any) -> bool:
     return bool(known & wanted)
 
 
-def _no_images(agent: str, stamp_ns: int) -> None:
-    return None
-
-
 __all__ = [
-    "FORMATS", "KINDS", "FigureOptions", "frame_words", "has_images", "parse_frames", "run_words",
+    "FORMATS", "KINDS", "FigureOptions", "frame_words", "has_images", "parse_frames", "run_words", "spread",
     "write_figures",
 ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,15 +136,4 @@ class Plan:
         self.axes.text(x, y, text, color=color, fontsize=size, ha="center", va="center", bbox=white, **style)
 
 
-def outline_width(scene: Scene) -> float:
-    """Height over width of the picture of the vehicle's camera, 9 / 16 where it is not known."""
-    camera = scene.cameras.get(scene.vehicle)
-    return 9 / 16 if camera is None or camera.width < 1 else camera.height / camera.width
-
-
-def chosen_frames(count: int, most: int) -> Sequence[int]:
-    """Up to `most` of `count` positions, evenly spread, with the first and the last."""
-    return sorted({int(k) for k in np.linspace(0, count - 1, min(most, count)).round()}) if count else []
-
-
-__all__ = ["LABEL_PT", "RANGE_M", "Plan", "chosen_frames", "outline_width"]
+__all__ = ["LABEL_PT", "RANGE_M", "Plan"]

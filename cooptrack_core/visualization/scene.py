@@ -118,6 +118,10 @@ class Scene:
         return position
 
 
+def no_images(agent: str, stamp_ns: int) -> None:
+    """Images of a recording that has none."""
+
+
 def build_scene(recording: Mapping[str, Any]) -> Scene:
     """The recording in the world frame. Raises CooptrackError for another schema or a missing field."""
     schema = recording.get("schema")

@@ -11,9 +11,9 @@ from cooptrack_core.evaluation.plots import plot_style
 from cooptrack_core.visualization import print_palette as colors
 from cooptrack_core.visualization.camera import Outline, project_box, seen_by_camera
 from cooptrack_core.visualization.canvas import Image, decode
-from cooptrack_core.visualization.figure_sheet import PT_PER_INCH, Sheet, heading_height
+from cooptrack_core.visualization.figure_sheet import AXIS_IN, EDGE_IN, PT_PER_INCH, Sheet, heading_height
 from cooptrack_core.visualization.label_places import LabelPlaces
-from cooptrack_core.visualization.plan_figure import LABEL_PT, RANGE_M, Plan, outline_width
+from cooptrack_core.visualization.plan_figure import LABEL_PT, RANGE_M, Plan
 from cooptrack_core.visualization.scene import Float, FrameView, Images, Scene
 
 if TYPE_CHECKING:
@@ -26,24 +26,24 @@ _DASHES: Any = (0, (2.4, 1.5))
 
 
 def tracking_figure(
-    scene: Scene, index: int, images: Images, words: str = "", *, with_images: bool = True, range_m: float = RANGE_M
+    scene: Scene, index: int, images: Images | None, words: str = "", *, range_m: float = RANGE_M
 ) -> Figure:
-    """One frame. with_images: False leaves the place of the camera images out, where a run has none."""
-    agents = _agents(scene) if with_images else []
+    """One frame. images: None leaves out the place of the camera images, where a run has none."""
+    agents = _agents(scene) if images else []
     with plot_style():
-        left, gap = 0.12, 0.34
-        height = _IMAGE_IN * outline_width(scene)
-        plan_left = left + (_IMAGE_IN if agents else 0.0) + 0.62
+        left, gap = EDGE_IN, 0.34
+        height = _IMAGE_IN * _height_over_width(scene)
+        plan_left = left + (_IMAGE_IN if agents else 0.0) + AXIS_IN
         pictures = len(agents) * (height + gap) - gap + 0.16  # the plan ends with its axis below them
         side = min(max(pictures - 0.42, _SIDE_IN), 1.3 * _SIDE_IN)
         first = left if agents else plan_left
         across = plan_left + side - first
         top = heading_height(words, across)
         body = max(side + 0.42, pictures)
-        sheet = Sheet(plan_left + side + 0.12, top + body + (0.52 if agents else 0.72))
+        sheet = Sheet(plan_left + side + EDGE_IN, top + body + (0.52 if agents else 0.72))
         for k, agent in enumerate(agents):
             axes = sheet.axes(left, top + 0.16 + k * (height + gap), _IMAGE_IN, height)
-            draw_camera_axes(axes, scene, index, agent, images, _IMAGE_IN * PT_PER_INCH)
+            _draw_camera(axes, scene, index, agent, images, _IMAGE_IN * PT_PER_INCH)
         axes = sheet.axes(plan_left, top, side, side)
         _draw_plan(Plan(axes, scene, index, range_m, side * PT_PER_INCH))
         sheet.heading(_title(scene), words, first, across)
@@ -52,37 +52,31 @@ def tracking_figure(
 
 
 def tracking_strip(
-    scene: Scene, indices: Sequence[int], images: Images, words: str = "", *, with_images: bool = True,
-    range_m: float = RANGE_M,
-) -> Figure:  # fmt: skip
-    """Several frames as columns: the camera images above the plan."""
-    agents = _agents(scene) if with_images else []
+    scene: Scene, indices: Sequence[int], images: Images | None, words: str = "", *, range_m: float = RANGE_M
+) -> Figure:
+    """Several frames as columns: the camera images above the plan. images: as in `tracking_figure`."""
+    agents = _agents(scene) if images else []
     with plot_style():
-        left, gap, between = 0.62, 0.62, 0.30
-        height = _PANEL_IN * outline_width(scene)
+        between = 0.30
+        height = _PANEL_IN * _height_over_width(scene)
         above = len(agents) * (height + between)
         columns = len(indices)
-        width = left + columns * _PANEL_IN + (columns - 1) * gap + 0.12
-        top = heading_height(words, width - 0.74) + 0.24
-        sheet = Sheet(width, top + above + _PANEL_IN + 0.55 + (0.45 if columns > 2 else 0.8))
+        across = columns * _PANEL_IN + (columns - 1) * AXIS_IN
+        top = heading_height(words, across) + 0.24
+        sheet = Sheet(AXIS_IN + across + EDGE_IN, top + above + _PANEL_IN + 0.55 + (0.45 if columns > 2 else 0.8))
         for k, index in enumerate(indices):
-            x = left + k * (_PANEL_IN + gap)
+            x = AXIS_IN + k * (_PANEL_IN + AXIS_IN)
             for row, agent in enumerate(agents):
                 axes = sheet.axes(x, top + row * (height + between), _PANEL_IN, height)
-                draw_camera_axes(axes, scene, index, agent, images, _PANEL_IN * PT_PER_INCH)
+                _draw_camera(axes, scene, index, agent, images, _PANEL_IN * PT_PER_INCH)
                 if row == 0:
-                    axes.set_title(
-                        f"t = {scene.time_s(index):.1f} s: {axes.get_title('left')}",
-                        fontsize=8.5,
-                        weight="normal",
-                        pad=3,
-                    )
+                    _set_title(axes, f"t = {scene.time_s(index):.1f} s: {axes.get_title('left')}")
             axes = sheet.axes(x, top + above, _PANEL_IN, _PANEL_IN)
             _draw_plan(Plan(axes, scene, index, range_m, _PANEL_IN * PT_PER_INCH))
             if not agents:
                 axes.set_title(f"t = {scene.time_s(index):.1f} s", fontsize=8.5, pad=3)
-        sheet.heading(_title(scene), words, left, width - 0.74)
-        sheet.legend(_legend(bool(agents)), 3 if columns > 2 else 2, left)
+        sheet.heading(_title(scene), words, AXIS_IN, across)
+        sheet.legend(_legend(bool(agents)), 3 if columns > 2 else 2, AXIS_IN)
         return sheet.figure
 
 
@@ -95,23 +89,35 @@ def _agents(scene: Scene) -> list[str]:
     return [agent for agent in (scene.vehicle, *scene.roadside[:1]) if agent in scene.cameras]
 
 
-def draw_camera_axes(axes: Axes, scene: Scene, index: int, agent: str, images: Images, width_pt: float) -> None:
+def _height_over_width(scene: Scene) -> float:
+    """Of the images of the vehicle's camera; 9 / 16 where it is not known."""
+    camera = scene.cameras.get(scene.vehicle)
+    return 9 / 16 if camera is None or camera.width < 1 else camera.height / camera.width
+
+
+def _set_title(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=8.5, weight="normal", pad=3)
+
+
+def _draw_camera(
+    axes: Axes, scene: Scene, index: int, agent: str, images: Images | None, width_pt: float
+) -> None:  # fmt: skip
     """An agent's image with the projected boxes of all tracks; words instead of the image where there is none."""
     frame, camera = scene.frames[index], scene.cameras[agent]
     stamp = frame.image_stamps_ns.get(agent)
-    picture: Image | None = None if stamp is None else decode(images(agent, stamp))
+    picture: Image | None = None if stamp is None or images is None else decode(images(agent, stamp))
     axes.set(xlim=(0, camera.width), ylim=(camera.height, 0), xticks=[], yticks=[], aspect="equal")
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set(visible=True, edgecolor=colors.MUTED)
     name = "vehicle camera" if agent == scene.vehicle else f"roadside camera ({agent})"
     if picture is None or stamp is None:
-        axes.set_title(name, fontsize=8.5, weight="normal", pad=3)
+        _set_title(axes, name)
         axes.set_facecolor("#eef1f4")
         axes.text(camera.width / 2, camera.height / 2, "no image of this frame", ha="center", color=colors.MUTED)
         return
     late_ms = f"{(stamp - frame.stamp_ns) * 1e-6:+.0f} ms".replace("-", "\N{MINUS SIGN}")
-    axes.set_title(f"{name}, {late_ms}", fontsize=8.5, weight="normal", pad=3)
+    _set_title(axes, f"{name}, {late_ms}")
     axes.imshow(picture, extent=(0, camera.width, camera.height, 0), interpolation="antialiased", zorder=0)
     T, seconds = scene.T_camera_from_world(agent, stamp), (stamp - frame.stamp_ns) * 1e-9
     outlines = [o for box in frame.tracks if (o := project_box(camera, T, box, seconds)) is not None]
@@ -129,9 +135,9 @@ def _draw_outline(axes: Axes, outline: Outline, seen: bool) -> None:
     wide = 1.3 if outline.distance_m < 40 else 0.9
     white = LineCollection(segments, colors="white", linewidths=wide + 1.0, alpha=0.55, capstyle="round", zorder=2)
     style = "-" if seen else _DASHES
-    axes.add_collection(white, autolim=False)
     lines = LineCollection(segments, colors=color, linewidths=wide, linestyles=style, zorder=3)
-    axes.add_collection(lines, autolim=False)
+    for collection in (white, lines):
+        axes.add_collection(collection, autolim=False)
 
 
 def _label_outlines(axes: Axes, outlines: Sequence[Outline], px_per_pt: float, size: tuple[int, int]) -> None:
@@ -195,11 +201,11 @@ def _legend(with_images: bool) -> list[Any]:
     return [
         Patch(facecolor=track + "55", edgecolor=track, label="track, one colour and number per id"),
         Patch(facecolor=track + "22", edgecolor=track, linestyle=_DASHES, label=f"track not measured now by {where}"),
-        Line2D([], [], color=track, alpha=0.65, linewidth=1.0, label=f"its way in the last {TRAIL_S:.0f} s"),
+        Line2D([], [], color=track, alpha=0.65, linewidth=1.0, label=f"its path in the last {TRAIL_S:.0f} s"),
         Patch(fill=False, edgecolor=colors.TRUTH, label="ground truth"),
         Patch(facecolor=colors.EGO, alpha=0.25, label="field of view, vehicle"),
         Patch(facecolor=colors.REMOTE, alpha=0.25, label="field of view, roadside"),
     ]
 
 
-__all__ = ["draw_camera_axes", "tracking_figure", "tracking_strip"]
+__all__ = ["tracking_figure", "tracking_strip"]

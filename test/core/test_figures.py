@@ -16,9 +16,8 @@ from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization import print_palette as colors
 from cooptrack_core.visualization.association_figure import association_figure
-from cooptrack_core.visualization.figures import FigureOptions, frame_words, parse_frames, write_figures
+from cooptrack_core.visualization.figures import FigureOptions, frame_words, parse_frames, spread, write_figures
 from cooptrack_core.visualization.label_places import LabelPlaces
-from cooptrack_core.visualization.plan_figure import chosen_frames
 from cooptrack_core.visualization.scene import build_scene
 from cooptrack_core.visualization.tracking_figure import tracking_figure
 
@@ -167,7 +166,7 @@ def test_a_frame_whose_image_is_missing_says_so_in_its_place(world: FakeWorld) -
 
 
 def test_a_run_without_images_is_drawn_as_a_plan_alone(world: FakeWorld) -> None:
-    figure = tracking_figure(build_scene(world.recording()), 0, no_image, with_images=False)
+    figure = tracking_figure(build_scene(world.recording()), 0, None)
     assert len(figure.axes) == 1 and figure.axes[0].get_xlabel() == "to the right (m)"
     without_cameras = {**world.recording(), "cameras": {}}
     assert len(tracking_figure(build_scene(without_cameras), 0, no_image).axes) == 1
@@ -232,7 +231,7 @@ def test_frames_are_written_as_numbered_files(world: FakeWorld, tmp_path: Path) 
 def test_a_strip_is_one_file_of_each_kind(world: FakeWorld, tmp_path: Path) -> None:
     paths = write_figures(world.recording(), world.image, tmp_path, FigureOptions(strip=True))
     assert [path.name for path in paths] == ["association_strip.png", "tracking_strip.png"]
-    assert chosen_frames(20, 4) == [0, 6, 13, 19] and chosen_frames(2, 4) == [0, 1] and chosen_frames(0, 4) == []
+    assert spread(20, 4) == [0, 6, 13, 19] and spread(2, 4) == [0, 1] and spread(0, 4) == []
 
 
 @pytest.mark.parametrize("frames", [slice(2, 9), slice(4, None), slice(3, 2)])
