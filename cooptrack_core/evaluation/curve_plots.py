@@ -20,8 +20,10 @@ Float = NDArray[np.float64]
 
 # From the strictest threshold to the most lenient: one hue, so that their order is seen.
 _THRESHOLD_COLORS = ("#08306b", "#2171b5", "#6baed6", "#b3cde3")
-_OVERALL = {"mAP": ("detection", "mAP"), "AMOTA": ("tracking", "mean", "amota")}
-_SEQUENCE_METRICS = (("mAP", COLORS[0]), ("AMOTA", COLORS[1]))
+# Metrics shown by sequence: their colour, and where in the metrics their value over all sequences is.
+_SEQUENCE_METRICS = {
+    "mAP": (COLORS[0], ("detection", "mAP")), "AMOTA": (COLORS[1], ("tracking", "mean", "amota")),
+}  # fmt: skip
 
 
 def curve_figures(metrics: Metrics) -> list[Html]:
@@ -101,16 +103,15 @@ def _distance(metrics: Metrics) -> Html | None:
 
 def _sequences(metrics: Metrics) -> Html | None:
     section = metrics.get("by_sequence") or {}
-    shown = [(key, color) for key, color in _SEQUENCE_METRICS if any(key in values for values in section.values())]
+    shown = [key for key in _SEQUENCE_METRICS if any(key in values for values in section.values())]
     if len(section) < 2 or not shown:
         return None
     fig, axes = subplots(len(shown), 1, height=1.9 * len(shown) + 0.3, sharex=True)
-    for ax, (key, color) in zip(axes[:, 0], shown, strict=True):
+    for ax, key in zip(axes[:, 0], shown, strict=True):
+        color, path = _SEQUENCE_METRICS[key]
         values = _numbers([section[name].get(key) for name in section])
         ax.bar(range(len(section)), values, color=color, width=0.7)
-        overall = (
-            value_of(metrics, "detection", "mAP") if key == "mAP" else value_of(metrics, "tracking", "mean", "amota")
-        )
+        overall = value_of(metrics, *path)
         if overall is not None:
             ax.axhline(overall, color="#1c2530", linewidth=1.0, linestyle="--", label=f"all sequences: {overall:.3f}")
             ax.legend(loc="upper right", bbox_to_anchor=(1.0, 1.22))

@@ -176,18 +176,18 @@ def _frame(listed: Any, source: Path, entry: str) -> tuple[str, int, tuple[float
     return token, int(stamp_us), (x_m, y_m)
 
 
-def _class_range(value: Any, source: Path) -> dict[str, float]:
+def _class_range(content: Any, source: Path) -> dict[str, float]:
     """Metres by class."""
-    ranges = expect_object(value, source, "meta.class_range")
+    ranges = expect_object(content, source, "meta.class_range")
     if not ranges:
         raise problem(source, "meta.class_range", "names no class", "give {class: metres}")
-    for name in ranges:
+    result = {}
+    for name, value in ranges.items():
         if not name or not name.isprintable():
             raise problem(source, "meta.class_range", f"{name!r} is no name of a class", "give {class: metres}")
-    result = {name: _number(metres, source, f"meta.class_range.{name}") for name, metres in ranges.items()}
-    for name, metres in result.items():
-        if metres <= 0:
-            raise problem(source, f"meta.class_range.{name}", f"is {metres:g} m", "give a radius above 0")
+        result[name] = _number(value, source, f"meta.class_range.{name}")
+        if result[name] <= 0:
+            raise problem(source, f"meta.class_range.{name}", f"is {result[name]:g} m", "give a radius above 0")
     return result
 
 

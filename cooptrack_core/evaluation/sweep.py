@@ -49,17 +49,17 @@ def _block(pairs: TrackPairs, thresholds: Float) -> Sweep:
     matched = chains.hit.sum(axis=0)
     switch = chains.switches()
     ids = switch.sum(axis=0)
-    units = {
-        lone: np.rint(distance_m[chains.order, None] / DISTANCE_UNIT_M).astype(np.int64)
-        for lone, distance_m in ((False, pairs.distance_m), (True, pairs.lone_distance_m))
-    }
-    distance = np.where(pairs.runner_up[chains.order, None] < thresholds, units[True], units[False])
+    alone = pairs.runner_up[chains.order, None] < thresholds  # no other box of the frame counts
+    distance, lone_distance = (
+        np.rint(distance_m[chains.order, None] / DISTANCE_UNIT_M).astype(np.int64)
+        for distance_m in (pairs.distance_m, pairs.lone_distance_m)
+    )
     values = {
         "tp": matched - ids,
         "ids": ids,
         "fp": predicted - matched,
         "frames": ranks[-1] if len(ranks) else np.zeros(len(thresholds), np.int64),
-        "distance": np.sum(distance, axis=0, where=chains.hit),
+        "distance": np.sum(np.where(alone, lone_distance, distance), axis=0, where=chains.hit),
         "mt": mt,
         "ml": ml,
         "frag": chains.fragmentations(),
@@ -84,10 +84,15 @@ def _ranks(pairs: TrackPairs, thresholds: Float) -> Int:
 
 
 class _Chains:
-    """The matched pairs of each object, one after the other in time."""
+    """The pairs of each object, one after the other in time, and which of them are matched.
+
+    Rows E are those of TrackPairs in this order, columns D the thresholds.
+    """
 
     def __init__(self, pairs: TrackPairs, hit: Bool) -> None:
+        """hit: [E, D] whether a pair is matched, in the order of TrackPairs."""
         self.pairs = pairs
+        self.boxes = np.bincount(pairs.object)  # of each object
         objects = pairs.object[pairs.row]
         self.order = np.lexsort((np.arange(len(objects)), objects))
         objects = objects[self.order]
@@ -95,10 +100,11 @@ class _Chains:
         self.starts = np.flatnonzero(np.r_[True, objects[1:] != objects[:-1]][: len(objects)])
         self.stops = np.r_[self.starts[1:], len(objects)] if len(objects) else self.starts
         self.objects = objects[self.starts]  # those with any pair
-        self.start_of = np.repeat(self.starts, self.stops - self.starts)[:, None]
+        start_of = np.repeat(self.starts, self.stops - self.starts)[:, None]
+        # [E, D] row of the last match up to this row, and before it, of whatever object; -1: none
         self.latest = np.maximum.accumulate(np.where(self.hit, np.arange(len(objects))[:, None], -1), axis=0)
         self.before = np.vstack([np.full((min(len(objects), 1), hit.shape[1]), -1), self.latest[:-1]])
-        self.again = self.hit & (self.before >= self.start_of)  # [E, D] matched, and matched before
+        self.again = self.hit & (self.before >= start_of)  # [E, D] matched, and matched before
 
     def switches(self) -> Bool:
         """[E, D] matches with another track than before."""
@@ -108,22 +114,20 @@ class _Chains:
 
     def fragmentations(self) -> Int:
         """[D] holes between matches of an object."""
-        count = np.bincount(self.pairs.object)
         nth_of_box = np.empty(len(self.pairs.object), np.int64)
-        nth_of_box[np.argsort(self.pairs.object, kind="stable")] = np.arange(count.sum())
+        nth_of_box[np.argsort(self.pairs.object, kind="stable")] = np.arange(len(nth_of_box))
         nth = nth_of_box[self.pairs.row[self.order]]
         holes: Int = (self.again & (nth[:, None] - nth[self.before] > 1)).sum(axis=0)
         return holes
 
     def coverage(self) -> tuple[Int, Int, Int]:
         """[D] objects that are matched at all, in 80 % of their boxes or more, in less than 20 %."""
-        boxes = np.bincount(self.pairs.object)
         if not len(self.objects):
             none = np.zeros(self.hit.shape[1], np.int64)
-            return none, none, none + len(boxes)
+            return none, none, none + len(self.boxes)
         matched = np.add.reduceat(self.hit, self.starts, axis=0, dtype=np.int64)
-        ratio = matched / boxes[self.objects, None]
-        lost = (ratio < 0.2).sum(axis=0) + len(boxes) - len(self.objects)
+        ratio = matched / self.boxes[self.objects, None]
+        lost = (ratio < 0.2).sum(axis=0) + len(self.boxes) - len(self.objects)
         return (matched > 0).sum(axis=0), (ratio >= 0.8).sum(axis=0), lost
 
     def gaps(self, ranks: Int) -> tuple[Int, Int]:
@@ -132,8 +136,7 @@ class _Chains:
             none = np.zeros(self.hit.shape[1], np.int64)
             return none, none
         frame = self.pairs.truth_frame
-        number = len(np.bincount(self.pairs.object))
-        first, last = np.full(number, len(ranks)), np.full(number, -1)
+        first, last = np.full(len(self.boxes), len(ranks)), np.full(len(self.boxes), -1)
         np.minimum.at(first, self.pairs.object, frame)
         np.maximum.at(last, self.pairs.object, frame)
         rank = ranks[frame[self.pairs.row[self.order]]]

@@ -1,4 +1,4 @@
-"""Tracks as the nuScenes kit scores them: one score per track, holes filled at the frames between (loaders.py)."""
+"""Tracks as the nuScenes kit scores them (its loaders.py): one score per track, holes filled at the frames between."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
+from cooptrack_core.geometry.boxes import wrap_angle
 from cooptrack_core.types import CooptrackError
 
 Float = NDArray[np.float64]
@@ -78,7 +79,7 @@ def _between(frames: FrameTable, boxes: BoxTable, left: Int, right: Int, frame: 
         weight = ratio.reshape(-1, *[1] * (values.ndim - 1))
         return (1.0 - weight) * values[left] + weight * values[right]
 
-    turn_rad = (boxes.heading_rad[right] - boxes.heading_rad[left] + np.pi) % (2 * np.pi) - np.pi
+    turn_rad = wrap_angle(boxes.heading_rad[right] - boxes.heading_rad[left])
     return replace(
         boxes.select(right),
         frame=frame,

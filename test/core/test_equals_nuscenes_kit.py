@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from submission_files import ORACLE, ORACLE_CASES, differences, oracle
 
+from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.kit_report import kit_scores
 from cooptrack_core.evaluation.submission import read_submission
+from cooptrack_core.evaluation.tracking import curves_of, track_classes
 
 METRICS = (
     "amota", "amotp", "mota", "motp", "motar", "recall", "faf", "gt", "tp", "fp", "fn", "ids", "frag", "mt", "ml",
@@ -24,6 +26,16 @@ def test_detection_and_tracking_equal_the_kit(case: str) -> None:
     tracking = {key: kit["tracking"][key] for key in ("label_metrics", "mean")}
     assert differences(scores["tracking"], tracking) == []
     assert set(scores["tracking"]["mean"]) == set(METRICS)
+
+
+@pytest.mark.parametrize("case", ORACLE_CASES)
+def test_tracking_equals_the_kit_at_every_recall_point(case: str) -> None:
+    gt, pred, kit = oracle(case)
+    curves = curves_of(track_classes(read_submission(gt, pred).in_range()))
+    for name, theirs in kit["tracking"]["curves"].items():
+        for metric, values in theirs.items():
+            ours = without_nan(curves[name]["threshold" if metric == "confidence" else metric])
+            assert differences(dict(enumerate(ours)), dict(enumerate(values)), f"{name}.{metric}") == []
 
 
 def test_the_comparisons_cover_what_is_hard_to_get_right() -> None:
