@@ -1,5 +1,7 @@
 """Small evaluation sets by hand, and random ones: builders for the tests of the metrics."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
@@ -73,3 +75,28 @@ def random_set(seed, frames_of_scenes, objects=6, *, missed=0.2, false=0.3, nois
                 next_track += 1
         first += frames
     return evaluation_set(frames_of_scenes, truth, predictions)
+
+
+def repeated(data, times):
+    """The scenes so often, one copy after the other, each with ids of its own."""
+    order = [scene for scene, count in enumerate(times) for _ in range(count)]
+    rows = [np.flatnonzero(data.frames.scene == scene) for scene in order]
+    starts = np.cumsum([0, *map(len, rows)])
+    index = np.concatenate(rows).astype(np.int64)
+    frames = FrameTable(
+        tuple(f"{n}" for n in range(len(index))),
+        np.repeat(np.arange(len(order)), [len(row) for row in rows]),
+        tuple(f"copy {n}" for n in range(len(order))),
+        data.frames.timestamp_us[index],
+        data.frames.ego_xy_m[index],
+    )
+
+    def copied(boxes):
+        parts = []
+        for copy, row in enumerate(rows):
+            part = boxes.select((boxes.frame >= row[0]) & (boxes.frame <= row[-1]))
+            track = part.track + copy * 10_000
+            parts.append(replace(part, frame=part.frame - row[0] + starts[copy], track=track, written_id=track))
+        return BoxTable(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])})
+
+    return replace(data, frames=frames, truth=copied(data.truth), predictions=copied(data.predictions))

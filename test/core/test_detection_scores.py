@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_tables import repeated
 from submission_files import files, oracle, row, write
 
 from cooptrack_core.evaluation import pairs
@@ -80,32 +81,6 @@ def test_a_weight_is_worth_as_many_copies_of_a_scene(tmp_path: Path) -> None:
             assert weighted[name] == pytest.approx(again[name], abs=2e-3)  # equal scores: another order
         assert detection_scores(matches, np.array(weights), errors=False)["mAP"] == weighted["mAP"]
     assert detection_scores(matches, np.ones(4, np.int64)) == detection_scores(matches)
-
-
-def repeated(data: Submission, weights: list[int]) -> Submission:
-    """The scenes as often as weighted, each copy a scene of its own."""
-    from dataclasses import replace
-
-    frames, order = data.frames, []
-    for scene, weight in enumerate(weights):
-        order += [np.flatnonzero(frames.scene == scene)] * weight
-    rows = np.concatenate(order)
-    table = replace(
-        frames,
-        token=tuple(f"{i}" for i in range(len(rows))),
-        scene=np.concatenate([np.full(len(part), copy) for copy, part in enumerate(order)]),
-        scene_names=tuple(f"copy{i}" for i in range(len(order))),
-        timestamp_us=frames.timestamp_us[rows],
-        ego_xy_m=frames.ego_xy_m[rows],
-    )
-
-    def boxes(of):
-        parts = [np.flatnonzero(of.frame == row) for row in rows]
-        chosen = of.select(np.concatenate(parts))
-        return replace(chosen, frame=np.repeat(np.arange(len(rows)), [len(part) for part in parts]))
-
-    truth, predictions = boxes(data.truth), boxes(data.predictions)
-    return replace(data, frames=table, truth=truth, predictions=predictions, frame_order=np.arange(len(rows)))
 
 
 def test_without_any_scene_the_scores_are_those_of_no_objects() -> None:

@@ -153,4 +153,6 @@ def test_a_run_that_found_nothing_is_reported(tmp_path: Path, capsys: pytest.Cap
     assert "Headline" in capsys.readouterr().out
     write_html(metrics, tmp_path / "page.html")
     write_csv(metrics, tmp_path / "metrics.csv")
-    assert "nothing found" not in text_table(report_tables(metrics)[0])
+    assert {row["metric"]: row["value"] for row in rows_of(tmp_path / "metrics.csv")}["detection.car.ap"] == "0.0"
+    car = text_table(report_tables(metrics)[0]).splitlines()[1].split()
+    assert car[:5] == ["car", "0.000", "0.000", "2.000", "0.000"] and car[5] == DASH

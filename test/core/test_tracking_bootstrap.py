@@ -6,12 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from evaluation_tables import CLASSES, random_set
+from evaluation_tables import CLASSES, random_set, repeated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooptrack_core.evaluation.scene_curves import RESAMPLED, amota_of, amota_of_many, scene_curves
-from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
+from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.tracking import tracking_scores
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -25,31 +25,6 @@ def some_scenes(seed: int) -> EvaluationSet:
     if seed % 4 == 0:
         data = replace(data, truth=data.truth.select(data.frames.scene[data.truth.frame] != 0))
     return data.in_range()
-
-
-def repeated(data: EvaluationSet, times: list[int]) -> EvaluationSet:
-    """The scenes so often, one copy after the other, each with ids of its own."""
-    order = [scene for scene, count in enumerate(times) for _ in range(count)]
-    rows = [np.flatnonzero(data.frames.scene == scene) for scene in order]
-    starts = np.cumsum([0, *map(len, rows)])
-    index = np.concatenate(rows).astype(np.int64)
-    frames = FrameTable(
-        tuple(f"{n}" for n in range(len(index))),
-        np.repeat(np.arange(len(order)), [len(row) for row in rows]),
-        tuple(f"copy {n}" for n in range(len(order))),
-        data.frames.timestamp_us[index],
-        data.frames.ego_xy_m[index],
-    )
-
-    def copied(boxes: BoxTable) -> BoxTable:
-        parts = []
-        for copy, row in enumerate(rows):
-            part = boxes.select((boxes.frame >= row[0]) & (boxes.frame <= row[-1]))
-            track = part.track + copy * 10_000
-            parts.append(replace(part, frame=part.frame - row[0] + starts[copy], track=track, written_id=track))
-        return BoxTable(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])})
-
-    return replace(data, frames=frames, truth=copied(data.truth), predictions=copied(data.predictions))
 
 
 def same(curves: dict[str, float], scores: dict, name: str) -> bool:
