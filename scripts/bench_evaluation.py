@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
+from bench_core import timed
 
 from cooptrack_core.evaluation.detection import detection_scores, match_detections
 from cooptrack_core.evaluation.hidden import hidden_recall
@@ -99,16 +99,6 @@ def _tracks(truth: BoxTable, boxes: int, rng: np.random.Generator) -> BoxTable:
     return joined.select(kept[np.argsort(joined.frame[kept], kind="stable")])
 
 
-def timed(function: Callable[[], object], repeats: int) -> np.ndarray:
-    """[repeats] durations in s."""
-    durations = np.empty(repeats)
-    for index in range(repeats):
-        start = time.perf_counter()
-        function()
-        durations[index] = time.perf_counter() - start
-    return durations
-
-
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -123,20 +113,20 @@ def main() -> None:
     weights = rng.multinomial(args.scenes, np.full(args.scenes, 1 / args.scenes), RESAMPLES)
     curves = scene_curves(data)
 
-    def detection() -> object:
+    def detection(_: int) -> object:
         return detection_scores(match_detections(data))
 
-    rows: list[tuple[str, Callable[[], object], float | None]] = [
+    rows: list[tuple[str, Callable[[int], object], float | None]] = [
         ("detection", detection, None),
-        ("tracking", lambda: tracking_scores(data), None),
-        ("detection and tracking", lambda: (detection(), tracking_scores(data)), GOAL_S),
-        ("curves of every scene", lambda: scene_curves(data), None),
-        (f"AMOTA of {RESAMPLES} resamples of the scenes", lambda: [amota_of_many(c, weights) for c in curves], None),
-        ("AP by rotated IoU", lambda: iou_ap(everything), None),
-        ("recall of hidden objects", lambda: hidden_recall(everything), None),
+        ("tracking", lambda _: tracking_scores(data), None),
+        ("detection and tracking", lambda i: (detection(i), tracking_scores(data)), GOAL_S),
+        ("curves of every scene", lambda _: scene_curves(data), None),
+        (f"AMOTA of {RESAMPLES} resamples of the scenes", lambda _: [amota_of_many(c, weights) for c in curves], None),
+        ("AP by rotated IoU", lambda _: iou_ap(everything), None),
+        ("recall of hidden objects", lambda _: hidden_recall(everything), None),
     ]
     if why_no_hota() is None:
-        rows.append(("HOTA (TrackEval)", lambda: hota(everything), None))
+        rows.append(("HOTA (TrackEval)", lambda _: hota(everything), None))
     scores = tracking_scores(data)["mean"]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(
@@ -146,10 +136,10 @@ def main() -> None:
     )
     print(f"{'':46}{'p50':>8}{'p90':>8}{'best':>8}{'goal':>8}  s")
     for label, function, goal_s in rows:
-        durations = timed(function, args.repeats)
-        p50, p90 = np.percentile(durations, [50, 90])
+        durations_s = timed(function, args.repeats) / 1e3
+        p50, p90 = np.percentile(durations_s, [50, 90])
         goal = "" if goal_s is None else f"{goal_s:8.1f}"
-        print(f"{label:46}{p50:8.3f}{p90:8.3f}{durations.min():8.3f}{goal}")
+        print(f"{label:46}{p50:8.3f}{p90:8.3f}{durations_s.min():8.3f}{goal}")
 
 
 if __name__ == "__main__":
