@@ -117,17 +117,21 @@ def detection_scores(matches: DetectionMatches, weights: Int | None = None, *, e
     """`{class: {ap_0.5, ap_1.0, ap_2.0, ap_4.0, ap, trans_err, scale_err, orient_err, vel_err}, "mAP": mean}`.
 
     weights: [S] how often each scene counts (of a bootstrap), 1 each without; errors: False leaves them out.
-    A class without objects has AP 0 and errors of 1, as in the kit; an error that a class does not have is NaN.
+    A class without objects has AP 0 and errors of 1, as in the kit; one that has objects, but none in the weighted
+    scenes, has NaN and is left out of mAP. An error that a class does not have is NaN.
     """
     scores: dict[str, Any] = {}
     for name, found in matches.by_class.items():
         repeated, truths = _weighted(found, weights)
         aps = [_average_precision(repeated, truths, at) for at in range(len(THRESHOLDS_M))]
+        if truths == 0 and found.truth_count.any():
+            aps = [np.nan] * len(aps)
         scores[name] = {f"ap_{threshold}": ap for threshold, ap in zip(THRESHOLDS_M, aps, strict=True)}
         scores[name]["ap"] = float(np.mean(aps))
         if errors:
             scores[name] |= _mean_errors(repeated, truths)
-    scores["mAP"] = float(np.mean([scores[name]["ap"] for name in matches.by_class]))
+    aps = [scores[name]["ap"] for name in matches.by_class]
+    scores["mAP"] = float(np.mean([ap for ap in aps if not np.isnan(ap)] or [np.nan]))
     return scores
 
 

@@ -11,7 +11,6 @@ from submission_files import files, oracle, row, write
 
 from cooptrack_core.evaluation import pairs
 from cooptrack_core.evaluation.detection import (
-    ERRORS,
     RECALLS,
     THRESHOLDS_M,
     detection_scores,
@@ -83,10 +82,16 @@ def test_a_weight_is_worth_as_many_copies_of_a_scene(tmp_path: Path) -> None:
     assert detection_scores(matches, np.ones(4, np.int64)) == detection_scores(matches)
 
 
-def test_without_any_scene_the_scores_are_those_of_no_objects() -> None:
-    matches = match_detections(read_submission(*oracle("realistic")[:2]).in_range())
-    scores = detection_scores(matches, np.zeros(4, np.int64))
-    assert scores["mAP"] == 0 and all(scores["car"][error] == 1 for error in ERRORS)
+def test_a_class_without_objects_in_the_weighted_scenes_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    gt, pred = files({"s": 1, "u": 1})
+    gt["results"]["sf0"] = [row("a", 1.0), row("b", 8.0, name="bicycle")]
+    pred["results"]["sf0"] = [row("p", 1.0, score=0.9)]
+    gt["results"]["uf0"], pred["results"]["uf0"] = [row("c", 1.0)], [row("q", 1.0, score=0.9)]
+    matches = match_detections(data_of(tmp_path, gt, pred))
+    assert detection_scores(matches, np.array([1, 1]))["mAP"] == pytest.approx(0.5)
+    second = detection_scores(matches, np.array([0, 1]))
+    assert second["mAP"] == pytest.approx(1.0) and np.isnan(second["bicycle"]["ap"])
+    assert np.isnan(detection_scores(matches, np.array([0, 0]))["mAP"])
 
 
 def test_the_precision_curve_is_that_of_the_average_precision() -> None:
