@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,22 +37,22 @@ def recall_thresholds(match_scores: Float, truth: int) -> Float:
     return thresholds
 
 
-def clear_metrics(counts: Int, truth: Any) -> dict[str, Float]:
+def clear_metrics(counts: Int, truth: Int | int) -> dict[str, Float]:
     """Metrics by the kit's names from counts [len(COUNTS), ...] and the number of boxes of ground truth (broadcast)."""
     count = dict(zip(COUNTS, counts, strict=True))
-    truth = truth + np.zeros_like(count["tp"])
+    boxes: Int = truth + np.zeros_like(count["tp"])
     matched = count["tp"] + count["ids"]
-    missed = truth - matched
+    missed = boxes - matched
     wrong = missed + count["ids"] + count["fp"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        recall_without_switches = count["tp"] / truth
-        reached = recall_without_switches * truth
-        motar = 1 - (wrong - (1 - recall_without_switches) * truth) / reached
+        recall_without_switches = count["tp"] / boxes
+        reached = recall_without_switches * boxes
+        motar = 1 - (wrong - (1 - recall_without_switches) * boxes) / reached
         return {
-            "recall": matched / truth,
+            "recall": matched / boxes,
             "motar": np.where(reached == 0, np.nan, np.maximum(0, motar)),
-            "gt": truth.astype(np.float64),
-            "mota": np.maximum(0, 1.0 - wrong / truth),
+            "gt": boxes.astype(np.float64),
+            "mota": np.maximum(0, 1.0 - wrong / boxes),
             "motp": np.where(matched == 0, np.nan, count["distance"] * DISTANCE_UNIT_M / matched),
             "mt": count["mt"].astype(np.float64),
             "ml": count["ml"].astype(np.float64),

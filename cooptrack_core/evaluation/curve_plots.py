@@ -48,7 +48,7 @@ def _precision(metrics: Metrics) -> Html | None:
         _empty(ax, list(curves.values()))
         ax.legend(loc="lower left", title="centre distance", title_fontsize=8, alignment="left")
     axes[0][0].set_ylabel("precision")
-    words = "Detection: precision over recall at four distances of match; a curve ends at the highest recall reached."
+    words = "Detection: precision over recall at four match distances; a curve ends at the highest recall reached."
     return figure(figure_svg(fig, "precision over recall per class"), words)
 
 

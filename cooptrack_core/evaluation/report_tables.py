@@ -149,9 +149,9 @@ def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
             rows.append((_TRACKING.get(key, key), *(_count(v) if key in COUNTED else v for v in values)))
     rows += [(_SECONDS.get(key, key), *values) for key, values in _seconds(section, names)]
     note = (
-        "nuScenes protocol: 40 recalls, 2 m, tracks scored by the mean of their boxes; TP to LGD at the recall of the "
-        "best MOTA. The kit's TID and LGD count 0.5 s a frame, those in s the frames' own time. Mean: counts "
-        "are summed, objects averaged, as the kit does."
+        "nuScenes protocol: 40 recalls, 2 m, tracks scored by the mean of their boxes; all but AMOTA and AMOTP at the "
+        "recall with the best MOTA. The kit's TID and LGD count 0.5 s per frame, those in s the frames' own time. "
+        "Mean: counts are summed, objects averaged, as the kit does."
     )
     yield ReportTable("Tracking", ("", *names, "mean"), tuple(rows), note)
 

@@ -16,7 +16,7 @@ from cooptrack_core.evaluation.tables import BoxTable, FrameTable
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-FIELDS = ("translation", "size", "rotation", "velocity", "tracking_id", "tracking_name")
+_FIELDS = ("translation", "size", "rotation", "velocity", "tracking_id", "tracking_name")
 _LARGEST = 1e12  # no coordinate, length or speed of a sound file comes near
 _SHORTEST_ROTATION = 1e-6
 _SHOWN = 60  # characters of a wrong value that a message repeats
@@ -33,7 +33,7 @@ def read_boxes(
     Raises CooptrackError for frames that are not in `frames` and for whatever is not a sound box.
     """
     rows = _Rows(results, frames, source, limit)
-    rows.require((*FIELDS, "tracking_score") if scored else FIELDS)
+    rows.require((*_FIELDS, "tracking_score") if scored else _FIELDS)
     rotation = rows.numbers("rotation", 4)
     tiny = np.abs(rotation).max(axis=1, initial=0) < _SHORTEST_ROTATION
     rows.refuse(tiny, "rotation", "is no rotation", "give (w, x, y, z)")
@@ -198,4 +198,4 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-__all__ = ["FIELDS", "printable", "read_boxes"]
+__all__ = ["printable", "read_boxes"]

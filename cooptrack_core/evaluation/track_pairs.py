@@ -87,25 +87,26 @@ def _pairs(truth: BoxTable, predictions: BoxTable) -> tuple[Int, Int, Float, Flo
     square = [np.einsum("ij,ij->i", xy, xy) for xy in xy_m]
     parts: list[tuple[Int, Int, Float, Float, Float]] = []
     for (top, bottom), (left, right) in zip(rows, columns, strict=True):
-        near = xy_m[0][top:bottom], square[0][top:bottom]
-        distance_m = _distance(*near, xy_m[1][left:right], square[1][left:right])
+        of_truth = xy_m[0][top:bottom], square[0][top:bottom]
+        distance_m = _distance(*of_truth, xy_m[1][left:right], square[1][left:right])
         row, column = np.nonzero(distance_m < MATCH_M)
         if not len(row):
             continue
-        value = lone = distance_m[row, column]
+        near_m = lone_m = distance_m[row, column]
         second = -np.inf
         if right - left > 1:
             score = predictions.score[left:right]
             best = int(np.argmax(score))
             second = max(score[:best].max(initial=-np.inf), score[best + 1 :].max(initial=-np.inf))
             alone = slice(left + best, left + best + 1)
-            lone = np.where(column == best, _distance(*near, xy_m[1][alone], square[1][alone])[row, 0], value)
-        parts.append((row + top, column + left, value, lone, np.full(len(row), second)))
+            to_best_m = _distance(*of_truth, xy_m[1][alone], square[1][alone])[:, 0]
+            lone_m = np.where(column == best, to_best_m[row], near_m)
+        parts.append((row + top, column + left, near_m, lone_m, np.full(len(row), second)))
     if not parts:
         none, zero = np.zeros(0, np.int64), np.zeros(0)
         return none, none, zero, zero, zero
-    row, column, value, lone, runner_up = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return row, column, value, lone, runner_up
+    row, column, near_m, lone_m, runner_up = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return row, column, near_m, lone_m, runner_up
 
 
 def _distance(a_m: Float, a_square: Float, b_m: Float, b_square: Float) -> Float:
