@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from cooptrack_core.types import CooptrackError
 
 Float = NDArray[np.float64]
 
-
+_GZIP_MAGIC = b"\x1f\x8b"
 # No length, coordinate or angle of a sound dataset comes near; beyond it integers no longer fit their columns.
 _LARGEST = 1e12
 _STAMP_DIGITS = 16  # microseconds until the year 2286; in nanoseconds they still fit 64 bits
@@ -33,17 +35,26 @@ def problem(source: Path | str, field: str, what: str, remedy: str) -> DataProbl
     return DataProblem(source, field, what, remedy)
 
 
-def read_json(path: Path) -> Any:
-    """Content of a JSON file; CooptrackError when it is missing, unreadable or not JSON."""
+def read_json(path: Path, remedy: str = "restore it from the dataset archive") -> Any:
+    """Content of a JSON file, compressed by gzip or not; CooptrackError when it is missing, unreadable or not JSON.
+
+    remedy: what to do about a missing or broken file.
+    """
     try:
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise problem(path, "file", "is missing", "restore it from the dataset archive") from None
+        raise problem(path, "file", "is missing", remedy) from None
     except OSError as error:
         raise problem(path, "file", f"cannot be read ({error.strerror})", "check path and permissions") from None
+    try:
+        return json.loads(gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise problem(path, "file", f"is not sound gzip data ({error})", remedy) from None
+    except RecursionError:
+        raise problem(path, "file", "is not valid JSON (nested too deeply)", remedy) from None
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise problem(path, "file", f"is not valid JSON ({reason})", "restore it from the dataset archive") from None
+        raise problem(path, "file", f"is not valid JSON ({reason})", remedy) from None
 
 
 def write_file(path: Path, content: str | bytes) -> None:

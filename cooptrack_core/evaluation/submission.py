@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.files import expect_list, expect_object, number, problem
+from cooptrack_core.data.files import expect_list, expect_object, number, problem, read_json
 from cooptrack_core.evaluation.submission_boxes import printable, read_boxes
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
 
@@ -22,7 +20,6 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 MAX_BOXES_PER_FRAME = 500  # of predictions, the kit's limit
-_GZIP_MAGIC = b"\x1f\x8b"
 _LATEST_US = 2**62
 # What the kit wants to know of whoever sends predictions.
 _USES = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
@@ -43,7 +40,8 @@ def read_submission(gt: Path, pred: Path) -> Submission:
     `class_range: {class: metres}`; pred: `results`. Frames that a file does not list have no boxes in it.
     Classes come in alphabetical order. Raises CooptrackError naming file and entry.
     """
-    truth_file, prediction_file = _load(gt), _load(pred)
+    remedy = "check the path, or write it anew in the submission format (docs/evaluation.md)"
+    truth_file, prediction_file = (expect_object(read_json(path, remedy), path) for path in (gt, pred))
     meta = expect_object(_entry(truth_file, "meta", gt), gt, "meta")
     frames = _frames(_entry(meta, "scenes", gt, "meta."), gt)
     class_range_m = _class_range(_entry(meta, "class_range", gt, "meta."), gt)
@@ -104,28 +102,6 @@ def _rows(boxes: BoxTable, frames: FrameTable, class_names: tuple[str, ...], sco
             }
         )
     return results
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, compressed or not."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise problem(path, "file", "is missing", "check the path") from None
-    except OSError as error:
-        raise problem(path, "file", f"cannot be read ({error.strerror})", "check path and permissions") from None
-    if content.startswith(_GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise problem(path, "file", f"is not sound gzip data ({error})", "compress it anew") from None
-    try:
-        return expect_object(json.loads(content), path)
-    except RecursionError:
-        raise problem(path, "file", "is nested too deeply", "write it in the submission format") from None
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise problem(path, "file", f"is not valid JSON ({reason})", "write it anew, or copy it again") from None
 
 
 def _entry(content: dict[str, Any], key: str, source: Path, prefix: str = "") -> Any:
