@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from tqdm import tqdm
 
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, read_json
-from cooptrack_core.data.recording import load_recording
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.channel_statistics import channel_statistics, together
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
 from cooptrack_core.evaluation.recordings import evaluation_set
-from cooptrack_core.evaluation.run import RunOptions, SequenceRunner, claim
-from cooptrack_core.evaluation.run_options import about_run, fingerprint
+from cooptrack_core.evaluation.run import SequenceRunner, claim, stored_recording
+from cooptrack_core.evaluation.run_options import RunOptions, about_run, fingerprint
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -28,7 +27,6 @@ SCHEMA = "cooptrack/robustness/1"
 BASELINE = "ego"  # uses no messages, so nothing disturbs it
 Recording = Mapping[str, Any]
 Result = dict[str, Any]
-Scorer = Callable[[Sequence[Recording], Convention], Result]
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,8 @@ class Plan:
 
 
 def run_robustness(
-    plan: Plan,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    runner: SequenceRunner | None = None,
-    scorer: Scorer | None = None,
-) -> Result:
+    plan: Plan, out: Path, *, overwrite: bool = False, runner: SequenceRunner | None = None
+) -> Result:  # fmt: skip
     """Runs the plan and gives the content of robustness.json.
 
     Every condition is stored in out/points as soon as it is done, every sequence of the current one too; what is
@@ -97,7 +90,7 @@ def run_robustness(
     with tqdm(total=len(left) * len(runner.sequences), unit="sequence", disable=None, leave=False) as bar:
         for item in left:
             bar.set_description(item.name)
-            stored[item] = _run_condition(item, plan, runner, out, bar, scorer or scores)
+            stored[item] = _run_condition(item, plan, runner, out, bar)
     found = {item: point for item, point in stored.items() if point is not None}
     result: Result = without_nan(_result(plan, runner, found))
     return result
@@ -130,9 +123,7 @@ def scores(recordings: Sequence[Recording], convention: Convention) -> Result:
     }
 
 
-def _run_condition(
-    item: Condition, plan: Plan, runner: SequenceRunner, out: Path, bar: Any, scorer: Scorer
-) -> Result:  # fmt: skip
+def _run_condition(item: Condition, plan: Plan, runner: SequenceRunner, out: Path, bar: Any) -> Result:
     """Runs all sequences, scores them and stores the point; the recordings of the sequences go once it is there."""
     vehicle = replace(plan.options.vehicle, mode=item.mode)
     path = _path(out, item)
@@ -140,7 +131,7 @@ def _run_condition(
     recordings = []
     for sequence_id in runner.sequences:
         kept = partial / f"{sequence_id}.json"
-        recording = _stored_recording(kept)
+        recording = stored_recording(kept)
         if recording is None:
             recording = runner.run(sequence_id, vehicle, plan.options.roadside, item.disturbance)
             save_json(recording, kept)
@@ -150,7 +141,7 @@ def _run_condition(
         {
             "mode": item.mode,
             "disturbance": asdict(item.disturbance),
-            "scores": scorer(recordings, plan.options.convention),
+            "scores": scores(recordings, plan.options.convention),
             "messages": channel_statistics(recordings),
         }
     )
@@ -163,17 +154,17 @@ def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Resul
     about = about_run(plan.options, runner.sequences, runner.updates)
     for name in ("mode", "disturbance"):
         del about[name]
-    convention, common = plan.options.convention, plan.common
-    chance = {
-        "disturbance_seed": common.seed,
-        "noise_correlation_s": common.noise_correlation_s,
+    about |= {
+        "modes": [BASELINE, *plan.cooperative],
+        "disturbance_seed": plan.common.seed,
+        "noise_correlation_s": plan.common.noise_correlation_s,
         "repeats": plan.repeats,
     }
     undisturbed = {mode: points[Condition(mode, NO_DISTURBANCE)] for mode in (BASELINE, *plan.cooperative)}
     return {
         "schema": SCHEMA,
-        "run": about | chance | {"repeats": plan.repeats, "modes": [BASELINE, *plan.cooperative]},
-        "convention": convention.describe(about["label_updates"], plan.options.full_rate),
+        "run": about,
+        "convention": plan.options.convention.describe(about["label_updates"], plan.options.full_rate),
         "undisturbed": {mode: _joined([point]) for mode, point in undisturbed.items()},
         "sweeps": [_curves(plan, sweep, points) for sweep in plan.sweeps],
     }
@@ -226,16 +217,6 @@ def _stored(path: Path) -> Result | None:
     except CooptrackError:
         return None
     return point if {"scores", "messages", "disturbance"} <= point.keys() else None
-
-
-def _stored_recording(path: Path) -> Result | None:
-    if not path.is_file():
-        return None
-    try:
-        recording = load_recording(path)
-    except CooptrackError:
-        return None
-    return recording if recording.get("frames") else None
 
 
 def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:

@@ -8,7 +8,6 @@ from typing import Any
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
-from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
@@ -40,7 +39,7 @@ class SequenceRunner:
         self.updates = updates_of(options.dataset, options.label_updates, options.convention)
         self.dataset = Dataset(options.dataset, self.updates)
         self.sequences = sequences_of(self.dataset, options)
-        self._drives: dict[str, Drive] = {}
+        self._drives: dict[tuple[str, str], Drive] = {}
         self._read: dict[str, SequenceMessages] = {}
 
     def run(
@@ -52,13 +51,14 @@ class SequenceRunner:
         *,
         progress: bool = False,
     ) -> Recording:
-        """The recording of one sequence; agents and disturbance are those of the options unless given."""
-        options = self.options
-        config, units = vehicle or options.vehicle, roadside or options.roadside
+        """The recording of one sequence.
+
+        Agents are those of the options unless given. Messages are disturbed as `disturbance` says; without it they are
+        not, whatever the options say.
+        """
+        config, units = vehicle or self.options.vehicle, roadside or self.options.roadside
         drive = self.drive(sequence_id, config.detector)
-        channel = None
-        if disturbance is not None and not disturbance.is_none:
-            channel = Channel(disturbance, sequence_id, _span_ns(self._read[sequence_id]))
+        channel = None if disturbance is None else drive.channel(disturbance)
         return track_drive(
             drive, config, roadside_config=units, networks=self.networks, channel=channel, progress=progress
         )
@@ -73,7 +73,7 @@ class SequenceRunner:
 
     def drive(self, sequence_id: str, detector: str) -> Drive:
         """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept."""
-        key = f"{detector} {sequence_id}"
+        key = sequence_id, detector
         if key not in self._drives:
             self._check_truth(sequence_id)
             sequence = SequenceMessages(self.dataset, sequence_id, self._sequence_options(sequence_id, detector))
@@ -108,12 +108,6 @@ class SequenceRunner:
             raise problem(self.dataset.root / "cooperative" / "label", "file", what, remedy)
 
 
-def _span_ns(sequence: SequenceMessages) -> tuple[int, int] | None:
-    """Stamps of the first and the last roadside frame."""
-    stamps = [row.stamp_ns for row in sequence.roadside_rows]
-    return (min(stamps), max(stamps)) if stamps else None
-
-
 def run_split(
     options: RunOptions, out: Path, *, overwrite: bool = False, networks: NetworkMaker = network_of,
     runner: SequenceRunner | None = None,
@@ -126,10 +120,10 @@ def run_split(
     runner = runner or SequenceRunner(options, networks)
     claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite=overwrite)
     recordings = []
-    bar = tqdm(runner.sequences, desc=f"{options.vehicle.mode}", unit="sequence", disable=None, leave=False)
+    bar = tqdm(runner.sequences, desc=options.vehicle.mode, unit="sequence", disable=None, leave=False)
     for sequence_id in bar:
         path = out / "recordings" / f"{sequence_id}.json"
-        stored = _stored(path)
+        stored = stored_recording(path)
         if stored is None:
             slow = options.vehicle.detector == "network"
             stored = runner.run(sequence_id, disturbance=options.disturbance, progress=slow)
@@ -176,7 +170,7 @@ def _content(path: Path) -> dict[str, Any] | None:
         return {}
 
 
-def _stored(path: Path) -> Recording | None:
+def stored_recording(path: Path) -> Recording | None:
     """A stored recording; None where there is none or a broken one, which is made again."""
     if not path.is_file():
         return None
@@ -187,4 +181,4 @@ def _stored(path: Path) -> Recording | None:
     return recording if recording.get("frames") else None
 
 
-__all__ = ["RunOptions", "SequenceRunner", "claim", "run_split"]
+__all__ = ["SequenceRunner", "claim", "run_split", "stored_recording"]

@@ -16,8 +16,8 @@ from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data import splits
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.conventions import CONVENTIONS
-from cooptrack_core.evaluation.run import RunOptions, SequenceRunner, run_split
-from cooptrack_core.evaluation.run_options import sequences_of
+from cooptrack_core.evaluation.run import SequenceRunner, run_split
+from cooptrack_core.evaluation.run_options import RunOptions, sequences_of
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
 
