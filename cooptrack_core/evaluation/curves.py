@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.detection import RECALLS, THRESHOLDS_M, DetectionMatches, precision_curve
-from cooptrack_core.evaluation.pairs import pairs_within
+from cooptrack_core.evaluation.pairs import first_come, pairs_within
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet
 from cooptrack_core.evaluation.track_pairs import MATCH_M
 
@@ -68,10 +68,8 @@ def found_objects(truth: BoxTable, predictions: BoxTable, match_m: float = MATCH
     row, column, distance_m = pairs_within(
         truth.frame, truth.center_m[:, :2], predictions.frame, predictions.center_m[:, :2], match_m
     )
-    found, taken = np.zeros(len(truth), bool), np.zeros(len(predictions), bool)
-    for nearest in np.lexsort((column, row, distance_m)).tolist():
-        if not found[row[nearest]] and not taken[column[nearest]]:
-            found[row[nearest]] = taken[column[nearest]] = True
+    nearest_first = np.lexsort((column, row, distance_m))
+    found: Bool = first_come(row[nearest_first], column[nearest_first], len(truth)) >= 0
     return found
 
 

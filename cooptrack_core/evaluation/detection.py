@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.evaluation.pairs import pairs_within
+from cooptrack_core.evaluation.pairs import first_come, pairs_within
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet
 
 Float = NDArray[np.float64]
@@ -86,16 +86,8 @@ def _greedy(rank: Int, candidate: Int, distance_m: Float, threshold_m: float, pr
 
     The nearest free object is within the threshold exactly if one of the candidates within it is free.
     """
-    matched = np.full(predictions, -1, np.int64)
     within = distance_m < threshold_m
-    taken: set[int] = set()
-    served = -1
-    for prediction, row in zip(rank[within].tolist(), candidate[within].tolist(), strict=True):
-        if prediction != served and row not in taken:
-            taken.add(row)
-            matched[prediction] = row
-            served = prediction
-    return matched
+    return first_come(rank[within], candidate[within], predictions)
 
 
 def _errors(truth: BoxTable, predictions: BoxTable, matched: Int, period_rad: float) -> Float:
@@ -159,9 +151,14 @@ def _weighted(matches: SceneMatches, weights: Int | None) -> tuple[SceneMatches,
     if weights is None:
         return matches, int(matches.truth_count.sum())
     rows = np.repeat(np.arange(len(matches.score)), weights[matches.scene])
-    count = matches.truth_count
-    chosen = (matches.scene[rows], matches.score[rows], matches.is_tp[:, rows], matches.error[:, rows], count)
-    return SceneMatches(*chosen, matches.undefined), int((weights * count).sum())
+    repeated = replace(
+        matches,
+        scene=matches.scene[rows],
+        score=matches.score[rows],
+        is_tp=matches.is_tp[:, rows],
+        error=matches.error[:, rows],
+    )
+    return repeated, int((weights * matches.truth_count).sum())
 
 
 def _curve(matches: SceneMatches, truths: int, at: int) -> tuple[Float, Float]:
