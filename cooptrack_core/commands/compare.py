@@ -15,6 +15,7 @@ from cooptrack_core.commands.disturbance_options import add_disturbance_options,
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.commands.tune import TRIALS, print_tuned
 from cooptrack_core.config import LEARNED_MODES
+from cooptrack_core.evaluation.packages import require_packages
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tunes where needed, runs, prints and writes."""
+    require_packages()
     from cooptrack_core.evaluation.comparison import compare
     from cooptrack_core.evaluation.comparison_report import print_comparison, write_csv, write_html
     from cooptrack_core.report import save_json

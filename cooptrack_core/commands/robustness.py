@@ -11,6 +11,7 @@ from typing import Any
 
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
+from cooptrack_core.evaluation.packages import require_packages
 from cooptrack_core.types import CooptrackError
 
 HELP = "curves of tracking and detection against delay, loss, noise and other disturbances of the messages"
@@ -40,14 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is missing, prints the tables, writes JSON, CSV, pictures and the page."""
-    from cooptrack_core.evaluation.packages import require_packages
+    require_packages()
     from cooptrack_core.evaluation.robustness import run_robustness
     from cooptrack_core.evaluation.robustness_page import write_figures, write_html
     from cooptrack_core.evaluation.robustness_tables import print_tables, write_csv
     from cooptrack_core.evaluation.run import SequenceRunner
     from cooptrack_core.report import save_json
 
-    require_packages()
     plan = _plan(args)
     warn_if_untrained(plan.options)
     runner = SequenceRunner(plan.options)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cooptrack_core.config import UNTRAINED
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Resampled, caution, differences
 from cooptrack_core.evaluation.evaluate import evaluate
@@ -96,9 +95,7 @@ def compare(
         "schema": SCHEMA,
         "command": command,
         **{key: metrics[key] for key in ("convention", "data")},
-        "run": {key: metrics["run"].get(key) for key in _RUN} | {
-            "trained": _trained(methods[0].options), "disturbance": _disturbance(methods),
-        },
+        "run": {key: metrics["run"].get(key) for key in _RUN} | {"disturbance": _disturbance(methods)},
         "rows": rows,
         "bootstrap": {
             "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": sequences,
@@ -146,13 +143,6 @@ def _disturbance(methods: Sequence[Method]) -> str:
     """What disturbs the messages of those that share any."""
     found = [m.options.disturbance for m in methods if m.key not in SHARES_NOTHING and m.options.disturbance]
     return found[0].describe() if found else "none"
-
-
-def _trained(options: RunOptions) -> bool | None:
-    """Whether all networks have trained weights; None without networks."""
-    if options.vehicle.detector != "network":
-        return None
-    return UNTRAINED not in (options.vehicle.network.weights, options.roadside.network.weights)
 
 
 def _check_same_frames(methods: Sequence[Method], frames: Sequence[FrameTable]) -> None:

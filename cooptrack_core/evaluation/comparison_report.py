@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.data.files import write_file
+from cooptrack_core.evaluation.caveats import MEANINGLESS, caveats
 from cooptrack_core.evaluation.comparison import TITLES
 from cooptrack_core.evaluation.page import (
     Html,
@@ -22,7 +24,8 @@ from cooptrack_core.evaluation.page import (
     table,
     write_page,
 )
-from cooptrack_core.evaluation.report import text_table
+from cooptrack_core.evaluation.plots import COLORS, plot_style, subplots
+from cooptrack_core.evaluation.report import describe, table_section, text_table
 from cooptrack_core.evaluation.report_tables import ReportTable
 
 if TYPE_CHECKING:
@@ -38,31 +41,11 @@ _COLUMNS = {
     "recall roadside only": ("rsu only", 3), "bytes per second": ("B/s", 0),
 }  # fmt: skip
 _OPTIONAL = ("recall outside view", "recall occluded", "recall roadside only", "HOTA")
-UNTRAINED = "The networks are UNTRAINED (random numbers): every number here is MEANINGLESS."
-
-
-def describe(result: Result) -> str:
-    """One line that belongs to every number."""
-    run, data = result["run"], result["data"]
-    split = f"split {run['split']}: " if run.get("split") else ""
-    sequences = f"{data['sequences']} sequence{'' if data['sequences'] == 1 else 's'}"
-    parts = [f"{run['detector']} detector", f"{split}{sequences}, {data['frames']} frames"]
-    if data["synthetic"]:
-        parts.append("SYNTHETIC data")
-    if run.get("disturbance") not in (None, "none"):
-        parts.append(f"disturbed: {run['disturbance']}")
-    return f"{'; '.join(parts)}; convention {result['convention']['text']}"
 
 
 def notes_of(result: Result) -> list[str]:
     """What would mislead a reader who does not know it."""
-    found = []
-    if result["run"].get("trained") is False:
-        found.append(UNTRAINED)
-    if result["data"]["synthetic"]:
-        found.append("Synthetic data: the numbers compare the rows with each other, not with published results.")
-    if result["run"]["detector"] == "simulated":
-        found.append("Simulated detector: made from labels with noise, so detection says nothing about a network.")
+    found = caveats(result["run"], synthetic=result["data"]["synthetic"])
     found += [f"{row['title']}: {row['parameters']}." for row in result["rows"]]
     if result["bootstrap"]["caution"]:
         found.append(result["bootstrap"]["caution"])
@@ -77,7 +60,7 @@ def methods_table(result: Result) -> ReportTable:
         if name not in _OPTIONAL or any(row["metrics"].get(name) is not None for row in rows)
     ]  # fmt: skip
     cells = tuple(
-        (row["title"], *(_cell(row["metrics"].get(name), _COLUMNS[name][1]) for name in shown)) for row in rows
+        (row["title"], *(number(row["metrics"].get(name), _COLUMNS[name][1]) for name in shown)) for row in rows
     )
     notes = []
     if "recall outside view" in shown or "recall occluded" in shown:
@@ -134,14 +117,14 @@ def write_csv(result: Result, path: Path) -> None:
             excludes = "" if item["excludes_zero"] is None else int(item["excludes_zero"])
             numbers = [item["difference"], item["low"], item["high"], excludes]
             writer.writerow([f"{pair['of']} - {pair['minus']}", name, *numbers, *about])
-    write_page(path, out.getvalue())
+    write_file(path, out.getvalue())
 
 
 def write_html(result: Result, path: Path) -> None:
     """One page: notes, the methods, the differences with their intervals as plot and tables."""
-    serious = (UNTRAINED, result["bootstrap"]["caution"])
+    serious = (MEANINGLESS, result["bootstrap"]["caution"])
     parts: list[object] = [paragraph(note, "warning" if note in serious else "note") for note in notes_of(result)]
-    parts.append(_section(methods_table(result)))
+    parts.append(table_section(methods_table(result)))
     links = ", ".join(f'<a href="{row["folder"]}/metrics.html">{row["title"]}</a>' for row in result["rows"])
     parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
     reach = _reach(result["differences"])
@@ -151,10 +134,6 @@ def write_html(result: Result, path: Path) -> None:
         parts.append(section(item.title, figure(plot, f"Dots: differences; bars: {item.note}."), numbers))
     parts.append(section("How this was made", paragraph(code(result["command"]))))
     write_page(path, page("Comparison of methods", parts, lead=describe(result)))
-
-
-def _section(item: ReportTable) -> Html:
-    return section(item.title, table(item.columns, item.rows, digits=item.digits), paragraph(item.note, "note"))
 
 
 def _reach(pairs: Sequence[Result]) -> tuple[float, float]:
@@ -167,28 +146,22 @@ def _reach(pairs: Sequence[Result]) -> tuple[float, float]:
 
 def _intervals_figure(metrics: Mapping[str, Result], reach: tuple[float, float]) -> Figure:
     """Differences with their intervals, metrics below each other; blue where the interval leaves 0 out."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(8.0, 0.6 + 0.26 * len(metrics)), layout="constrained")
-    panel = fig.subplots()
-    for row, item in enumerate(metrics.values()):
-        if item["difference"] is not None:
-            colour = "#0b62a4" if item["excludes_zero"] else "#8a949f"
-            panel.plot([item["low"], item["high"]], [row, row], color=colour, linewidth=2.5, solid_capstyle="butt")
-            panel.plot(item["difference"], row, "o", color=colour, markersize=5)
-    panel.axvline(0.0, color="#5b6673", linewidth=0.8)
-    panel.set_yticks(range(len(metrics)), list(metrics), fontsize=8)
-    panel.tick_params(axis="x", labelsize=8)
-    panel.set_xlim(*reach)
-    panel.invert_yaxis()
-    panel.grid(axis="x", color="#e3e8ed", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right", "left"]].set_visible(False)
+    fig: Figure
+    with plot_style():
+        fig, axes = subplots(width=8.0, height=0.6 + 0.26 * len(metrics))
+        panel = axes[0, 0]
+        for row, item in enumerate(metrics.values()):
+            if item["difference"] is not None:
+                color = COLORS[0] if item["excludes_zero"] else "#8a949f"
+                panel.plot([item["low"], item["high"]], [row, row], color=color, linewidth=2.5, solid_capstyle="butt")
+                panel.plot(item["difference"], row, "o", color=color, markersize=5)
+        panel.axvline(0.0, color="#5b6673", linewidth=0.8)
+        panel.set_yticks(range(len(metrics)), list(metrics))
+        panel.set_xlim(*reach)
+        panel.invert_yaxis()
+        panel.grid(visible=False, axis="y")
+        panel.spines["left"].set_visible(False)
     return fig
-
-
-def _cell(value: Any, digits: int) -> str:
-    return number(value, digits)
 
 
 def _signed(value: float | None) -> str:
@@ -208,4 +181,4 @@ def _verdict(item: Result, sequences: int) -> str:
     return "yes" if item["excludes_zero"] else "no"
 
 
-__all__ = ["describe", "difference_tables", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]
+__all__ = ["difference_tables", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]

@@ -8,28 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cooptrack_core.config import MODE_NAMES, UNTRAINED
+from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.data.files import write_file
+from cooptrack_core.evaluation.caveats import caveats
 from cooptrack_core.evaluation.page import Html, code, formatted, page, paragraph, section, table, write_page
 from cooptrack_core.evaluation.report_tables import ReportTable, aligned, leaves, report_tables, value_of
 
 Metrics = Mapping[str, Any]
 
 _NO_METRICS = ("schema", "run", "convention", "data", "curves")
-_MEANINGLESS = "The networks are untrained (random numbers): every number of this run is meaningless."
 
 
 def describe(metrics: Metrics) -> str:
-    """One line that belongs to every number: what ran on what, under which convention."""
+    """One line that belongs to every number: what ran on what, under which convention; also of a comparison."""
     run, data = metrics.get("run") or {}, metrics.get("data") or {}
-    mode = str(run.get("mode"))
-    parts = [
-        MODE_NAMES.get(mode, mode),
-        f"{run.get('detector')} detector",
-        f"{data.get('sequences')} sequence{'' if data.get('sequences') == 1 else 's'}, {data.get('frames')} frames",
-    ]
-    if run.get("split"):
-        parts[2] = f"split {run['split']}: {parts[2]}"
+    split = f"split {run['split']}: " if run.get("split") else ""
+    sequences = f"{data.get('sequences')} sequence{'' if data.get('sequences') == 1 else 's'}"
+    parts = [f"{run.get('detector')} detector", f"{split}{sequences}, {data.get('frames')} frames"]
+    if "mode" in run:
+        parts.insert(0, MODE_NAMES.get(run["mode"], str(run["mode"])))
     if run.get("bag"):
         parts.append("recorded by the nodes")
     if run.get("disturbance") not in (None, "", "none"):
@@ -41,15 +38,7 @@ def describe(metrics: Metrics) -> str:
 
 def warnings_of(metrics: Metrics) -> list[str]:
     """What would mislead a reader who does not know it."""
-    run = metrics.get("run") or {}
-    found = []
-    if run.get("detector") == "network" and run.get("weights") in (UNTRAINED, None, ""):
-        found.append(_MEANINGLESS)
-    if value_of(metrics, "data", "synthetic"):
-        found.append("Synthetic data: the numbers compare runs with each other, not with published results.")
-    if run.get("detector") == "simulated":
-        found.append("Simulated detector: made from labels with noise, so detection says nothing about a network.")
-    return found
+    return caveats(metrics.get("run") or {}, synthetic=bool(value_of(metrics, "data", "synthetic")))
 
 
 def print_metrics(metrics: Metrics) -> None:
@@ -98,11 +87,11 @@ def write_html(metrics: Metrics, path: Path) -> Path:
     parts: list[object] = [paragraph(warning, "warning") for warning in warnings_of(metrics)]
     tables = report_tables(metrics)
     for item in tables[:1]:
-        parts.append(_table_section(item))
+        parts.append(table_section(item))
     figures = curve_figures(metrics)
     if figures:
         parts.append(section("Curves", *figures))
-    parts += [_table_section(item) for item in tables[1:]]
+    parts += [table_section(item) for item in tables[1:]]
     parts += [section(name, paragraph(reason, "warning")) for name, reason in _reasons(metrics).items()]
     parts.append(_how(metrics))
     write_page(path, page("Evaluation: " + _title(metrics), parts, lead=describe(metrics)))
@@ -114,7 +103,8 @@ def _title(metrics: Metrics) -> str:
     return f"{MODE_NAMES.get(mode, mode)}, {value_of(metrics, 'run', 'detector')} detector"
 
 
-def _table_section(item: ReportTable) -> Html:
+def table_section(item: ReportTable) -> Html:
+    """The table under its title on a page, its note below it."""
     notes = [paragraph(line, "note") for line in item.note.splitlines()]
     return section(item.title, table(item.columns, item.rows, digits=item.digits), *notes)
 
@@ -149,4 +139,4 @@ def _reasons(metrics: Metrics) -> dict[str, str]:
     }
 
 
-__all__ = ["describe", "print_metrics", "text_table", "warnings_of", "write_csv", "write_html"]
+__all__ = ["describe", "print_metrics", "table_section", "text_table", "warnings_of", "write_csv", "write_html"]

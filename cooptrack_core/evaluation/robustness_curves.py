@@ -31,13 +31,9 @@ def curves(result: Result, scores: Sequence[tuple[str, str]]) -> Figure:
     several seeds, a band shows their extremes.
     """
     sweeps = result["sweeps"]
-    columns = min(PANELS_IN_A_ROW, len(sweeps))
-    blocks = -(-len(sweeps) // columns)
     with plot_style():
-        rows = blocks * len(scores)
-        width, height = max(2.25 * columns, 4.5) + 0.4, 1.75 * rows + 0.7
-        figure: Figure
-        figure, axes = subplots(rows, columns, width=width, height=height)
+        figure, axes = _grid(len(sweeps), len(scores), 1.75)
+        blocks, columns = axes.shape[0] // len(scores), axes.shape[1]
         limits = {name: _limits(result, name) for name, _ in scores}
         for place in range(blocks * columns):
             block, column = divmod(place, columns)
@@ -47,7 +43,7 @@ def curves(result: Result, scores: Sequence[tuple[str, str]]) -> Figure:
                     panel.axis("off")
                     continue
                 _panel(panel, result, sweeps[place], name, limits[name])
-                panel.set_title(_capital(sweeps[place]["title"]) if k == 0 else "")
+                panel.set_title(capital(sweeps[place]["title"]) if k == 0 else "")
                 panel.set_xlabel(sweeps[place]["unit"] if k == len(scores) - 1 else "")
                 panel.set_ylabel(words if column == 0 else "")
                 panel.tick_params(labelbottom=k == len(scores) - 1, labelleft=column == 0)
@@ -58,16 +54,13 @@ def curves(result: Result, scores: Sequence[tuple[str, str]]) -> Figure:
 def message_fates(result: Result) -> Figure:
     """What became of the messages sent, at every point of every disturbance: shares of the first cooperative mode."""
     sweeps = result["sweeps"]
-    columns = min(PANELS_IN_A_ROW, len(sweeps))
-    rows = -(-len(sweeps) // columns)
     points = {sweep["name"]: next(iter(sweep["modes"].values())) for sweep in sweeps}
     shares = {name: [fates(point["messages"]) for point in found] for name, found in points.items()}
     kinds = list(dict.fromkeys(kind for found in shares.values() for share in found for kind in share))
     kinds = [kind for kind in kinds if any(share.get(kind) for found in shares.values() for share in found)]
     kinds.sort(key=lambda kind: (_FATE_ORDER.get(kind, 1), kind))
     with plot_style():
-        figure: Figure
-        figure, axes = subplots(rows, columns, width=max(2.25 * columns, 4.5) + 0.4, height=1.9 * rows + 0.7)
+        figure, axes = _grid(len(sweeps), 1, 1.9)
         for place, panel in enumerate(axes.flat):
             if place >= len(sweeps):
                 panel.axis("off")
@@ -81,12 +74,21 @@ def message_fates(result: Result) -> Figure:
                 bottom = [low + value for low, value in zip(bottom, values, strict=True)]
             labels = [point["label"].split(" ")[0] for point in points[sweep["name"]]]
             panel.set_xticks(range(len(found)), labels, fontsize=8 if len(labels) < 7 else 6.5)
-            panel.set(title=_capital(sweep["title"]), xlabel=sweep["unit"], ylim=(0, 1))
-            panel.tick_params(labelleft=place % columns == 0)
+            panel.set(title=capital(sweep["title"]), xlabel=sweep["unit"], ylim=(0, 1))
+            panel.tick_params(labelleft=place % axes.shape[1] == 0)
             panel.grid(visible=False)
         axes[0, 0].set_ylabel("share of messages sent")
         _finish(figure, axes[0, 0], result)
     return figure
+
+
+def _grid(sweeps: int, panels: int, panel_height: float) -> tuple[Figure, Any]:
+    """A figure for some panels (one below the other) per sweep and its axes [rows, columns]; heights in inches."""
+    columns = min(PANELS_IN_A_ROW, sweeps)
+    rows = -(-sweeps // columns) * panels
+    width = max(2.25 * columns, 4.5) + 0.4
+    figure, axes = subplots(rows, columns, width=width, height=panel_height * rows + 0.7)
+    return figure, axes
 
 
 def _panel(panel: Axes, result: Result, sweep: Result, name: str, limits: tuple[float, float]) -> None:
@@ -127,8 +129,9 @@ def _limits(result: Result, name: str) -> tuple[float, float]:
     return max(0.0, low - margin), min(1.0, high + margin) if high <= 1 else high + margin
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with its first letter as a capital."""
     return text[:1].upper() + text[1:]
 
 
-__all__ = ["curves"]
+__all__ = ["capital", "curves", "message_fates"]

@@ -19,8 +19,8 @@ from cooptrack_core.evaluation.page import (
     write_page,
 )
 from cooptrack_core.evaluation.plots import save_figure
-from cooptrack_core.evaluation.robustness_curves import curves, message_fates
-from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, caveats, reference_rows, rows_of
+from cooptrack_core.evaluation.robustness_curves import capital, curves, message_fates
+from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, notes_of, reference_rows, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def write_figures(result: Result, out: Path) -> tuple[dict[str, Figure], list[Pa
 def write_html(result: Result, figures: Mapping[str, Figure], path: Path) -> None:
     """The page: what was run, the curves, the table of each disturbance."""
     parts = [
-        *(paragraph(line, "warning") for line in caveats(result)),
+        *(paragraph(line, "warning") for line in notes_of(result)),
         section("Without disturbance", table(("mode", *HEADER[1:]), reference_rows(result)), paragraph(NOTE, "note")),
         section("Curves", _how_to_read(result), *(_drawn(name, figures[name]) for name in figures)),
         *(_sweep(result, sweep) for sweep in result["sweeps"]),
@@ -96,8 +96,7 @@ def _sweep(result: Result, sweep: Result) -> Html:
         table((sweep["unit"], *HEADER[1:]), rows_of(result, sweep, mode), caption=f"mode {mode}")
         for mode in sweep["modes"]
     ]
-    title = sweep["title"][:1].upper() + sweep["title"][1:]
-    return section(title, paragraph(MEANING.get(sweep["name"], "")), *tables)
+    return section(capital(sweep["title"]), paragraph(MEANING.get(sweep["name"], "")), *tables)
 
 
 __all__ = ["FIGURES", "write_figures", "write_html"]

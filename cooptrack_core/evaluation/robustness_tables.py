@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.data.files import write_file
+from cooptrack_core.evaluation.caveats import caveats, is_untrained
 from cooptrack_core.evaluation.channel_statistics import fates, refusals_in_words
-from cooptrack_core.evaluation.page import DASH, number, write_page
+from cooptrack_core.evaluation.page import DASH, number
+from cooptrack_core.evaluation.report_tables import aligned
 
 Result = Mapping[str, Any]
 
@@ -52,7 +55,7 @@ def print_tables(result: Result) -> None:
             seeds = f", mean of {repeats} seeds" if repeats > 1 else ""
             _print_rows(HEADER, rows_of(result, sweep, mode), f"{sweep['title']} ({sweep['unit']}), mode {mode}{seeds}")
     print(f"\n{textwrap.fill(NOTE, 120)}")
-    for line in caveats(result):
+    for line in notes_of(result):
         print(textwrap.fill(line, 120))
 
 
@@ -71,13 +74,10 @@ def about(result: Result) -> str:
     return f"{data} {run['dataset']}, {part}: {len(run['sequences'])} sequences, detector {run['detector']}"
 
 
-def caveats(result: Result) -> list[str]:
-    """What a reader could take wrong."""
-    run, found = result["run"], []
-    if run["detector"] == "simulated":
-        found.append("The detector is simulated: seeded noise on the labels, no network has seen an image.")
-    if run.get("trained") is False:
-        found.append("The networks are UNTRAINED (random weights): every number here is MEANINGLESS.")
+def notes_of(result: Result) -> list[str]:
+    """What would mislead a reader who does not know it."""
+    run = result["run"]
+    found = caveats(run, synthetic=run["synthetic"])
     if run["detector"] == "network" and "late" in run["modes"]:
         found.append(
             "Mode late tracks what the network detects with Kalman filters, mode ego is the tracking of the network "
@@ -89,7 +89,7 @@ def caveats(result: Result) -> list[str]:
 def short_about(result: Result) -> str:
     """The same for pictures."""
     run, kind = result["run"], "synthetic sequences" if result["run"]["synthetic"] else "sequences"
-    untrained = ", UNTRAINED networks: meaningless" if run.get("trained") is False else ""
+    untrained = ", UNTRAINED networks: meaningless" if is_untrained(run) else ""
     return f"{len(run['sequences'])} {kind}, detector {run['detector']}{untrained}; convention {result['convention']}"
 
 
@@ -101,7 +101,7 @@ def write_csv(result: Result, path: Path) -> None:
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write_page(path, out.getvalue())
+    write_file(path, out.getvalue())
 
 
 def _lines(result: Result) -> Iterator[dict[str, Any]]:
@@ -141,15 +141,10 @@ def _cells(result: Result, point: Result, mode: str) -> list[str]:
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
-    widths = [max(len(line[c]) for line in (header, *rows)) for c in range(len(header))]
-    print(f"\n{title}")
-    for line in (header, *rows):
-        cells = [cell.ljust(width) if c in (0, len(line) - 1) else cell.rjust(width)
-                 for c, (cell, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
-        print("  " + "  ".join(cells).rstrip())
+    print("\n".join(["", title, *aligned([header, *rows])]))
 
 
 __all__ = [
-    "COLUMNS", "HEADER", "NOTE", "about", "caveats", "gain_kept", "print_tables", "reference_rows", "rows_of",
+    "COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "notes_of", "print_tables", "reference_rows", "rows_of",
     "short_about", "write_csv",
 ]  # fmt: skip

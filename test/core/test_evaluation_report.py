@@ -130,10 +130,16 @@ def test_a_disturbed_run_is_called_so() -> None:
 
 
 def test_untrained_networks_make_numbers_meaningless() -> None:
-    assert any("meaningless" in words for words in warnings_of(run_of(1, detector="network", weights="untrained")))
-    assert not any(
-        "meaningless" in words for words in warnings_of(run_of(1, detector="network", weights="w.safetensors"))
-    )
+    def meaningless(**run: Any) -> bool:
+        return any(
+            "MEANINGLESS" in words for words in warnings_of({"run": {"detector": "network", "mode": "late"} | run})
+        )
+
+    assert meaningless(weights="untrained")
+    assert meaningless(weights="w.safetensors", roadside_weights="untrained")
+    assert not meaningless(weights="w.safetensors", roadside_weights="untrained", mode="ego")
+    assert not meaningless(weights="w.safetensors", roadside_weights="w.safetensors")
+    assert not meaningless(weights="w.safetensors") and not meaningless(weights="untrained", detector="simulated")
 
 
 def test_a_metric_that_cannot_be_had_is_reported_with_its_reason(

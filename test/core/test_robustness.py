@@ -204,6 +204,20 @@ def test_the_command_prints_and_writes_tables_curves_and_a_page_that_needs_nothi
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (out / f"{name}.svg").read_text()
 
 
+def test_numbers_of_untrained_networks_are_called_meaningless_on_page_and_terminal(done, tmp_path, capsys):
+    from cooptrack_core.evaluation.robustness_page import write_html
+    from cooptrack_core.evaluation.robustness_tables import print_tables, short_about
+
+    result, _ = done
+    for weights, expected in (("untrained", True), ("w.safetensors", False)):
+        run = result["run"] | {"detector": "network", "weights": "w.safetensors", "roadside_weights": weights}
+        untrained = result | {"run": run}
+        write_html(untrained, {}, tmp_path / "page.html")
+        print_tables(untrained)
+        for text in ((tmp_path / "page.html").read_text(), capsys.readouterr().out, short_about(untrained)):
+            assert ("UNTRAINED" in text) is expected
+
+
 def test_equal_results_give_equal_files(done, tmp_path):
     from cooptrack_core.evaluation.robustness_page import write_figures, write_html
 
