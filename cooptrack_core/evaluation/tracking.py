@@ -17,6 +17,7 @@ from cooptrack_core.evaluation.track_pairs import TrackPairs, track_pairs
 from cooptrack_core.evaluation.tracks import prepared
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 METRICS = ("amota", "amotp", *WORST)  # by the kit's names, in its order
 
@@ -82,34 +83,43 @@ def curves_of(classes: Mapping[str, ClassTracking]) -> dict[str, dict[str, list[
 def _track_class(scenes: list[TrackPairs], objects: int) -> ClassTracking:
     """Tracking of a class; objects: different ids of its ground truth as written, wherever they are."""
     truth = sum(len(pairs.object) for pairs in scenes)
-    scores = [sweep(pairs, np.array([-np.inf])).match_scores for pairs in scenes] if truth else []
-    thresholds = recall_thresholds(np.concatenate(scores), truth) if truth else np.full(len(RECALLS), np.nan)
-    curves = {"recall_aimed_at": RECALLS.copy(), "threshold": thresholds}
-    nothing = dict.fromkeys(WORST, np.nan)
     if not truth:
-        curves |= {name: np.full(len(RECALLS), np.nan) for name in WORST}
-        return ClassTracking(dict.fromkeys(("amota", "amotp"), np.nan) | nothing, curves, np.nan, np.nan)
+        return _constant(dict.fromkeys(METRICS, np.nan))
+    match_scores = np.concatenate([sweep(pairs, np.array([-np.inf])).match_scores for pairs in scenes])
+    thresholds = recall_thresholds(match_scores, truth)
     reached = np.isfinite(thresholds)
     if not reached.any():
         whole = {"gt": truth, "fn": truth, "ml": objects}
         worst = {name: float(whole[name] if value is None else value) for name, value in WORST.items()}
-        curves |= {name: np.full(len(RECALLS), value) for name, value in worst.items()}
-        return ClassTracking({"amota": 0.0, "amotp": 2.0} | worst, curves, np.nan, np.nan)
+        return _constant({"amota": 0.0, "amotp": 2.0} | worst)
+    curves = {"recall_aimed_at": RECALLS.copy(), "threshold": thresholds}
     distinct, place = np.unique(thresholds[reached], return_inverse=True)
     counts = np.stack([sweep(pairs, distinct).counts for pairs in scenes])[:, :, place]
     for name, values in clear_metrics(counts.sum(axis=0), truth).items():
         curves[name] = np.full(len(RECALLS), np.nan)
         curves[name][reached] = values
     best = int(np.nanargmax(curves["mota"]))
-    first = int(np.argmax(reached))  # counts begin there: recalls that are not reached are the highest, so the first
     amota, amotp = averaged(curves["motar"], curves["motp"])
+    metrics = {"amota": float(amota), "amotp": float(amotp)} | {name: float(curves[name][best]) for name in WORST}
+    first = int(np.argmax(reached))  # counts begin there: recalls that are not reached are the highest, so the first
+    return ClassTracking(metrics, curves, *_seconds(scenes, counts[:, :, best - first]))
+
+
+def _constant(metrics: dict[str, float]) -> ClassTracking:
+    """Where no recall is reached: the same values at all of them."""
+    curves = {"recall_aimed_at": RECALLS.copy(), "threshold": np.full(len(RECALLS), np.nan)}
+    curves |= {name: np.full(len(RECALLS), metrics[name]) for name in WORST}
+    return ClassTracking(metrics, curves, np.nan, np.nan)
+
+
+def _seconds(scenes: list[TrackPairs], counts: Int) -> tuple[float, float]:
+    """TID and LGD in s from the counts [S, len(COUNTS)] at one threshold; NaN where no object is tracked."""
+    count = dict(zip(COUNTS, counts.T, strict=True))
+    tracked = count["tracked"].sum()
+    if not tracked:
+        return np.nan, np.nan
     period_s = np.array([pairs.period_s for pairs in scenes])
-    at_best = dict(zip(COUNTS, counts[:, :, best - first].T, strict=True))
-    frames = (period_s @ at_best[name] for name in ("initialization", "gap"))
-    tracked = at_best["tracked"].sum()
-    tid_s, lgd_s = (float(total / tracked) if tracked else np.nan for total in frames)
-    metrics = {name: float(curves[name][best]) for name in WORST}
-    return ClassTracking({"amota": float(amota), "amotp": float(amotp)} | metrics, curves, tid_s, lgd_s)
+    return float(period_s @ count["initialization"] / tracked), float(period_s @ count["gap"] / tracked)
 
 
 def _over_classes(metric: str, values: list[float]) -> float:
