@@ -169,7 +169,8 @@ def write_page(path: Path, content: str) -> None:
 
 def _cell(tag: str, content: object, right: bool, attributes: str, kind: str = "") -> str:
     kinds = " ".join(name for name in ("number" if right else "", kind) if name)
-    return f"<{tag}{attributes}{f' class={chr(34)}{kinds}{chr(34)}' if kinds else ''}>{markup(content)}</{tag}>"
+    attributes += f' class="{kinds}"' if kinds else ""
+    return f"<{tag}{attributes}>{markup(content)}</{tag}>"
 
 
 def _is_number(value: object) -> TypeGuard[float]:
