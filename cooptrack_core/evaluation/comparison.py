@@ -83,7 +83,7 @@ def compare(
     for method in methods:
         metrics, data = _scored(method, runner, out / method.key, overwrite, command)
         rows.append(_row(method, metrics))
-        statistics[method.key] = SceneStatistics(data)
+        statistics[method.key] = SceneStatistics.of(data)
         frames.append(data.frames)
     for warning in runner.warnings:
         warn(warning)

@@ -11,13 +11,13 @@ from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.bandwidth import bandwidth
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.curves import metric_curves
-from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections, nds_style
-from cooptrack_core.evaluation.hidden import HiddenCounts, combined_hidden, hidden_by_scene
-from cooptrack_core.evaluation.hota import SIMILARITY, SceneHota, combined_hota, hota_by_scene, why_no_hota
+from cooptrack_core.evaluation.detection import detection_scores, nds_style
+from cooptrack_core.evaluation.hidden import combined_hidden
+from cooptrack_core.evaluation.hota import SIMILARITY, SceneHota, combined_hota, why_no_hota
 from cooptrack_core.evaluation.iou_ap import DESCRIPTION as iou_ap_text
 from cooptrack_core.evaluation.iou_ap import iou_ap
 from cooptrack_core.evaluation.recordings import evaluation_set
-from cooptrack_core.evaluation.scene_curves import amota_of_many, scene_curves
+from cooptrack_core.evaluation.scene_statistics import SceneStatistics
 from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.tracking import curves_of, scores_of, track_classes
 from cooptrack_core.types import VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
@@ -36,10 +36,8 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
     """
     everything = evaluation_set(recordings, convention)
     data = everything.in_range()
-    matches, classes = match_detections(data), track_classes(data)
-    detection = detection_scores(matches)
-    by_scene = None if why_no_hota() else hota_by_scene(everything)
-    hidden = hidden_by_scene(everything)
+    scenes, classes = SceneStatistics.of(everything), track_classes(data)
+    detection = detection_scores(scenes.matches)
     metrics: Metrics = {
         "schema": SCHEMA,
         "run": {key: value for key, value in run.items() if key not in ("label_updates", "full_rate", "synthetic")},
@@ -47,12 +45,12 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
         "data": _data(data, run),
         "detection": detection | nds_style(detection),
         "tracking": scores_of(classes),
-        "hota": _hota(by_scene),
+        "hota": _hota(scenes.hota),
         "iou_ap": iou_ap(everything) | {"text": iou_ap_text},
-        "hidden_recall": combined_hidden(hidden),
+        "hidden_recall": combined_hidden(scenes.hidden),
         "bandwidth": bandwidth([{**recording, "sent": _needed(recording)} for recording in recordings]),
-        "by_sequence": _by_sequence(data, matches, by_scene, hidden),
-        "curves": metric_curves(data, matches, curves_of(classes)),
+        "by_sequence": _by_sequence(scenes, data.frames.scene_names),
+        "curves": metric_curves(data, scenes.matches, curves_of(classes)),
     }
     plain: Metrics = without_nan(metrics)
     return plain
@@ -69,34 +67,10 @@ def _hota(by_scene: Mapping[str, SceneHota] | None) -> Metrics:
     return combined_hota(by_scene) | {"similarity": SIMILARITY}
 
 
-def _by_sequence(
-    data: EvaluationSet, matches: DetectionMatches, by_scene: Mapping[str, SceneHota] | None, hidden: HiddenCounts
-) -> dict[str, Metrics]:
+def _by_sequence(scenes: SceneStatistics, names: Sequence[str]) -> dict[str, Metrics]:
     """The headline numbers of every sequence by itself."""
-    scenes = data.frames.scene_names
-    alone = np.eye(len(scenes), dtype=np.int64)
-    curves = dict(zip(data.class_names, scene_curves(data), strict=True))
-    amota = {name: amota_of_many(of_class, alone)["amota"] for name, of_class in curves.items()}
-    result = {}
-    for row, name in enumerate(scenes):
-        detection, views = detection_scores(matches, alone[row]), combined_hidden(hidden, alone[row])["all"]
-        result[name] = {
-            "mAP": detection["mAP"],
-            "AP car": detection["car"]["ap"],
-            "AMOTA": _mean([values[row] for values in amota.values()]),
-            "AMOTA car": float(amota["car"][row]),
-            "hidden, outside": views["outside_view"],
-            "hidden, occluded": views["occluded"],
-        }
-        if by_scene is not None:
-            result[name]["HOTA"] = combined_hota(by_scene, alone[row])["mean"]["hota"]
-    return result
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of the classes that have ground truth."""
-    known = [float(value) for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    columns = scenes(np.eye(len(names), dtype=np.int64))
+    return {name: {key: float(column[row]) for key, column in columns.items()} for row, name in enumerate(names)}
 
 
 def _convention(convention: Convention, run: Mapping[str, Any], data: EvaluationSet) -> Metrics:

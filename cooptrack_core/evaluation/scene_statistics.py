@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.evaluation.detection import DetectionMatches, detection_scores, match_detections
-from cooptrack_core.evaluation.hidden import combined_hidden, hidden_by_scene
-from cooptrack_core.evaluation.hota import combined_hota, hota_by_scene, why_no_hota
-from cooptrack_core.evaluation.scene_curves import amota_of_many, scene_curves
+from cooptrack_core.evaluation.hidden import HiddenCounts, combined_hidden, hidden_by_scene
+from cooptrack_core.evaluation.hota import SceneHota, combined_hota, hota_by_scene, why_no_hota
+from cooptrack_core.evaluation.scene_curves import SceneCurve, amota_of_many, scene_curves
 from cooptrack_core.evaluation.tables import EvaluationSet
 
 Float = NDArray[np.float64]
@@ -20,21 +20,31 @@ Int = NDArray[np.int64]
 HEADLINE_CLASS = "car"
 
 
+@dataclass(frozen=True)
 class SceneStatistics:
-    """The headline metrics of one method for any weights of its sequences."""
+    """The headline metrics of one method for any weights of its sequences.
 
-    def __init__(self, data: EvaluationSet) -> None:
+    curves: of each class, its scenes. hota: by class, None without TrackEval.
+    """
+
+    matches: DetectionMatches
+    curves: Mapping[str, Sequence[SceneCurve]]
+    hota: Mapping[str, SceneHota] | None
+    hidden: HiddenCounts
+
+    @classmethod
+    def of(cls, data: EvaluationSet) -> SceneStatistics:
         """data: all boxes, those out of range too."""
         near = data.in_range()
-        self._matches = _without_errors(match_detections(near))
-        self._curves = dict(zip(near.class_names, scene_curves(near), strict=True))
-        self._hota = None if why_no_hota() else hota_by_scene(data)
-        self._hidden = hidden_by_scene(data)
+        curves = dict(zip(near.class_names, scene_curves(near), strict=True))
+        by_scene = None if why_no_hota() else hota_by_scene(data)
+        return cls(match_detections(near), curves, by_scene, hidden_by_scene(data))
 
     def __call__(self, weights: Int) -> dict[str, Float]:
         """{metric: [R]} for weights [R, S]: how often each sequence counts; NaN: undefined."""
-        detection = [detection_scores(self._matches, row, errors=False) for row in weights]
-        tracking = {name: amota_of_many(curves, weights) for name, curves in self._curves.items()}
+        matches = _without_errors(self.matches)
+        detection = [detection_scores(matches, row, errors=False) for row in weights]
+        tracking = {name: amota_of_many(curves, weights) for name, curves in self.curves.items()}
         found = {
             "mAP": _column(scores["mAP"] for scores in detection),
             f"AP {HEADLINE_CLASS}": _column(scores[HEADLINE_CLASS]["ap"] for scores in detection),
@@ -42,9 +52,9 @@ class SceneStatistics:
             f"AMOTA {HEADLINE_CLASS}": tracking[HEADLINE_CLASS]["amota"],
             "MOTA": _mean([of_class["mota"] for of_class in tracking.values()]),
         }
-        if self._hota is not None:
-            found["HOTA"] = _column(combined_hota(self._hota, row)["mean"]["hota"] for row in weights)
-        hidden = [combined_hidden(self._hidden, row)["all"] for row in weights]
+        if self.hota is not None:
+            found["HOTA"] = _column(combined_hota(self.hota, row)["mean"]["hota"] for row in weights)
+        hidden = [combined_hidden(self.hidden, row)["all"] for row in weights]
         for name in ("outside_view", "occluded", "roadside_only"):
             recall = _column(views[name] for views in hidden)
             if np.isfinite(recall).any():

@@ -51,8 +51,8 @@ def repeated(data: EvaluationSet, weights: list[int]) -> EvaluationSet:
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [2, 0, 1, 1], [0, 3, 0, 1], [0, 0, 4, 0]])
 def test_weights_equal_physically_repeated_sequences(weights):
     data = with_scores_of_their_own(random_set(5, SCENES))
-    weighted = SceneStatistics(data)(np.array([weights]))
-    physical = SceneStatistics(repeated(data, weights))(np.ones((1, sum(weights)), np.int64))
+    weighted = SceneStatistics.of(data)(np.array([weights]))
+    physical = SceneStatistics.of(repeated(data, weights))(np.ones((1, sum(weights)), np.int64))
     assert {"mAP", "AP car", "AMOTA", "AMOTA car", "MOTA", "recall outside view"} <= set(weighted)
     assert set(weighted) == set(physical)
     for name, values in weighted.items():
@@ -64,7 +64,7 @@ def test_weights_of_one_are_the_metrics_themselves():
     from cooptrack_core.evaluation.tracking import tracking_scores
 
     data = random_set(7, SCENES)
-    found = SceneStatistics(data)(np.ones((1, len(SCENES)), np.int64))
+    found = SceneStatistics.of(data)(np.ones((1, len(SCENES)), np.int64))
     detection = detection_scores(match_detections(data.in_range()))
     tracking = tracking_scores(data.in_range())
     expected = {
@@ -77,7 +77,7 @@ def test_weights_of_one_are_the_metrics_themselves():
 
 def test_equal_methods_differ_by_exactly_0():
     data = random_set(5, SCENES)
-    found = differences({"a": SceneStatistics(data), "b": SceneStatistics(data)}, [("a", "b")], 4, resamples=50)
+    found = differences({"a": SceneStatistics.of(data), "b": SceneStatistics.of(data)}, [("a", "b")], 4, resamples=50)
     for item in found["a", "b"].values():
         assert (item.value, item.low, item.high) == (0.0, 0.0, 0.0) and not item.excludes_zero
 
