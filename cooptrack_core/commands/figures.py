@@ -91,9 +91,11 @@ def find_images(
     from cooptrack_core.visualization.figures import has_images
 
     named = dataset or bag
-    place = named or Path(str(recording.get("source_bag") or ""))
-    if named is None and (not str(place) or not place.exists()):
-        return None, f"{place}, from which the recording came, is not here (name it with --dataset or --source)"
+    source = str(recording.get("source_bag") or "")
+    place = named or Path(source)
+    if named is None and not (source and place.exists()):
+        where = source or "the place"
+        return None, f"{where}, from which the recording came, is not here (name it with --dataset or --source)"
     lookup: Lookup
     if dataset is not None or (bag is None and is_dataset(place)):
         agents = recording["vehicle"], next(iter(recording["roadside"]), "rsu")

@@ -16,6 +16,7 @@ from cooptrack_core.data.bag import Bag, stamp_of
 from cooptrack_core.data.bag_events import BagContext, FrameInfo, agents_of, bag_context, matrix_of_pose
 from cooptrack_core.data.bag_images import BagImages
 from cooptrack_core.data.files import expect_object, problem, read_json, write_file
+from cooptrack_core.data.recording_check import check_recording
 from cooptrack_core.data.recording_frames import (
     Row,
     association_rows,
@@ -97,6 +98,7 @@ def load_recording(path: Path | str) -> dict[str, Any]:
     if recording.get("schema") != SCHEMA:
         what = f"is {recording.get('schema')!r}, not {SCHEMA!r}"
         raise problem(source, "schema", what, "write the recording again with cooptrack from-bag")
+    check_recording(recording, source)
     return recording
 
 
