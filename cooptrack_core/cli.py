@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 success, 1 the checked thing has defects, 2 bad input, 130 interrupted."""
     args = build_parser().parse_args(arguments)
-    args.command_line = list(sys.argv[1:] if arguments is None else arguments)
+    args.command_line = shlex.join(["cooptrack", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         return int(args.run(args))
     except CooptrackError as error:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.commands.common import check_positive, print_files, warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.commands.tune import TRIALS, print_tuned
@@ -56,28 +54,25 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.evaluation.comparison_report import print_comparison, write_csv, write_html
     from cooptrack_core.report import save_json
 
+    check_positive("--trials", args.trials)
     options = run_options(args, "late")
     warn_if_untrained(options)
     keys = _keys(args.modes, options.vehicle.detector)
     if args.params is not None:
         _warn_of_shared(args, options)
     tunings = None if args.no_tune or args.params is not None else _Tunings(args, options)
-    methods = [_method(args, key, tunings) for key in keys]
-    command = shlex.join(["cooptrack", *args.command_line])
+    methods = [_method(args, key, options, tunings) for key in keys]
     result = compare(
-        methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=command, warn=_warn
+        methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=args.command_line,
+        warn=lambda text: warn(args, [text]),
     )  # fmt: skip
     save_json(result, args.out / "compare.json")
     write_csv(result, args.out / "compare.csv")
     write_html(result, args.out / "compare.html")
     print_comparison(result)
     files = [args.out / f"compare.{kind}" for kind in ("json", "csv", "html")]
-    print("\nfiles: " + "  ".join(os.path.relpath(path) for path in files))
+    print_files(files)
     return 0
-
-
-def _warn(text: str) -> None:
-    print(f"cooptrack compare: warning: {text}", file=sys.stderr)
 
 
 def _keys(modes: str | None, detector: str) -> list[str]:
@@ -95,13 +90,13 @@ def _keys(modes: str | None, detector: str) -> list[str]:
     return [name for name in METHODS if name in given]
 
 
-def _method(args: argparse.Namespace, key: str, tunings: _Tunings | None) -> Method:
-    """A row of the table: its run, with tuned parameters where it has an object-level tracker."""
+def _method(args: argparse.Namespace, key: str, given: RunOptions, tunings: _Tunings | None) -> Method:
+    """A row of the table: the given run in its mode, with tuned parameters where it has an object-level tracker."""
     from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.comparison import Method
 
     mode = "late" if key == "alone" else key
-    options = run_options(args, mode)
+    options = replace(given, vehicle=replace(given.vehicle, mode=mode))
     disturbance = disturbance_of(args)
     if key == "alone":
         disturbance = Disturbance(drop_roadside=1.0)
@@ -131,7 +126,7 @@ def _warn_of_shared(args: argparse.Namespace, options: RunOptions) -> None:
     shared = sorted(set(tuned_sequences(args.params)) & set(SequenceRunner(options).sequences))
     if shared:
         what = f"{args.params} was tuned on {len(shared)} of the sequences that are scored ({', '.join(shared[:5])})"
-        _warn(f"{what}: scores flatter it")
+        warn(args, [f"{what}: scores flatter it"])
 
 
 class _Tunings:
@@ -156,7 +151,7 @@ class _Tunings:
         scored = SequenceRunner(options).sequences
         warning = check_apart(runner.sequences, scored, by_split_file=by_file, remedy=remedy)
         if warning:
-            _warn(warning)
+            warn(args, [warning])
         return Tuner(runner)
 
     def file(self, mode: str) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.commands.common import print_files, warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
         files += write_submission(evaluation_set(recordings, convention), out / "submission")
     print_metrics(metrics)
-    print("\nfiles: " + "  ".join(os.path.relpath(path) for path in files))
+    print_files(files)
     _pictures(args, out)
     return 0
 
@@ -101,8 +101,7 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, di
     warn_if_untrained(options)
     runner = SequenceRunner(options)
     recordings = run_split(options, args.out or DEFAULT_OUT, overwrite=args.overwrite, runner=runner)
-    for warning in runner.warnings:
-        print(f"cooptrack evaluate: warning: {warning}", file=sys.stderr)
+    warn(args, runner.warnings)
     return recordings, options.convention, about_run(options, runner.sequences, runner.updates) | _how(args)
 
 
@@ -143,6 +142,7 @@ def _players(out: Path) -> None:
     from cooptrack_core.commands.figures import find_images
     from cooptrack_core.data.recording import load_recording
     from cooptrack_core.visualization.player import write_player
+    from cooptrack_core.visualization.scene import no_images
 
     for path in sorted((out / "recordings").glob("*.json")):
         recording = load_recording(path)
@@ -151,12 +151,8 @@ def _players(out: Path) -> None:
             print(f"note: {why}; the player shows no camera images", file=sys.stderr)
         page = out / "figures" / path.stem / "player.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-        write_player(recording, lookup or _no_image, page)
+        write_player(recording, lookup or no_images, page)
         print(f"player: {os.path.relpath(page)}")
-
-
-def _no_image(agent: str, stamp_ns: int) -> None:
-    return None
 
 
 def _files(args: argparse.Namespace) -> int:
@@ -172,4 +168,4 @@ def _files(args: argparse.Namespace) -> int:
 
 def _how(args: argparse.Namespace) -> dict[str, str | None]:
     params = None if args.params is None else str(args.params)
-    return {"params": params, "command": shlex.join(["cooptrack", *args.command_line])}
+    return {"params": params, "command": args.command_line}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.commands.common import check_positive, print_files, warn
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
 from cooptrack_core.evaluation.packages import require_packages
@@ -52,16 +50,15 @@ def run(args: argparse.Namespace) -> int:
     warn_if_untrained(plan.options)
     runner = SequenceRunner(plan.options)
     result = run_robustness(plan, args.out, overwrite=args.overwrite, runner=runner)
-    for warning in runner.warnings:
-        print(f"cooptrack robustness: warning: {warning}", file=sys.stderr)
-    result["run"]["command"] = shlex.join(["cooptrack", *args.command_line])
+    warn(args, runner.warnings)
+    result["run"]["command"] = args.command_line
     files = [args.out / f"robustness.{kind}" for kind in ("json", "csv", "html")]
     save_json(result, files[0])
     write_csv(result, files[1])
     figures, pictures = write_figures(result, args.out)
     write_html(result, figures, files[2])
     print_tables(result)
-    print("files: " + "  ".join(os.path.relpath(path) for path in (*files, *pictures)))
+    print_files([*files, *pictures])
     return 0
 
 
@@ -76,8 +73,7 @@ def _plan(args: argparse.Namespace) -> Any:
             raise CooptrackError(f"--modes: {mode!r} is unknown; choose among {', '.join(MODES)}")
     if not set(modes) - {"ego"}:
         raise CooptrackError("--modes: mode ego uses no messages, nothing disturbs it; name another mode too")
-    if args.repeats < 1:
-        raise CooptrackError(f"--repeats: {args.repeats} is not a positive number; give 1 or more")
+    check_positive("--repeats", args.repeats)
     # The time constant needs a noise to belong to; that of `common` is not used.
     common = Disturbance(
         position_noise_m=1.0, noise_correlation_s=args.noise_correlation_s, seed=args.disturbance_seed

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.commands.common import check_positive
 from cooptrack_core.commands.network_options import add_network_options
 from cooptrack_core.config import DETECTORS, UNTRAINED
 from cooptrack_core.evaluation.conventions import CONVENTIONS
@@ -53,8 +54,7 @@ def run_options(
     from cooptrack_core.evaluation.run_options import RunOptions
     from cooptrack_core.parameter_files import AgentParameters, read_parameters
 
-    if args.frames is not None and args.frames < 1:
-        raise CooptrackError(f"--frames: {args.frames} is not a positive number; give 1 or more")
+    check_positive("--frames", args.frames)
     file = AgentParameters(Path("parameters")) if args.params is None else read_parameters(args.params)
     if file.of_nodes:
         print(f"note: {args.params}: of the nodes only, not used here: {', '.join(file.of_nodes)}", file=sys.stderr)

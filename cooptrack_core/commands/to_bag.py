@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
+from cooptrack_core.commands.common import check_positive, warn
 from cooptrack_core.commands.run_options import CONVENTION_NAMES
 from cooptrack_core.types import CooptrackError
 
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     updates = updates_of(args.dataset, args.label_updates, convention_of(args.convention))
     dataset = Dataset(args.dataset, updates)
-    if args.frames is not None and args.frames < 1:
-        raise CooptrackError(f"--frames: {args.frames} is not a positive number; give 1 or more")
+    check_positive("--frames", args.frames)
     for option, name in (("--vehicle", args.vehicle), ("--roadside", args.roadside)):
         if not _NAMESPACE.fullmatch(name):
             raise CooptrackError(f"{option}: {name!r} is no ROS namespace; give letters, digits and _, a letter first")
@@ -64,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     for sequence_id in chosen:
         out = args.out if len(chosen) == 1 else args.out / sequence_id
         summary = sequence_to_bag(dataset, sequence_id, out, options)
-        for warning in summary.warnings:
-            print(f"cooptrack to-bag: warning: {warning}", file=sys.stderr)
+        warn(args, summary.warnings)
         counts = f"{summary.vehicle_frames} vehicle frames, {summary.roadside_frames} roadside frames"
         print(f"{out}: sequence {sequence_id}, {counts}, {summary.images} images")
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.commands.common import warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.network_options import add_network_options, network_configs
 from cooptrack_core.config import DETECTORS, MODES
@@ -75,8 +75,7 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
         drive = drive_of(source, detector, vehicle=args.vehicle, roadside=roadside)
         recording = track_drive(drive, config, roadside_config=unit, channel=drive.channel(disturbance))
     if not isinstance(source, Path):
-        for warning in source.sequence.warnings:
-            print(f"cooptrack track: warning: {warning}", file=sys.stderr)
+        warn(args, source.sequence.warnings)
     return recording
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.commands.common import check_positive, warn
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.types import CooptrackError
 
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise CooptrackError(
             f"{args.output}: output: exists already; choose another -o, or replace it with --overwrite"
         )
-    if args.trials < 1:
-        raise CooptrackError(f"--trials: {args.trials} is not a positive number; give 1 or more")
+    check_positive("--trials", args.trials)
     options = run_options(args, "late")
     warn_if_untrained(options)
     runner = SequenceRunner(options)
@@ -46,10 +45,9 @@ def run(args: argparse.Namespace) -> int:
     remedy = "tune on the train split, --split train"
     warning = check_apart(runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy)
     if warning:
-        print(f"cooptrack tune: warning: {warning}", file=sys.stderr)
+        warn(args, [warning])
     found, content = Tuner(runner).tuned(args.mode, args.trials, args.seed, args.command_line)
-    for message in runner.warnings:
-        print(f"cooptrack tune: warning: {message}", file=sys.stderr)
+    warn(args, runner.warnings)
     write(content, args.output)
     print_tuned(found, content)
     print(f"parameters: {args.output}")

@@ -100,16 +100,14 @@ def tune(
 ) -> Tuned:  # fmt: skip
     """The best parameters found for a mode on these sequences, starting from those of `base`.
 
-    truth: as `reported.truth` gives it. The first trial has the given parameters with calibrated scores; the best
-    is never worse than that on these sequences. The same arguments give the same result.
+    truth: as `reported.truth` gives it. trials: 1 or more. The first trial has the given parameters with calibrated
+    scores; the best is never worse than that on these sequences. The same arguments give the same result.
     """
     calibrations = calibrate(sequences, truth, base)
     fitted: Values = {}
     for side, calibration in calibrations.items():
         fitted[f"late.{side}_score_scale"] = calibration.scale
         fitted[f"late.{side}_score_offset"] = calibration.offset
-    if trials < 1:
-        raise CooptrackError(f"--trials: {trials} is not a positive number; give 1 or more")
     knobs = TRACKER_KNOBS + (LATE_KNOBS if mode == "late" else ())
     search = _Search(knobs, base, np.random.default_rng(seed))
     history: list[dict[str, Any]] = []

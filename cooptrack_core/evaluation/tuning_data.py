@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -54,8 +53,8 @@ class Tuner:
     def _heard(self) -> tuple[list[Reported], EvaluationSet]:
         return reported(self.runner), truth(self.runner)
 
-    def tuned(self, mode: str, trials: int, seed: int, command: Sequence[str]) -> tuple[Tuned, str]:
-        """The outcome and the text of its parameter file. command: without the name of the program."""
+    def tuned(self, mode: str, trials: int, seed: int, command: str) -> tuple[Tuned, str]:
+        """The outcome and the text of its parameter file, which names the command."""
         sequences, objects = self._heard
         found = tune(sequences, objects, self.runner.options.vehicle, mode, trials=trials, seed=seed)
         return found, text(found, self.runner.sequences, _about(self.runner.options, mode, command))
@@ -67,7 +66,7 @@ def for_tuning(options: RunOptions, split: str) -> RunOptions:
     return replace(options, split=split, sequences=(), disturbance=None, vehicle=vehicle)
 
 
-def _about(options: RunOptions, mode: str, command: Sequence[str]) -> list[str]:
+def _about(options: RunOptions, mode: str, command: str) -> list[str]:
     data = Path(options.dataset).resolve().name
     which = "the sequences below" if options.sequences else f"split {options.split}"
     synthetic = " (SYNTHETIC data)" if is_synthetic(options.dataset) else ""
@@ -75,7 +74,7 @@ def _about(options: RunOptions, mode: str, command: Sequence[str]) -> list[str]:
     if detector == "network":
         detector += f" {options.vehicle.network.preset}, weights {options.vehicle.network.weights}"
     lines = [
-        f"made by: {shlex.join(['cooptrack', *command])}",
+        f"made by: {command}",
         f"dataset {data}{synthetic}, {which}; detector {detector}; {options.convention.describe()}",
     ]
     if mode == "late":
