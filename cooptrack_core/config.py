@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -210,6 +211,17 @@ def specs(cls: type[Any], prefix: str = "") -> list[ParameterSpec]:
         assert item.default is not MISSING
         found.append(ParameterSpec(prefix + item.name, item.default, **item.metadata))
     return found
+
+
+def values_of(config: Any) -> dict[str, Any]:
+    """Every leaf parameter of a configuration by dotted name."""
+    return {spec.name: functools.reduce(getattr, spec.name.split("."), config) for spec in specs(type(config))}
+
+
+def changed_values(config: Any) -> dict[str, Any]:
+    """Those that are not the defaults."""
+    values = values_of(config)
+    return {spec.name: values[spec.name] for spec in specs(type(config)) if values[spec.name] != spec.default}
 
 
 def from_parameters(cls: type[Any], values: Mapping[str, Any]) -> Any:

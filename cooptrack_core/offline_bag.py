@@ -70,6 +70,10 @@ class Drive:
         span_ns = (min(stamps), max(stamps)) if stamps else None
         return Channel(disturbance, " ".join(sorted(sequences)), span_ns)
 
+    def units(self, detector: str) -> tuple[str, ...]:
+        """The units to run; of a network only those with a camera: none is made for one that is not there."""
+        return tuple(name for name in self.roadside if detector != "network" or name in self.context.cameras)
+
     def events(self) -> Iterable[BagEvent]:
         """The frames in the order of the recording."""
         if self.kept is not None:
@@ -95,11 +99,10 @@ def track_drive(
     channel: Channel | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """track_bag of a drive; channel: what becomes of messages on the way, None: nothing."""
+    """track_bag of a drive; channel: what becomes of messages on the way, None: they arrive at once, unchanged."""
     unit_config = roadside_config or RoadsideConfig(detector=config.detector, network=config.network)
     source, context, vehicle = drive.source, drive.context, drive.vehicle
-    present = _present(drive.roadside, context) if unit_config.detector == "network" else drive.roadside
-    agent, units = make_agents(vehicle, present, config, unit_config, networks)
+    agent, units = make_agents(vehicle, drive.units(unit_config.detector), config, unit_config, networks)
     sent: list[Message] = []
     events = _with_progress(drive.events(), source) if progress else drive.events()
     hear, complain = sent.append, _Complaints()
@@ -178,11 +181,6 @@ def _events(
     """The frames of the agents: made by detections, or by images for a network."""
     make = image_events if detector == "network" else bag_events
     return make(source, vehicle, roadside, context)
-
-
-def _present(roadside: Sequence[str], context: BagContext) -> list[str]:
-    """The units with a camera: no network is made for one that is not there."""
-    return [name for name in roadside if name in context.cameras]
 
 
 class _Complaints:

@@ -156,7 +156,7 @@ class _Tunings:
 
     def file(self, mode: str) -> Path:
         """The parameters for late or ego."""
-        from cooptrack_core.evaluation.tuned_file import write
+        from cooptrack_core.data.files import write_file
         from cooptrack_core.report import save_json
 
         args = self._args
@@ -165,7 +165,7 @@ class _Tunings:
         if path.exists() and _same(record, made_by, args.overwrite):
             return path
         found, content = self._tuner.tuned(mode, args.trials, args.seed, args.command_line)
-        write(content, path)
+        write_file(path, content)
         save_json(made_by | {"history": found.history}, record)
         print_tuned(found, content)
         print(f"parameters: {path}\n")

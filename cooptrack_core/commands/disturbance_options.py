@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
 def add_disturbance_options(parser: argparse.ArgumentParser) -> None:
     """--delay-ms, --jitter-ms, --loss, --burst and the others; --disturbance-seed."""
-    from cooptrack_core.cooperation.disturbance import Disturbance
+    from cooptrack_core.cooperation.disturbance import Disturbance, option_of
 
     group = parser.add_argument_group("disturbed messages", "simulated on messages between agents; all 0: none")
     for item in fields(Disturbance):
         kind = type(item.default)
-        option = "--disturbance-seed" if item.name == "seed" else f"--{item.name.replace('_', '-')}"
-        about = item.metadata["description"].replace("%", "%%")
         group.add_argument(
-            option, type=kind, default=item.default, metavar="N" if kind is int else "X", dest=_destination(item.name),
-            help=about,
+            option_of(item.name), dest=_destination(item.name), type=kind, default=item.default,
+            metavar="N" if kind is int else "X", help=item.metadata["description"].replace("%", "%%"),
         )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tunes, prints what it brought, writes the file."""
+    from cooptrack_core.data.files import write_file
     from cooptrack_core.evaluation.run import SequenceRunner
-    from cooptrack_core.evaluation.tuned_file import write
     from cooptrack_core.evaluation.tuning_data import Tuner, check_apart, held_out
 
     if args.output.exists() and not args.overwrite:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         warn(args, [warning])
     found, content = Tuner(runner).tuned(args.mode, args.trials, args.seed, args.command_line)
     warn(args, runner.warnings)
-    write(content, args.output)
+    write_file(args.output, content)
     print_tuned(found, content)
     print(f"parameters: {args.output}")
     return 0

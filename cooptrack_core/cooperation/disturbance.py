@@ -60,11 +60,11 @@ class Disturbance:
         if self.burst:
             self._check_burst()
         if self.noise_correlation_s and not (self.position_noise_m or self.yaw_noise_deg):
-            raise _problem("noise_correlation_s", "there is no noise", f"give {_option('position_noise_m')} too")
+            raise _problem("noise_correlation_s", "there is no noise", f"give {option_of('position_noise_m')} too")
 
     def _check_burst(self) -> None:
         if not self.loss:
-            raise _problem("burst", "nothing gets lost", f"give {_option('loss')} too")
+            raise _problem("burst", "nothing gets lost", f"give {option_of('loss')} too")
         shortest = 1.0 if self.loss >= 1.0 else max(1.0, self.loss / (1.0 - self.loss))
         if self.burst < shortest * (1.0 - 1e-9):
             what = f"with loss {self.loss:g}, bursts are at least {shortest:g} messages long on average"
@@ -101,15 +101,15 @@ class Disturbance:
         return ", ".join([*parts, f"seed {self.seed}"]) if parts else "none"
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def option_of(name: str) -> str:
+    """The command-line option of a field."""
+    return "--disturbance-seed" if name == "seed" else f"--{name.replace('_', '-')}"
 
 
 def _problem(name: str, what: str, remedy: str) -> CooptrackError:
-    option = _option("disturbance_seed" if name == "seed" else name)
-    return CooptrackError(f"disturbance {option}: {what}; {remedy}")
+    return CooptrackError(f"disturbance {option_of(name)}: {what}; {remedy}")
 
 
 NO_DISTURBANCE = Disturbance()
 
-__all__ = ["NO_DISTURBANCE", "Disturbance"]
+__all__ = ["NO_DISTURBANCE", "Disturbance", "option_of"]

@@ -65,7 +65,7 @@ def fit(score: Float, hit: Bool) -> Calibration:
         gradient = np.array([scale * (slope * x).sum(), slope.sum()])
         return float(loss + prior.sum()), gradient + parameters / (_LOG_SCALE_STD**2, _OFFSET_STD**2)
 
-    bounds = [(float(np.log(low)), float(np.log(high))) for low, high in (_SCALE_LIMITS,)] + [_OFFSET_LIMITS]
+    bounds = [tuple(np.log(_SCALE_LIMITS).tolist()), _OFFSET_LIMITS]
     found = minimize(cost, np.zeros(2), jac=True, bounds=bounds, method="L-BFGS-B")
     scale = float(np.clip(round(float(np.exp(found.x[0])), _DIGITS), *_SCALE_LIMITS))
     offset = round(float(found.x[1]), _DIGITS)

@@ -9,7 +9,7 @@ from cooptrack_core.types import CooptrackError
 
 DATASET_RATE_HZ = 10.0
 AS_IN_BAG = "labels as in the bag"
-_PERIOD_NS = 100_000_000
+_PERIOD_NS = round(1e9 / DATASET_RATE_HZ)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class Convention:
     rate_hz: float
     delete_cooperative: bool
     fill_tracks: bool
-    origin: str
 
     @property
     def step(self) -> int:
@@ -63,8 +62,9 @@ class Convention:
 CONVENTIONS = {
     item.name: item
     for item in (
-        Convention("cooptrack", 10.0, False, True, "CoopTrack's data preparation"),
-        Convention("univ2x", 2.0, True, True, "UniV2X's data preparation"),
+        # as the data preparation of CoopTrack and that of UniV2X have it
+        Convention("cooptrack", 10.0, delete_cooperative=False, fill_tracks=True),
+        Convention("univ2x", 2.0, delete_cooperative=True, fill_tracks=True),
     )
 }
 DEFAULT = "cooptrack"

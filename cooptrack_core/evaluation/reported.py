@@ -18,7 +18,6 @@ from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet
 from cooptrack_core.geometry.boxes import wrap_angle
 from cooptrack_core.geometry.transforms import apply, rotate_xy, yaw_of
-from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker, make_agents, run
 from cooptrack_core.offline_bag import Drive, path_of
 from cooptrack_core.perception import Network, NetworkOutput
@@ -70,11 +69,9 @@ class Reported:
 def reported(runner: SequenceRunner) -> list[Reported]:
     """Every sequence of a runner, with its vehicle and roadside; a network runs once over each."""
     options = runner.options
+    drives = {name: runner.drive(name, options.vehicle.detector) for name in runner.sequences}
     return [
-        _of_drive(
-            name, runner.drive(name, options.vehicle.detector), options.vehicle, options.roadside, runner.networks
-        )
-        for name in runner.sequences
+        _of_drive(name, drive, options.vehicle, options.roadside, runner.networks) for name, drive in drives.items()
     ]
 
 
@@ -150,13 +147,11 @@ def _identity(objects: Objects) -> NDArray[np.int64]:
 
 
 def _of_drive(
-    name: str, drive: Drive, vehicle: VehicleConfig, roadside: RoadsideConfig, networks: NetworkMaker = network_of
+    name: str, drive: Drive, vehicle: VehicleConfig, roadside: RoadsideConfig, networks: NetworkMaker
 ) -> Reported:
     """Runs both sides once in mode late, with whatever score, and keeps what they report."""
     config = replace(vehicle, mode="late", min_score=0.0)
-    network = roadside.detector == "network"
-    present = [unit for unit in drive.roadside if not network or unit in drive.context.cameras]
-    agent, units = make_agents(drive.vehicle, present, config, roadside, networks)
+    agent, units = make_agents(drive.vehicle, drive.units(roadside.detector), config, roadside, networks)
     heard = None
     if agent.network is not None:
         heard = _Overheard(agent.network)

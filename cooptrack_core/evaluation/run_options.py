@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import cooptrack_core
 from cooptrack_core import __version__
-from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, specs
+from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, changed_values
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data import label_updates, splits
 from cooptrack_core.data.files import problem
@@ -130,7 +129,7 @@ def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdat
         "roadside_weights": options.roadside.network.weights if networks else None,
         "preset": options.vehicle.network.preset if networks else None,
         "seed": options.seed,
-        "parameters": {"vehicle": _changed(options.vehicle), "roadside": _changed(options.roadside)},
+        "parameters": {"vehicle": changed_values(options.vehicle), "roadside": changed_values(options.roadside)},
         "disturbance": "none" if options.disturbance is None else options.disturbance.describe(),
         "max_frames": options.max_frames,
         "synthetic": is_synthetic(options.dataset),
@@ -142,16 +141,6 @@ def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdat
 def is_synthetic(dataset: Path) -> bool:
     """Whether `cooptrack synthesize` made the dataset."""
     return (dataset / "synthetic.json").is_file()
-
-
-def _changed(config: VehicleConfig | RoadsideConfig) -> dict[str, Any]:
-    """The parameters that are not the defaults."""
-    found = {}
-    for spec in specs(type(config)):
-        value = functools.reduce(getattr, spec.name.split("."), config)
-        if value != spec.default:
-            found[spec.name] = value
-    return found
 
 
 def _networks(options: RunOptions) -> Mapping[str, VehicleConfig | RoadsideConfig]:

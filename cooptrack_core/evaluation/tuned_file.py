@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from cooptrack_core.config import VehicleConfig, specs
-from cooptrack_core.data.files import problem
 from cooptrack_core.evaluation.tuning import OBJECTIVE, Tuned
 from cooptrack_core.types import CooptrackError
 
@@ -54,13 +53,4 @@ def tuned_sequences(path: Path) -> tuple[str, ...]:
     return next((tuple(line[len(_SEQUENCES) :].split()) for line in lines if line.startswith(_SEQUENCES)), ())
 
 
-def write(content: str, path: Path) -> None:
-    """Writes the file; CooptrackError where that is not possible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise problem(path, "output", f"cannot be written ({error.strerror})", "choose another file") from error
-
-
-__all__ = ["text", "tuned_sequences", "write"]
+__all__ = ["text", "tuned_sequences"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cooptrack_core.config import VehicleConfig, from_parameters, specs
+from cooptrack_core.config import VehicleConfig, changed_values, from_parameters, values_of
 from cooptrack_core.evaluation.calibration import Calibration, fit
 from cooptrack_core.evaluation.detection import ERROR_THRESHOLD, detection_scores, match_detections
 from cooptrack_core.evaluation.reported import Objects, Reported, with_predictions
@@ -154,25 +153,14 @@ def changed(config: VehicleConfig, values: Mapping[str, Any], mode: str) -> Vehi
     """The configuration with other values by dotted name, in a mode."""
     if mode not in MODES:
         raise CooptrackError(f"mode {mode}: has no object-level tracker to tune; choose one of {', '.join(MODES)}")
-    all_values = {spec.name: leaf(config, spec.name) for spec in specs(VehicleConfig)}
-    result: VehicleConfig = from_parameters(VehicleConfig, all_values | dict(values) | {"mode": mode})
+    result: VehicleConfig = from_parameters(VehicleConfig, values_of(config) | dict(values) | {"mode": mode})
     return result
-
-
-def leaf(config: VehicleConfig, name: str) -> Any:
-    """The value of a dotted name."""
-    return functools.reduce(getattr, name.split("."), config)
 
 
 def _unlike_defaults(config: VehicleConfig) -> Values:
     """The parameters of detections, tracker and fusion that are not the defaults."""
-    values = {spec.name: leaf(config, spec.name) for spec in specs(VehicleConfig)}
     groups = ("min_score", "tracker.", "late.")
-    return {
-        s.name: values[s.name]
-        for s in specs(VehicleConfig)
-        if s.name.startswith(groups) and values[s.name] != s.default
-    }
+    return {name: value for name, value in changed_values(config).items() if name.startswith(groups)}
 
 
 def _scores(trial: Mapping[str, Any]) -> dict[str, float]:
@@ -184,7 +172,7 @@ class _Search:
 
     def __init__(self, knobs: Sequence[Knob], base: VehicleConfig, rng: np.random.Generator) -> None:
         self._knobs, self._rng = knobs, rng
-        self._given = {knob.name: leaf(base, knob.name) for knob in knobs}
+        self._given = {knob.name: values_of(base)[knob.name] for knob in knobs}
 
     def proposal(self, number: int, trials: int, best: Values | None) -> Values:
         if number == 0 or best is None:
@@ -205,5 +193,5 @@ class _Search:
 
 
 __all__ = [
-    "LATE_KNOBS", "OBJECTIVE", "TRACKER_KNOBS", "Knob", "Tuned", "calibrate", "changed", "leaf", "scored", "tune",
+    "LATE_KNOBS", "OBJECTIVE", "TRACKER_KNOBS", "Knob", "Tuned", "calibrate", "changed", "scored", "tune",
 ]  # fmt: skip
