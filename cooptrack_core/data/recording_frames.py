@@ -10,11 +10,12 @@ import numpy as np
 
 from cooptrack_core.data.bag_events import BagContext, matrix_of_pose
 from cooptrack_core.data.message_parts import message_parts
-from cooptrack_core.types import CLASS_NAMES, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE, Message
+from cooptrack_core.data.visibility import VIEWS
+from cooptrack_core.types import CLASS_NAMES, Message
 
 Row = dict[str, Any]
 
-_VIEW_NAMES = {VIEW_VISIBLE: "visible", VIEW_OCCLUDED: "occluded", VIEW_OUTSIDE: "outside"}
+_VIEW_NAMES = {view: name for name, view in VIEWS.items()}
 
 
 def track_row(item: Any) -> Row:

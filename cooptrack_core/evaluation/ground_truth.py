@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.data.visibility import VIEWS
 from cooptrack_core.evaluation.tables import VIEW_ROADSIDE_ONLY
 from cooptrack_core.geometry.boxes import wrap_angle
 from cooptrack_core.geometry.transforms import apply, rotate_xy, yaw_of
-from cooptrack_core.types import SOURCE_REMOTE, VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_UNKNOWN, VIEW_VISIBLE
+from cooptrack_core.types import SOURCE_REMOTE, VIEW_UNKNOWN
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Row = Mapping[str, Any]
-
-_VIEWS = {"visible": VIEW_VISIBLE, "occluded": VIEW_OCCLUDED, "outside": VIEW_OUTSIDE}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _of_frame(number: int, rows: Sequence[Row], T: Float, index: Mapping[str, in
 
 def _view(row: Row) -> int:
     unknown = VIEW_ROADSIDE_ONLY if row.get("sides") == SOURCE_REMOTE else VIEW_UNKNOWN
-    return _VIEWS.get(row.get("view", ""), unknown)
+    return VIEWS.get(row.get("view", ""), unknown)
 
 
 def without_duplicates(boxes: MapBoxes) -> MapBoxes:

@@ -1,3 +1,5 @@
+"""Bandwidth: what the encoder, the papers and DAIR-V2X count, on messages whose size is known."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Overlap of rotated boxes: cases known by geometry, and counting points."""
+
 import numpy as np
 import pytest
 

@@ -151,6 +151,15 @@ def test_parameters_tuned_on_what_is_scored_are_warned_of(
     assert "was tuned on 2 of the sequences that are scored (0000, 0001)" in capsys.readouterr().err
 
 
+def test_parameters_that_only_concern_the_nodes_are_named_once(
+    spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nodes.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    only_of_nodes: 3\n")
+    assert main(["compare", str(spd), "--params", str(path), "--frames", "2", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("only_of_nodes") == 1
+
+
 def test_one_method_needs_no_differences(spd: Path, tmp_path: Path) -> None:
     assert main(["compare", str(spd), "--modes", "ego", "--no-tune", "--out", str(tmp_path)]) == 0
     result = result_of(tmp_path)

@@ -1,3 +1,5 @@
+"""Packages that the evaluation needs are asked for before anything runs."""
+
 import importlib.util
 
 import pytest
@@ -28,8 +30,9 @@ def test_missing_packages_are_named_with_the_remedy(without):
         require_packages()
 
 
-def test_evaluate_says_so_in_one_line_before_it_looks_at_the_data(without, capsys, tmp_path):
+@pytest.mark.parametrize("command", ["evaluate", "compare", "robustness"])
+def test_commands_say_so_in_one_line_before_they_look_at_the_data(without, capsys, tmp_path, command):
     without("matplotlib")
-    assert cli.main(["evaluate", str(tmp_path / "nowhere"), "--mode", "late", "--out", str(tmp_path / "out")]) == 2
+    assert cli.main([command, str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and "matplotlib missing; pip install matplotlib" in lines[0]

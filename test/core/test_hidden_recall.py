@@ -1,3 +1,5 @@
+"""Recall of hidden objects: what counts as found, by view, and how scenes add up."""
+
 import math
 
 import numpy as np

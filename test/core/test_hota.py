@@ -1,3 +1,5 @@
+"""HOTA: cases known by hand, and scenes that combine to what TrackEval gives for all of them."""
+
 import contextlib
 import importlib.util
 import io

@@ -1,3 +1,5 @@
+"""Average precision by IoU: matching, range and precision envelope as DAIR-V2X has them."""
+
 import math
 
 import numpy as np
