@@ -11,7 +11,7 @@ from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
-from cooptrack_core.data.recording import load_recording
+from cooptrack_core.data.recording import SCHEMA, load_recording
 from cooptrack_core.data.sequence_messages import SequenceMessages
 from cooptrack_core.data.sequence_source import SequenceSource
 from cooptrack_core.data.v2x_seq import Dataset
@@ -23,6 +23,7 @@ from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
 Recording = dict[str, Any]
+_RESULTS = ("metrics.json", "metrics.csv", "metrics.html", "robustness.json")
 
 
 class SequenceRunner:
@@ -133,19 +134,39 @@ def run_split(
 
 
 def claim(out: Path, content: dict[str, Any], *, overwrite: bool = False) -> None:
-    """Makes the folder that of the run that content describes; with overwrite it begins anew."""
+    """Makes the folder that of the run that content describes; with overwrite it begins anew.
+
+    What no run of cooptrack wrote is never deleted, nor results replaced of which nobody knows where they come from.
+    """
     path, stored = out / "run.json", sorted((out / "recordings").glob("*.json"))
     then = _content(path)
     if then == content and not overwrite:
         return
-    if (then is not None or stored) and not overwrite:
+    results = [out / name for name in _RESULTS if (out / name).exists()]
+    if (then is not None or stored or results) and not overwrite:
         what = f"the folder holds a run of other options ({', '.join(_differences(then or {}, content))})"
         if not then:
-            what = "the folder holds recordings and does not say of which run"
+            found = "recordings" if stored or not results else results[0].name
+            what = f"the folder holds {found} and does not say of which run"
         raise problem(path, "options", what, "choose another --out, or replace it with --overwrite")
-    for recording in stored:
-        recording.unlink()
+    for file in stored:
+        if not _is_of_a_run(file, then or {}):
+            what = "is no recording of cooptrack, --overwrite would delete it"
+            raise problem(file, "file", what, "move it away, or choose another --out")
+    for file in stored:
+        file.unlink()
     save_json(content, path)
+
+
+def _is_of_a_run(path: Path, run: dict[str, Any]) -> bool:
+    """Whether a run wrote this file in recordings/, though it may be broken by now. run: what run.json says."""
+    sequences = run.get("sequences")
+    if path.is_file() and isinstance(sequences, list) and path.stem in sequences:
+        return True
+    try:
+        return expect_object(read_json(path), path).get("schema") == SCHEMA
+    except CooptrackError:
+        return False
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

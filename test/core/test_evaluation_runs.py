@@ -150,6 +150,33 @@ def test_recordings_of_an_unknown_run_are_not_touched(spd: Path, tmp_path: Path)
     assert mine.exists()
 
 
+def test_overwriting_deletes_nothing_that_is_not_of_a_run(spd: Path, tmp_path: Path) -> None:
+    options = RunOptions(spd, sequences=("0003",))
+    run_split(options, tmp_path)
+    mine = tmp_path / "recordings" / "mine.json"
+    mine.write_text('{"schema": "mine"}')
+    (tmp_path / "recordings" / "0003.json").write_text("{")  # broken by now, but of a run
+    with pytest.raises(CooptrackError) as error:
+        run_split(replace(options, seed=3), tmp_path, overwrite=True)
+    assert str(error.value) == (
+        f"{mine}: file: is no recording of cooptrack, --overwrite would delete it; "
+        "move it away, or choose another --out"
+    )
+    assert mine.exists() and (tmp_path / "recordings" / "0003.json").exists()
+    mine.unlink()
+    assert run_split(replace(options, seed=3), tmp_path, overwrite=True)[0]["frames"]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "metrics.csv", "metrics.html"])
+def test_results_of_something_else_are_not_replaced_unasked(spd: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    options = RunOptions(spd, sequences=("0003",))
+    with pytest.raises(CooptrackError, match=f"the folder holds {name} and does not say of which run; choose another"):
+        run_split(options, tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+    assert run_split(options, tmp_path, overwrite=True)
+
+
 def test_at_2_hz_the_system_sees_only_what_is_scored(spd: Path) -> None:
     options = RunOptions(spd, convention=CONVENTIONS["univ2x"], label_updates="none")
     recording = SequenceRunner(options).run("0003")
