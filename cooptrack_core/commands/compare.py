@@ -114,8 +114,7 @@ def _method(args: argparse.Namespace, key: str, given: RunOptions, tunings: _Tun
     # Who fuses objects is sent objects: nobody would pay for features that are not used.
     precision = options.roadside.feature_precision if key in LEARNED_MODES else "none"
     roadside = replace(options.roadside, feature_precision=precision)
-    disturbed = None if disturbance.is_none else disturbance
-    return Method(key, replace(options, roadside=roadside, disturbance=disturbed), parameters)
+    return Method(key, replace(options, roadside=roadside, disturbance=disturbance), parameters)
 
 
 def _warn_of_shared(args: argparse.Namespace, options: RunOptions) -> None:

@@ -24,10 +24,14 @@ def add_disturbance_options(parser: argparse.ArgumentParser) -> None:
 
 
 def disturbance_of(args: argparse.Namespace) -> Disturbance:
-    """What the options ask for. Raises CooptrackError naming the option, its value and what is allowed."""
-    from cooptrack_core.cooperation.disturbance import Disturbance
+    """What the options ask for; a seed alone is NO_DISTURBANCE.
 
-    return Disturbance(**{item.name: getattr(args, _destination(item.name)) for item in fields(Disturbance)})
+    Raises CooptrackError naming the option, its value and what is allowed.
+    """
+    from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
+
+    found = Disturbance(**{item.name: getattr(args, _destination(item.name)) for item in fields(Disturbance)})
+    return NO_DISTURBANCE if found.is_none else found
 
 
 def _destination(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, di
     if args.vehicle is not None:
         raise CooptrackError("--vehicle: names the vehicle of a --bag; a dataset has one")
     disturbance = disturbance_of(args)
-    options = run_options(args, args.mode, None if disturbance.is_none else disturbance)
+    options = replace(run_options(args, args.mode), disturbance=disturbance)
     warn_if_untrained(options)
     runner = SequenceRunner(options)
     recordings = run_split(options, args.out or DEFAULT_OUT, overwrite=args.overwrite, runner=runner)

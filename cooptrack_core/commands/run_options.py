@@ -14,7 +14,6 @@ from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
-    from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.run_options import RunOptions
 
 CONVENTION_NAMES = tuple(CONVENTIONS)
@@ -46,10 +45,11 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     parser.set_defaults(preset=None, weights=None, device=None)  # not given: those of --params
 
 
-def run_options(
-    args: argparse.Namespace, mode: str | None = None, disturbance: Disturbance | None = None
-) -> RunOptions:
-    """What the options ask for; mode None: that of --params, else late. Raises CooptrackError for what cannot be."""
+def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions:
+    """What the options ask for, undisturbed; mode None: that of --params, else late.
+
+    Raises CooptrackError for what cannot be.
+    """
     from cooptrack_core.evaluation.conventions import convention_of
     from cooptrack_core.evaluation.run_options import RunOptions
     from cooptrack_core.parameter_files import AgentParameters, read_parameters
@@ -70,8 +70,7 @@ def run_options(
     return RunOptions(
         dataset=args.dataset, split=args.split, sequences=tuple(args.sequence or ()), vehicle=vehicle,
         roadside=roadside, seed=args.seed, convention=convention_of(args.convention), full_rate=args.full_rate,
-        label_updates=args.label_updates, disturbance=disturbance, max_frames=args.frames,
-        skip_broken=args.skip_broken,
+        label_updates=args.label_updates, max_frames=args.frames, skip_broken=args.skip_broken,
     )  # fmt: skip
 
 

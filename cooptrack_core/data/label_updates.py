@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from cooptrack_core.types import CLASS_UNKNOWN
 
 FILE_NAME = "update_label_info.json"
 Family = Literal["vehicle", "infrastructure", "cooperative"]
-_FAMILIES: tuple[Family, ...] = ("vehicle", "infrastructure", "cooperative")
+_FAMILIES: tuple[Family, ...] = get_args(Family)
 _REMEDY = f"use the {FILE_NAME} of UniV2X's or CoopTrack's repository"
 
 
@@ -66,7 +66,10 @@ def find(root: Path) -> Path | None:
 
 
 def load(path: Path) -> LabelUpdates:
-    """A file {side: [{frame, token, operation}]}: [] deletes a box, [type, track_id] rewrites it."""
+    """A file {side: [{frame, token, operation}]}: [] deletes a box, [type, track_id] rewrites it.
+
+    A side may also be named as its folder is (vehicle-side) or cut short (veh, inf, coop).
+    """
     content = expect_object(read_json(path), path)
     operations: dict[Family, dict[str, dict[str, Operation]]] = {}
     for key, entries in content.items():

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from cooptrack_core.evaluation.page import DASH
-
 Recording = Mapping[str, Any]
 Statistics = dict[str, Any]
 _COUNTS = ("frames", "frames_with_message", "sent", "lost", "in_outage", "arrived", "used", "runs")
@@ -58,13 +56,6 @@ def together(runs: Sequence[Statistics]) -> Statistics:
     return joined
 
 
-def refusals_in_words(statistics: Statistics) -> str:
-    """`12 stale, 3 out_of_order` of one run on average, or a dash."""
-    runs = max(statistics["runs"], 1)
-    parts = [f"{count / runs:.3g} {reason}" for reason, count in statistics["refused"].items()]
-    return ", ".join(parts) or DASH
-
-
 def fates(statistics: Statistics) -> dict[str, float]:
     """Shares of the messages sent: used, refused by reason, lost, and not used for other reasons; they add up to 1."""
     sent = max(statistics["sent"], 1)
@@ -80,4 +71,4 @@ def _ages(ages: Sequence[float]) -> dict[str, float | None]:
     return {"mean": float(np.mean(ages)), "min": min(ages), "max": max(ages)}
 
 
-__all__ = ["Recording", "Statistics", "channel_statistics", "fates", "refusals_in_words", "together"]
+__all__ = ["Recording", "Statistics", "channel_statistics", "fates", "together"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Resampled, caution, differences
 from cooptrack_core.evaluation.evaluate import evaluate
@@ -77,31 +78,26 @@ def compare(
     the content of compare.json.
     """
     runner = SequenceRunner(methods[0].options, networks)
-    rows: list[Result] = []
-    statistics: dict[str, Resampled] = {}
-    frames: list[FrameTable] = []
-    for method in methods:
-        metrics, data = _scored(method, runner, out / method.key, overwrite, command)
-        rows.append(_row(method, metrics))
-        statistics[method.key] = SceneStatistics.of(data)
-        frames.append(data.frames)
+    scored = {method.key: _scored(method, runner, out / method.key, overwrite, command) for method in methods}
     for warning in runner.warnings:
         warn(warning)
+    frames = [data.frames for _, data in scored.values()]
     _check_same_frames(methods, frames)
-    pairs = list(itertools.combinations([method.key for method in methods], 2))
+    statistics = {key: SceneStatistics.of(data) for key, (_, data) in scored.items()}
     sequences = len(frames[0].scene_names)
-    found = _differences(statistics, pairs, sequences, resamples, seed)
+    about, _ = scored[methods[0].key]
     result: Result = {
         "schema": SCHEMA,
         "command": command,
-        **{key: metrics[key] for key in ("convention", "data")},
-        "run": {key: metrics["run"].get(key) for key in _RUN} | {"disturbance": _disturbance(methods)},
-        "rows": rows,
+        "convention": about["convention"],
+        "data": about["data"],
+        "run": {key: about["run"].get(key) for key in _RUN} | {"disturbance": _disturbance(methods)},
+        "rows": [_row(method, scored[method.key][0]) for method in methods],
         "bootstrap": {
             "resamples": resamples, "seed": seed, "confidence": CONFIDENCE, "sequences": sequences,
             "caution": caution(sequences), "over": "sequences, the same resamples for all methods",
         },
-        "differences": found,
+        "differences": _differences(statistics, sequences, resamples, seed),
     }  # fmt: skip
     plain: Result = without_nan(result)
     return plain
@@ -141,8 +137,8 @@ def _row(method: Method, metrics: Mapping[str, Any]) -> Result:
 
 def _disturbance(methods: Sequence[Method]) -> str:
     """What disturbs the messages of those that share any."""
-    found = [m.options.disturbance for m in methods if m.key not in SHARES_NOTHING and m.options.disturbance]
-    return found[0].describe() if found else "none"
+    found = [method.options.disturbance for method in methods if method.key not in SHARES_NOTHING]
+    return found[0].describe() if found else NO_DISTURBANCE.describe()
 
 
 def _check_same_frames(methods: Sequence[Method], frames: Sequence[FrameTable]) -> None:
@@ -153,8 +149,10 @@ def _check_same_frames(methods: Sequence[Method], frames: Sequence[FrameTable]) 
 
 
 def _differences(
-    statistics: Mapping[str, Resampled], pairs: list[tuple[str, str]], sequences: int, resamples: int, seed: int
-) -> list[Result]:
+    statistics: Mapping[str, Resampled], sequences: int, resamples: int, seed: int
+) -> list[Result]:  # fmt: skip
+    """Of every pair of methods, in their order."""
+    pairs = list(itertools.combinations(statistics, 2))
     found = differences(statistics, pairs, sequences, resamples=resamples, seed=seed)
     return [
         {

@@ -16,10 +16,13 @@ from cooptrack_core.data.files import expect_object, read_json
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.channel_statistics import channel_statistics, together
 from cooptrack_core.evaluation.conventions import Convention
+from cooptrack_core.evaluation.detection import detection_scores, match_detections
 from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
+from cooptrack_core.evaluation.hidden import hidden_recall
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.run import SequenceRunner, claim, stored_recording
 from cooptrack_core.evaluation.run_options import RunOptions, about_run, fingerprint
+from cooptrack_core.evaluation.tracking import tracking_scores
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -101,10 +104,6 @@ def scores(recordings: Sequence[Recording], convention: Convention) -> Result:
 
     hidden_recall: of all hidden objects, or of its proxy roadside_only_recall where the views are unknown.
     """
-    from cooptrack_core.evaluation.detection import detection_scores, match_detections
-    from cooptrack_core.evaluation.hidden import hidden_recall
-    from cooptrack_core.evaluation.tracking import tracking_scores
-
     data = evaluation_set(recordings, convention)
     hidden = hidden_recall(data)["all"]
     near = data.in_range()
@@ -221,7 +220,7 @@ def _stored(path: Path) -> Result | None:
 
 def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:
     """What every point depends on besides its own mode and disturbance."""
-    options = replace(plan.options, vehicle=replace(plan.options.vehicle, mode=BASELINE), disturbance=None)
+    options = replace(plan.options, vehicle=replace(plan.options.vehicle, mode=BASELINE), disturbance=NO_DISTURBANCE)
     return {"robustness": SCHEMA, **fingerprint(options, runner.sequences, runner.updates)}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cooptrack_core.data.files import write_file
 from cooptrack_core.evaluation.caveats import caveats, is_untrained
-from cooptrack_core.evaluation.channel_statistics import fates, refusals_in_words
+from cooptrack_core.evaluation.channel_statistics import fates
 from cooptrack_core.evaluation.page import DASH, number
 from cooptrack_core.evaluation.report_tables import aligned
 
@@ -136,8 +136,14 @@ def _cells(result: Result, point: Result, mode: str) -> list[str]:
         f"{100 * fates(messages)['lost']:.0f} %",
         f"{100 * messages['frames_with_message'] / max(messages['frames'], 1):.0f} %",
         number(age, 0),
-        refusals_in_words(messages),
+        _refusals(messages),
     ]
+
+
+def _refusals(messages: Result) -> str:
+    """`12 stale, 3 out_of_order` of one run on average, or a dash."""
+    runs = max(messages["runs"], 1)
+    return ", ".join(f"{count / runs:.3g} {reason}" for reason, count in messages["refused"].items()) or DASH
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import cooptrack_core
 from cooptrack_core import __version__
 from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, changed_values
-from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data import label_updates, splits
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.label_updates import LabelUpdates
@@ -31,7 +31,7 @@ class RunOptions:
     """What is run: the sequences of a split of a dataset (or those named), by these agents, under a convention.
 
     label_updates: a file, 'auto' (found in or beside the dataset) or 'none'. full_rate: the system sees every frame,
-    whatever the convention scores. disturbance: None for a perfect channel.
+    whatever the convention scores.
     """
 
     dataset: Path
@@ -43,7 +43,7 @@ class RunOptions:
     convention: Convention = CONVENTIONS[DEFAULT]
     full_rate: bool = False
     label_updates: str = "auto"
-    disturbance: Disturbance | None = None
+    disturbance: Disturbance = NO_DISTURBANCE
     max_frames: int | None = None
     skip_broken: bool = False
 
@@ -109,7 +109,6 @@ def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpd
         "data": _digest_of(options.dataset / name for name in _LISTS),
         "sequences": list(sequences),
         "label_updates": None if updates is None else _digest(str(updates.path)),
-        "disturbance": None if options.disturbance is None else asdict(options.disturbance),
         "weights": {name: _digest(config.network.weights) for name, config in _networks(options).items()},
     }
     plain: dict[str, Any] = json.loads(json.dumps(content))
@@ -130,7 +129,7 @@ def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdat
         "preset": options.vehicle.network.preset if networks else None,
         "seed": options.seed,
         "parameters": {"vehicle": changed_values(options.vehicle), "roadside": changed_values(options.roadside)},
-        "disturbance": "none" if options.disturbance is None else options.disturbance.describe(),
+        "disturbance": options.disturbance.describe(),
         "max_frames": options.max_frames,
         "synthetic": is_synthetic(options.dataset),
         "full_rate": options.full_rate,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cooptrack_core.config import VehicleConfig
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE
 from cooptrack_core.data import splits
 from cooptrack_core.evaluation.reported import Reported, reported, truth
 from cooptrack_core.evaluation.run import SequenceRunner
@@ -63,7 +64,7 @@ class Tuner:
 def for_tuning(options: RunOptions, split: str) -> RunOptions:
     """The options of a run with the sequences of another split and nothing that disturbs messages."""
     vehicle: VehicleConfig = replace(options.vehicle, mode="late")  # both sides are heard, whatever is tuned
-    return replace(options, split=split, sequences=(), disturbance=None, vehicle=vehicle)
+    return replace(options, split=split, sequences=(), disturbance=NO_DISTURBANCE, vehicle=vehicle)
 
 
 def _about(options: RunOptions, mode: str, command: str) -> list[str]:

@@ -20,7 +20,7 @@ def parsed(*arguments: str) -> Disturbance:
 
 def test_without_options_there_is_no_disturbance():
     assert parsed() == NO_DISTURBANCE and NO_DISTURBANCE.is_none and NO_DISTURBANCE.describe() == "none"
-    assert parsed("--disturbance-seed", "9").is_none
+    assert parsed("--disturbance-seed", "9") == NO_DISTURBANCE
 
 
 def test_every_field_has_its_option():
