@@ -60,11 +60,13 @@ def parse_frame_row(content: Any, side: Side, folder: Path, source: str) -> Fram
     """A row of vehicle-side/ or infrastructure-side/data_info.json; paths become absolute to `folder`."""
     row = expect_object(content, source)
     image, cloud = text(row, "image_path", source), text(row, "pointcloud_path", source)
-    sequence = row.get("sequence_id", row.get("batch_id", ""))
+    sequence = str(row.get("sequence_id", row.get("batch_id", "")))
+    if sequence in (".", "..") or any(part in sequence for part in ("/", "\\", "\0")):  # files are named after it
+        raise problem(source, "sequence_id", f"is {sequence!r}, a path", "correct the id, or drop the row")
     return FrameRow(
         side,
         str(row.get("frame_id") or PurePosixPath(cloud).stem),
-        str(sequence),
+        sequence,
         stamp_ns(row, "pointcloud_timestamp", source),
         stamp_ns(row, "image_timestamp", source),
         folder / image,

@@ -65,7 +65,8 @@ def load(path: Path) -> Split:
 
 def _lists(content: Any, path: Path, key: str) -> dict[str, tuple[str, ...]]:
     lists = expect_object(content, path, key)
-    return {name: tuple(str(i) for i in expect_list(ids, path, f"{key}.{name}")) for name, ids in lists.items()}
+    found = {name: map(str, expect_list(ids, path, f"{key}.{name}")) for name, ids in lists.items()}
+    return {name: tuple(dict.fromkeys(ids)) for name, ids in found.items()}  # named twice, still once there
 
 
 def find(root: Path) -> Path | None:

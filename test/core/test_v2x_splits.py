@@ -39,3 +39,9 @@ def test_malformed_split_file_is_named(tmp_path: Path, content: object, field: s
     dump(path, content)
     with pytest.raises(CooptrackError, match=field):
         splits.load(path)
+
+
+def test_a_sequence_that_a_split_names_twice_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / splits.FILE_NAME
+    dump(path, {"batch_split": {"val": ["0003", "0007", "0003"]}})
+    assert splits.load(path).sequences["val"] == ("0003", "0007")
