@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,10 +107,8 @@ def _scored(
 ) -> tuple[Result, EvaluationSet]:
     """The metrics of a method, stored as `cooptrack evaluate` does, and its boxes."""
     options = method.options
-    own = copy.copy(runner)  # the frames of the sequences are shared
-    own.options = options
-    recordings = run_split(options, out, overwrite=overwrite, runner=own)
-    about = about_run(options, own.sequences, own.updates) | {"command": command}
+    recordings = run_split(options, out, overwrite=overwrite, runner=runner)
+    about = about_run(options, runner.sequences, runner.updates) | {"command": command}
     metrics = evaluate(recordings, options.convention, about)
     save_json(metrics, out / "metrics.json")
     write_csv(metrics, out / "metrics.csv")

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
-from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
 from cooptrack_core.data.recording import SCHEMA, load_recording
@@ -48,21 +48,20 @@ class SequenceRunner:
         sequence_id: str,
         vehicle: VehicleConfig | None = None,
         roadside: RoadsideConfig | None = None,
-        disturbance: Disturbance | None = None,
+        disturbance: Disturbance = NO_DISTURBANCE,
         *,
         progress: bool = False,
     ) -> Recording:
-        """The recording of one sequence.
+        """The recording of one sequence, by the agents of the options unless others are given.
 
-        Agents are those of the options unless given. Messages are disturbed as `disturbance` says; without it they are
-        not, whatever the options say.
+        The disturbance of the options does not count here: without another one messages arrive at once, unchanged.
         """
         config, units = vehicle or self.options.vehicle, roadside or self.options.roadside
         drive = self.drive(sequence_id, config.detector)
-        channel = None if disturbance is None else drive.channel(disturbance)
         return track_drive(
-            drive, config, roadside_config=units, networks=self.networks, channel=channel, progress=progress
-        )
+            drive, config, roadside_config=units, networks=self.networks, channel=drive.channel(disturbance),
+            progress=progress,
+        )  # fmt: skip
 
     @property
     def warnings(self) -> list[str]:
@@ -116,7 +115,8 @@ def run_split(
     """Runs every sequence and stores each at once in out/recordings/<sequence>.json.
 
     What a run of the same options (out/run.json) has stored there is not run again. Raises CooptrackError if the
-    folder holds a run of other options. overwrite: whatever run is there, it goes.
+    folder holds a run of other options. overwrite: whatever run is there, it goes. runner: of the same dataset,
+    sequences and frames; agents and disturbance are those of the options, whatever it was made with.
     """
     runner = runner or SequenceRunner(options, networks)
     claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite=overwrite)
@@ -127,7 +127,9 @@ def run_split(
         stored = stored_recording(path)
         if stored is None:
             slow = options.vehicle.detector == "network"
-            stored = runner.run(sequence_id, disturbance=options.disturbance, progress=slow)
+            stored = runner.run(
+                sequence_id, options.vehicle, options.roadside, options.disturbance, progress=slow
+            )  # fmt: skip
             save_json(stored, path)
         recordings.append(stored)
     return recordings

@@ -13,7 +13,7 @@ from tiny_spd import TinySpd
 from cooptrack_core import cli
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
-from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.offline import make_agents, run
@@ -121,7 +121,7 @@ def test_a_network_without_messages_tracks_exactly_as_in_mode_ego(spd_with_image
     unit = RoadsideConfig(detector="network")
     alone, heard, lost = (
         runner.run("0003", VehicleConfig(mode=name, detector="network"), unit, disturbance)
-        for name, disturbance in (("ego", None), (mode, None), (mode, Disturbance(loss=1.0)))
+        for name, disturbance in (("ego", NO_DISTURBANCE), (mode, NO_DISTURBANCE), (mode, Disturbance(loss=1.0)))
     )
     assert lost["channel"] == {"disturbance": "100 % of messages lost, seed 0", "sent": 8, "lost": 8, "arrived": 0}
     assert tracks(lost["frames"]) == tracks(alone["frames"]) != tracks(heard["frames"])
