@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cooptrack_core.data.files import write_file
+from cooptrack_core.data.files import problem, write_file
 
 if TYPE_CHECKING:
     from cooptrack_core.evaluation.submission import Submission
@@ -25,6 +25,9 @@ def run_files(args: argparse.Namespace) -> int:
     from cooptrack_core.evaluation.kit_report import kit_scores
     from cooptrack_core.evaluation.submission import read_submission
 
+    for option, given in (("--gt", args.gt), ("--pred", args.pred)):
+        if args.out is not None and Path(args.out).resolve() == Path(given).resolve():
+            raise problem(args.out, "--out", f"is the file of {option}, it would be replaced", "choose another file")
     data = read_submission(Path(args.gt), Path(args.pred))
     for note in data.notes:
         print(f"note: {note}")

@@ -157,3 +157,18 @@ def test_the_command_line_scores_two_files(tmp_path: Path, capsys: pytest.Captur
     assert main(["evaluate", "--gt", str(gt_path), "--pred", str(pred_path), "--out", str(out)]) == 0
     assert json.loads(out.read_text())["detection"]["car"]["ap"] == pytest.approx(1)
     assert "mAP 0.5000" in capsys.readouterr().out  # no bicycle
+
+
+@pytest.mark.parametrize("option", ["gt", "pred"])
+def test_the_scores_never_replace_a_file_that_is_scored(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: tmp_path / f"{name}.json" for name in ("gt", "pred")}
+    for path in files.values():
+        path.write_text("mine")
+    out = tmp_path / "." / files[option].name
+    arguments = ["--gt", str(files["gt"]), "--pred", str(files["pred"]), "--out", str(out)]
+    assert main(["evaluate", *arguments]) == 2
+    said = f"{out}: --out: is the file of --{option}, it would be replaced; choose another file"
+    assert capsys.readouterr().err == f"cooptrack evaluate: error: {said}\n"
+    assert [path.read_text() for path in files.values()] == ["mine", "mine"]
