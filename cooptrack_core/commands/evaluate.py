@@ -13,11 +13,13 @@ from cooptrack_core.commands.common import print_files, warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
+from cooptrack_core.evaluation.conventions import Convention, convention_of
 from cooptrack_core.evaluation.packages import require_packages
 from cooptrack_core.types import CooptrackError
 
 HELP = "score tracking: runs over a split of a dataset, a recorded bag, or two files in the nuScenes format"
 DEFAULT_OUT = Path("evaluation")
+Recording = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:
     """The recordings of a run over a split, the convention, and what was run."""
     from cooptrack_core.evaluation.run import SequenceRunner, run_split
     from cooptrack_core.evaluation.run_options import about_run
@@ -106,10 +108,9 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, di
     return recordings, options.convention, about_run(options, runner.sequences, runner.updates) | _how(args)
 
 
-def _of_bag(args: argparse.Namespace) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+def _of_bag(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:
     """The recording of a recorded bag, the convention, and what is known of the run."""
     from cooptrack_core.evaluation.bag_run import about_bag, bag_recording, store_bag_recording
-    from cooptrack_core.evaluation.conventions import convention_of
 
     for option, needed in (("--bag", args.bag), ("--source", args.source)):
         if needed is None:

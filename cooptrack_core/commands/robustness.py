@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cooptrack_core.commands.common import check_positive, print_files, warn
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
 from cooptrack_core.evaluation.packages import require_packages
 from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.evaluation.robustness import Plan
 
 HELP = "curves of tracking and detection against delay, loss, noise and other disturbances of the messages"
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> Any:
+def _plan(args: argparse.Namespace) -> Plan:
     from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.disturbance_sweeps import chosen
     from cooptrack_core.evaluation.robustness import Plan

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cooptrack_core.commands.common import check_positive, warn
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.evaluation.tuning import Tuned
 
 HELP = "tune the object-level tracker on a train split: calibrated scores, gates and tracker, as a parameter file"
 TRIALS = 60
@@ -54,12 +57,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_tuned(found: Any, content: str) -> None:
-    """The comment of the file, and what was changed."""
+def print_tuned(found: Tuned, content: str) -> None:
+    """The comment of the parameter file (content), and what was changed."""
     for line in content.splitlines():
         if line.startswith("# "):
             print(line[2:])
-    width = max(len(name) for name in found.values) if found.values else 0
+    width = max(map(len, found.values), default=0)
     for name, value in found.values.items():
         print(f"  {name:{width}}  {value:g}")
 

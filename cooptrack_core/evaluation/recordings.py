@@ -25,7 +25,7 @@ RANGES_M = CLASS_RANGE_M[: len(CLASSES)]
 
 
 @dataclass(frozen=True)
-class Scene:
+class _Scene:
     """The scored frames of one sequence, in time order, with what was annotated and what was published."""
 
     name: str
@@ -44,7 +44,7 @@ def evaluation_set(recordings: Iterable[Recording], convention: Convention) -> E
     map, through the true registered pose of each frame. Raises CooptrackError for recordings without ground truth,
     of a bag that was played twice, or two of the same sequence.
     """
-    scenes = [scene for recording in recordings for scene in scenes_of(recording, convention)]
+    scenes = [scene for recording in recordings for scene in _scenes_of(recording, convention)]
     scenes.sort(key=lambda scene: scene.name)
     for before, scene in itertools.pairwise(scenes):
         if before.name == scene.name:
@@ -64,7 +64,7 @@ def evaluation_set(recordings: Iterable[Recording], convention: Convention) -> E
     return EvaluationSet(frames, truth, predictions, CLASSES, RANGES_M)
 
 
-def scenes_of(recording: Recording, convention: Convention) -> list[Scene]:
+def _scenes_of(recording: Recording, convention: Convention) -> list[_Scene]:
     """The sequences of one recording, usually one."""
     source = recording.get("source_bag", "recording")
     rows = _scored_rows(recording, source)
@@ -94,14 +94,14 @@ def _scored_rows(recording: Recording, source: Any) -> list[Mapping[str, Any]]:
 
 def _scene(
     name: str, rows: Sequence[Mapping[str, Any]], T_novatel_from_lidar: Float, convention: Convention, source: Any
-) -> Scene:
+) -> _Scene:
     stamps_ns = tuple(int(row["stamp_ns"]) for row in rows)
     T = tuple(_true_pose(row, source) for row in rows)
     truth = without_duplicates(boxes_in_map([row["ground_truth"] for row in rows], T, CLASSES))
     if convention.fill_tracks:
         truth = filled(truth, stamps_ns)
     predictions = boxes_in_map([row.get("tracks", ()) for row in rows], T, CLASSES)
-    return Scene(
+    return _Scene(
         name, tuple(row["frame_id"] for row in rows), stamps_ns, T, T_novatel_from_lidar, truth, predictions
     )  # fmt: skip
 
@@ -114,12 +114,12 @@ def _true_pose(row: Mapping[str, Any], source: Any) -> Float:
     return np.asarray(T, np.float64)
 
 
-def _ego_xy(scene: Scene) -> list[Float]:
+def _ego_xy(scene: _Scene) -> list[Float]:
     T_lidar_from_novatel = inverse(scene.T_novatel_from_lidar)
     return [(T @ T_lidar_from_novatel)[:2, 3] for T in scene.T_map_from_lidar]
 
 
-def _tokens(scenes: Sequence[Scene]) -> tuple[str, ...]:
+def _tokens(scenes: Sequence[_Scene]) -> tuple[str, ...]:
     """The vehicle frame ids, as in the converted dataset, where they are unique; else with sequence and stamp."""
     ids = [name for scene in scenes for name in scene.frame_ids]
     if all(ids) and len(set(ids)) == len(ids):
@@ -138,4 +138,4 @@ def _table(parts: Sequence[MapBoxes], starts: NDArray[np.int64]) -> BoxTable:
     return BoxTable(**{**joined, "frame": frame, "track": track.reshape(-1).astype(np.int64)})
 
 
-__all__ = ["CLASSES", "RANGES_M", "Scene", "evaluation_set", "scenes_of"]
+__all__ = ["CLASSES", "RANGES_M", "evaluation_set"]

@@ -17,6 +17,7 @@ from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.evaluation.channel_statistics import channel_statistics, fates, together
 from cooptrack_core.evaluation.disturbance_sweeps import chosen
 from cooptrack_core.evaluation.robustness import Plan, run_robustness, scores
+from cooptrack_core.evaluation.robustness_tables import gain_kept
 from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.types import CooptrackError
@@ -81,6 +82,16 @@ def test_without_disturbance_every_curve_begins_at_the_same_point(done):
     for name in ("delay", "loss", "drop-roadside"):
         assert sweep_of(result, name)[0.0]["scores"] == base["scores"]
     assert base["scores"]["AMOTA"] > result["undisturbed"]["ego"]["scores"]["AMOTA"]
+
+
+def test_the_gain_that_is_kept_is_the_share_of_the_advantage_over_ego(done):
+    result, _ = done
+    loss = sweep_of(result, "loss")
+    assert gain_kept(result, loss[0.0], "late") == 1.0 and gain_kept(result, loss[1.0], "late") == 0.0
+    amota = {name: result["undisturbed"][name]["scores"]["AMOTA"] for name in ("ego", "late")}
+    halfway = {"scores": {"AMOTA": (amota["ego"] + amota["late"]) / 2}}
+    assert gain_kept(result, halfway, "late") == pytest.approx(0.5)
+    assert gain_kept(result, halfway, "ego") is None
 
 
 @pytest.mark.parametrize("name", ["loss", "drop-roadside"])
