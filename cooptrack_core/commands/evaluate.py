@@ -89,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
 def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:
     """The recordings of a run over a split, the convention, and what was run."""
     from cooptrack_core.evaluation.run import SequenceRunner, run_split
-    from cooptrack_core.evaluation.run_options import about_run
 
     if args.dataset is None:
         raise CooptrackError("evaluate: nothing to evaluate; give a DATASET, --bag with --source, or --gt with --pred")
@@ -105,7 +104,7 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, 
     runner = SequenceRunner(options)
     recordings = run_split(options, args.out or DEFAULT_OUT, overwrite=args.overwrite, runner=runner)
     warn(args, runner.warnings)
-    return recordings, options.convention, about_run(options, runner.sequences, runner.updates) | _how(args)
+    return recordings, options.convention, runner.about(options) | _how(args)
 
 
 def _of_bag(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:

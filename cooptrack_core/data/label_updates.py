@@ -16,6 +16,7 @@ from cooptrack_core.types import CLASS_UNKNOWN
 FILE_NAME = "update_label_info.json"
 Family = Literal["vehicle", "infrastructure", "cooperative"]
 _FAMILIES: tuple[Family, ...] = get_args(Family)
+_FRAME_DIGITS = 6
 _REMEDY = f"use the {FILE_NAME} of UniV2X's or CoopTrack's repository"
 
 
@@ -68,7 +69,8 @@ def find(root: Path) -> Path | None:
 def load(path: Path) -> LabelUpdates:
     """A file {side: [{frame, token, operation}]}: [] deletes a box, [type, track_id] rewrites it.
 
-    A side may also be named as its folder is (vehicle-side) or cut short (veh, inf, coop).
+    A side may also be named as its folder is (vehicle-side) or cut short (veh, inf, coop). A frame that is written as
+    a number is that of six digits.
     """
     content = expect_object(read_json(path), path)
     operations: dict[Family, dict[str, dict[str, Operation]]] = {}
@@ -86,6 +88,8 @@ def load(path: Path) -> LabelUpdates:
 def _entry(content: Any, path: Path, where: str) -> tuple[str, str, Operation]:
     row = expect_object(content, path, where)
     frame, token = text(row, "frame", f"{path}: {where}"), text(row, "token", f"{path}: {where}")
+    if isinstance(row["frame"], int):
+        frame = frame.zfill(_FRAME_DIGITS)
     values = expect_list(row.get("operation"), path, f"{where}.operation")
     if not values:
         return frame, token, Operation()

@@ -225,9 +225,27 @@ class Dataset:
     def _updated(self, family: Family, frame_id: str, labels: Labels) -> Labels:
         return labels if self.label_updates is None else self.label_updates.applied(family, frame_id, labels)
 
+    def label_tokens(self, family: Family, frame_id: str) -> frozenset[str]:
+        """Tokens in the label file of a frame as stored, without updates; none where there is no such file.
+
+        Frames of family cooperative are those of the vehicle.
+        """
+        if family == "cooperative":
+            path = self.pair(frame_id).label_path
+        else:
+            path = self._path(self.frame(family, frame_id), LABEL_KEYS["lidar"])
+        rows = expect_list(read_json(path), path) if path.is_file() else []
+        return frozenset(str(row.get("token", "")) for row in rows if isinstance(row, dict))
+
     def has_cooperative_labels(self, frame_id: str) -> bool:
-        """Whether the frame has a pair whose label file exists (test labels are not public)."""
-        return frame_id in self.pairs and self.pairs[frame_id].label_path.is_file()
+        """Whether the frame has a pair whose label file exists (test labels are not public).
+
+        CooptrackError for something else of that name.
+        """
+        path = self.pairs[frame_id].label_path if frame_id in self.pairs else None
+        if path is not None and path.is_dir():
+            raise problem(path, "file", "is a folder, not a file of labels", "restore the file, or remove the folder")
+        return path is not None and path.is_file()
 
     def visibility(self, frame_id: str) -> Mapping[str, Mapping[str, View]] | None:
         """{cooperative track id: {side: View}} of a vehicle frame; None without a sidecar."""

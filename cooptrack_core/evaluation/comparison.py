@@ -15,7 +15,7 @@ from cooptrack_core.evaluation.evaluate import evaluate
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.report import write_csv, write_html
 from cooptrack_core.evaluation.run import SequenceRunner, run_split
-from cooptrack_core.evaluation.run_options import RunOptions, about_run
+from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.evaluation.scene_statistics import SceneStatistics
 from cooptrack_core.evaluation.tables import EvaluationSet, FrameTable
 from cooptrack_core.networks import network_of
@@ -108,7 +108,7 @@ def _scored(
     """The metrics of a method, stored as `cooptrack evaluate` does, and its boxes."""
     options = method.options
     recordings = run_split(options, out, overwrite=overwrite, runner=runner)
-    about = about_run(options, runner.sequences, runner.updates) | {"command": command}
+    about = runner.about(options) | {"command": command}
     metrics = evaluate(recordings, options.convention, about)
     save_json(metrics, out / "metrics.json")
     write_csv(metrics, out / "metrics.csv")

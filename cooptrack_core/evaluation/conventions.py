@@ -46,15 +46,24 @@ class Convention:
             first_of.setdefault((number - numbers[0]) // self.step, position)
         return sorted(first_of.values())
 
-    def describe(self, label_updates: str = "none", full_rate: bool = False) -> str:
-        """One line for every print. label_updates: the file that was applied, 'none', or AS_IN_BAG."""
+    def describe(
+        self, label_updates: str = "none", full_rate: bool = False, cooperative_deletions: int | None = None
+    ) -> str:
+        """One line for every print. label_updates: the file that was applied, 'none', or AS_IN_BAG.
+
+        cooperative_deletions: how many of the file apply to labels of the run, None: not known.
+        """
         parts = [f"{self.rate_hz:g} Hz"]
         if full_rate and self.step > 1:
             parts.append("the system at the full rate")
         if label_updates in ("none", AS_IN_BAG):
             parts.append("no label updates" if label_updates == "none" else AS_IN_BAG)
         else:
-            parts.append("label updates with" + ("" if self.delete_cooperative else "out") + " cooperative deletions")
+            parts.append(
+                "label updates, none of them deletes a cooperative label of these sequences"
+                if self.delete_cooperative and cooperative_deletions == 0
+                else f"label updates {'with' if self.delete_cooperative else 'without'} cooperative deletions"
+            )
         parts.append("tracks filled" if self.fill_tracks else "tracks not filled")
         return f"{self.name} ({', '.join(parts)})"
 

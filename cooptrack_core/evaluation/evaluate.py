@@ -23,6 +23,7 @@ from cooptrack_core.evaluation.tracking import curves_of, scores_of, track_class
 from cooptrack_core.types import VIEW_OCCLUDED, VIEW_OUTSIDE, VIEW_VISIBLE
 
 SCHEMA = "cooptrack/metrics/1"
+_TOLD_ELSEWHERE = ("label_updates", "full_rate", "cooperative_deletions", "synthetic")  # of what was run
 Recording = Mapping[str, Any]
 Metrics = dict[str, Any]
 _VIEWS = (VIEW_VISIBLE, VIEW_OCCLUDED, VIEW_OUTSIDE)  # known in synthetic data only
@@ -31,8 +32,8 @@ _VIEWS = (VIEW_VISIBLE, VIEW_OCCLUDED, VIEW_OUTSIDE)  # known in synthetic data 
 def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mapping[str, Any]) -> Metrics:
     """metrics.json of a run (docs/evaluation.md), NaN as None.
 
-    run: what was run, for `metrics["run"]`; its `label_updates`, `full_rate` and `synthetic` go into the description
-    of convention and data. Raises CooptrackError for recordings without ground truth.
+    run: what was run, for `metrics["run"]`; its `label_updates`, `full_rate`, `cooperative_deletions` and `synthetic`
+    go into the description of convention and data. Raises CooptrackError for recordings without ground truth.
     """
     everything = evaluation_set(recordings, convention)
     data = everything.in_range()
@@ -40,7 +41,7 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
     detection = detection_scores(scenes.matches)
     metrics: Metrics = {
         "schema": SCHEMA,
-        "run": {key: value for key, value in run.items() if key not in ("label_updates", "full_rate", "synthetic")},
+        "run": {key: value for key, value in run.items() if key not in _TOLD_ELSEWHERE},
         "convention": _convention(convention, run, data),
         "data": _data(data, run),
         "detection": detection | nds_style(detection),
@@ -81,7 +82,7 @@ def _convention(convention: Convention, run: Mapping[str, Any], data: Evaluation
         "label_updates": updates,
         "track_filling": convention.fill_tracks,
         "frames": len(data.frames),
-        "text": convention.describe(updates, full_rate),
+        "text": convention.describe(updates, full_rate, run.get("cooperative_deletions")),
     }
 
 

@@ -21,7 +21,7 @@ from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
 from cooptrack_core.evaluation.hidden import hidden_recall
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.run import SequenceRunner, claim, stored_recording
-from cooptrack_core.evaluation.run_options import RunOptions, about_run, fingerprint
+from cooptrack_core.evaluation.run_options import RunOptions, fingerprint
 from cooptrack_core.evaluation.tracking import tracking_scores
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
@@ -150,7 +150,8 @@ def _run_condition(item: Condition, plan: Plan, runner: SequenceRunner, out: Pat
 
 
 def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Result]) -> Result:
-    about = about_run(plan.options, runner.sequences, runner.updates)
+    about = runner.about(plan.options)
+    deletions = about.pop("cooperative_deletions")
     for name in ("mode", "disturbance"):
         del about[name]
     about |= {
@@ -163,7 +164,7 @@ def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Resul
     return {
         "schema": SCHEMA,
         "run": about,
-        "convention": plan.options.convention.describe(about["label_updates"], plan.options.full_rate),
+        "convention": plan.options.convention.describe(about["label_updates"], plan.options.full_rate, deletions),
         "undisturbed": {mode: _joined([point]) for mode, point in undisturbed.items()},
         "sweeps": [_curves(plan, sweep, points) for sweep in plan.sweeps],
     }

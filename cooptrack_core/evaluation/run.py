@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from cooptrack_core.data.recording import SCHEMA, load_recording
 from cooptrack_core.data.sequence_messages import SequenceMessages
 from cooptrack_core.data.sequence_source import SequenceSource
 from cooptrack_core.data.v2x_seq import Dataset
-from cooptrack_core.evaluation.run_options import RunOptions, absent_sequences, fingerprint, sequences_of, updates_of
+from cooptrack_core.evaluation.run_options import (
+    RunOptions,
+    about_run,
+    absent_sequences,
+    fingerprint,
+    sequences_of,
+    updates_of,
+)
+from cooptrack_core.evaluation.truth_check import UpdateUse, require_truth, unlabelled_pairs, update_use
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker
 from cooptrack_core.offline_bag import Drive, drive_of, track_drive
@@ -63,19 +72,31 @@ class SequenceRunner:
             progress=progress,
         )  # fmt: skip
 
+    def about(self, options: RunOptions) -> dict[str, Any]:
+        """What was run, for metrics["run"]; options: of the same dataset, sequences and label updates."""
+        return about_run(options, self.sequences, self.updates, self._update_use.deletions)
+
+    @cached_property
+    def _update_use(self) -> UpdateUse:
+        return update_use(self.dataset, self.sequences, self.updates)
+
     @property
     def warnings(self) -> list[str]:
-        """What is missing of the split, and what was left out or is doubtful in the sequences that have been read."""
+        """What is missing of the split or its labels, and what is doubtful in the sequences that have been read."""
         absent, split = absent_sequences(self.dataset, self.options), self.options.split
         listed = len(absent) + len(self.sequences)
         missing = [f"split {split}: {len(absent)} of its {listed} sequences are not in the dataset"] if absent else []
+        missing += [
+            *self._update_use.warnings,
+            *unlabelled_pairs(self.dataset, self.sequences, self.options.max_frames),
+        ]
         return missing + [warning for sequence in self._read.values() for warning in sequence.warnings]
 
     def drive(self, sequence_id: str, detector: str) -> Drive:
         """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept."""
         key = sequence_id, detector
         if key not in self._drives:
-            self._check_truth(sequence_id)
+            require_truth(self.dataset, sequence_id)
             sequence = SequenceMessages(self.dataset, sequence_id, self._sequence_options(sequence_id, detector))
             self._read[sequence_id] = sequence
             # Images would fill the memory; what a simulated detector says does not.
@@ -99,13 +120,6 @@ class SequenceRunner:
         scored = [row for row in rows if self.dataset.has_cooperative_labels(row.frame_id)]
         kept = self.options.convention.kept([row.frame_id for row in scored], [row.stamp_ns for row in scored])
         return frozenset(scored[n].frame_id for n in kept)
-
-    def _check_truth(self, sequence_id: str) -> None:
-        rows = self.dataset.frames("vehicle", sequence_id)
-        if rows and not any(self.dataset.has_cooperative_labels(row.frame_id) for row in rows):
-            what = f"no frame of sequence {sequence_id} has cooperative labels, which are the ground truth"
-            remedy = "choose a split whose labels are public (train, val), or restore the labels"
-            raise problem(self.dataset.root / "cooperative" / "label", "file", what, remedy)
 
 
 def run_split(

@@ -85,7 +85,7 @@ def _split(dataset: Dataset, name: str) -> tuple[str, tuple[str, ...]]:
 def updates_of(dataset: Path, wanted: str, convention: Convention) -> LabelUpdates | None:
     """The label updates that the convention applies; wanted: a file, 'auto' (in or beside the dataset) or 'none'.
 
-    Raises CooptrackError where the convention deletes labels and no file is found.
+    Raises CooptrackError where the convention deletes labels and no file, or no list of deletions, is found.
     """
     if wanted == "none":
         return None
@@ -97,6 +97,9 @@ def updates_of(dataset: Path, wanted: str, convention: Convention) -> LabelUpdat
             raise problem(dataset / label_updates.FILE_NAME, "file", what, remedy)
         return None
     found = label_updates.load(path)
+    if convention.delete_cooperative and "cooperative" not in found.operations:
+        what = f"is missing, convention {convention.name} deletes labels by this list"
+        raise problem(path, "cooperative", what, "give another file with --label-updates, or none to go without")
     return found if convention.delete_cooperative else found.without_cooperative()
 
 
@@ -115,8 +118,13 @@ def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpd
     return plain
 
 
-def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdates | None) -> dict[str, Any]:
-    """What was run, for metrics["run"]."""
+def about_run(
+    options: RunOptions,
+    sequences: Sequence[str],
+    updates: LabelUpdates | None,
+    cooperative_deletions: int | None = None,
+) -> dict[str, Any]:
+    """What was run, for metrics["run"]; cooperative_deletions: how many of the updates apply, None: not known."""
     networks = _networks(options)
     return {
         "dataset": str(options.dataset),
@@ -134,6 +142,7 @@ def about_run(options: RunOptions, sequences: Sequence[str], updates: LabelUpdat
         "synthetic": is_synthetic(options.dataset),
         "full_rate": options.full_rate,
         "label_updates": "none" if updates is None else str(updates.path),
+        "cooperative_deletions": cooperative_deletions,
     }
 
 
