@@ -51,6 +51,7 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
     Raises CooptrackError for what cannot be.
     """
     from cooptrack_core.evaluation.conventions import convention_of
+    from cooptrack_core.evaluation.frame_rate import at_frame_step
     from cooptrack_core.evaluation.run_options import RunOptions
     from cooptrack_core.parameter_files import AgentParameters, read_parameters
 
@@ -67,9 +68,12 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
     if vehicle.detector != roadside.detector:
         what = f"vehicle has detector {vehicle.detector}, roadside {roadside.detector}"
         raise CooptrackError(f"{args.params}: detector: {what}; one run has one detector, choose with --detector")
+    convention = convention_of(args.convention)
+    step = 1 if args.full_rate else convention.step
     return RunOptions(
-        dataset=args.dataset, split=args.split, sequences=tuple(args.sequence or ()), vehicle=vehicle,
-        roadside=roadside, seed=args.seed, convention=convention_of(args.convention), full_rate=args.full_rate,
+        dataset=args.dataset, split=args.split, sequences=tuple(args.sequence or ()),
+        vehicle=at_frame_step(vehicle, step), roadside=at_frame_step(roadside, step), seed=args.seed,
+        convention=convention, full_rate=args.full_rate,
         label_updates=args.label_updates, max_frames=args.frames, skip_broken=args.skip_broken,
     )  # fmt: skip
 
