@@ -14,7 +14,25 @@ from cooptrack_core.types import CooptrackError
 Parameters = dict[str, Any]
 _SECTION = "ros__parameters"
 _EVERY_NODE = ("/**", "**", "/*", "*")
-_GROUPS = ("tracker.", "late.", "admission.", "network.")
+_CONFIGS = {"vehicle_node": VehicleConfig, "roadside_node": RoadsideConfig}
+_OF_AGENTS = (
+    "agent_id allow_shared_topics autostart discovery_wait_ms image_transport image_wait_ms map_frame "
+    "predecessor_wait_ms sensor_frame tf_timeout_ms time_jump_ms"
+)
+# What the nodes have beside the configurations; a test holds it equal to what they declare.
+NODE_PARAMETERS = {
+    name: frozenset(words.split())
+    for name, words in {
+        "vehicle_node": f"{_OF_AGENTS} instance_topics registered_frame",
+        "roadside_node": f"{_OF_AGENTS} session_id",
+        "marker_node": "lifetime_ms map_frame minimum_arrow_mps text_height_m trail_length velocity_arrow_s",
+        "recorder_node": "discovery_period_ms exclude output topics",
+        "replay_node": "allow_shared_topics bag clock_hz discovery_wait_ms lockstep lockstep_frames lockstep_outputs "
+        "lockstep_timeout_ms loop loop_pause_ms rate recorder settle_ms start_offset wait_for_subscribers "
+        "wait_for_subscribers_ms",
+    }.items()
+}
+_OF_EVERY_NODE = ("use_sim_time", "start_type_description_service", "qos_overrides.")  # ROS itself
 _SHAPE = "write `/**:` or a node's name, below it `ros__parameters:`, as in config/vehicle_node.yaml"
 
 
@@ -49,26 +67,27 @@ class AgentParameters:
 def read_parameters(path: Path) -> AgentParameters:
     """The parameters of vehicle_node and roadside_node in a file, of whatever namespace, and those of every node.
 
-    A name that an agent's configuration does not have must be one of its node, and is listed in `of_nodes`; in the
-    groups that only configurations have (tracker, late, admission, network) it is a CooptrackError, as are files of
-    another shape.
+    A name that an agent's configuration does not have must be one of a node that the section is for, and is listed in
+    `of_nodes`. CooptrackError for another name, for a node that is none of ours and for files of another shape.
     """
-    known = {
-        "vehicle_node": {spec.name for spec in specs(VehicleConfig)},
-        "roadside_node": {spec.name for spec in specs(RoadsideConfig)},
-    }
+    known = {node: {spec.name for spec in specs(cls)} for node, cls in _CONFIGS.items()}
     found = AgentParameters(path)
     values = {"vehicle_node": found.vehicle, "roadside_node": found.roadside}
     of_nodes: dict[str, None] = {}
     for node, parameters in _sections(_content(path), path, ""):
-        nodes = list(known) if node in _EVERY_NODE else [name for name in known if name == node]
-        for name, value in _flat(parameters, path, ""):
-            owners = [item for item in nodes if name in known[item]]
+        nodes = list(NODE_PARAMETERS) if node in _EVERY_NODE else [node]
+        if nodes[0] not in NODE_PARAMETERS:
+            what = f"is no node of cooptrack; they are {', '.join(NODE_PARAMETERS)}"
+            raise problem(path, node, what, "correct the name, or write `/**:` for all of them")
+        agents = [item for item in nodes if item in known]
+        for name, value in _flat(parameters, path, "") if agents else ():
+            owners = [item for item in agents if name in known[item]]
             for owner in owners:
                 values[owner][name] = value
-            if not owners and nodes:
-                if name.startswith(_GROUPS):
-                    raise problem(path, name, "is no parameter of an agent", "compare with config/vehicle_node.yaml")
+            if not owners:
+                if not name.startswith(_OF_EVERY_NODE) and not any(name in NODE_PARAMETERS[item] for item in nodes):
+                    whose = "an agent or a node" if node in _EVERY_NODE else node
+                    raise problem(path, name, f"is no parameter of {whose}", f"compare with config/{agents[0]}.yaml")
                 of_nodes[name] = None
     found.of_nodes = list(of_nodes)
     return found
@@ -106,4 +125,4 @@ def _flat(parameters: Mapping[str, Any], path: Path, prefix: str) -> Iterator[tu
             yield f"{prefix}{key}", value
 
 
-__all__ = ["AgentParameters", "read_parameters"]
+__all__ = ["NODE_PARAMETERS", "AgentParameters", "read_parameters"]

@@ -54,6 +54,13 @@ def test_namespaces_may_be_nested_and_given_values_come_first(tmp_path: Path) ->
     assert changed.network.preset == "tiny" and changed.min_score == 0.3
 
 
+def test_parameters_of_every_node_of_ours_and_of_ros_itself_are_left_alone(tmp_path: Path) -> None:
+    names = "use_sim_time: true, rate: 2.0, map_frame: world, qos_overrides: {/tf: {publisher: {depth: 3}}}"
+    found = read_parameters(written(tmp_path, f"/**:\n  ros__parameters: {{{names}}}\n"))
+    assert found.of_nodes == ["use_sim_time", "rate", "map_frame", "qos_overrides./tf.publisher.depth"]
+    assert found.vehicle_config() == VehicleConfig()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -62,7 +69,13 @@ def test_namespaces_may_be_nested_and_given_values_come_first(tmp_path: Path) ->
         ("/**:\n  mode: ego\n", "mode: has no parameters of a node"),
         ("/**:\n  ros__parameters: 3\n", "/**.ros__parameters: is not a mapping"),
         ("/**: [\n", "file: is not valid YAML"),
-        ("/**:\n  ros__parameters: {tracker.gait_m: 1.0}\n", "tracker.gait_m: is no parameter of an agent"),
+        ("/**:\n  ros__parameters: {tracker.gait_m: 1.0}\n", "tracker.gait_m: is no parameter of an agent or a node;"),
+        ("/**:\n  ros__parameters: {auto_start: true}\n", "auto_start: is no parameter of an agent or a node"),
+        ("vehicle_node:\n  ros__parameters: {session_id: 3}\n", "session_id: is no parameter of vehicle_node; compare"),
+        (
+            "/car/vehicel_node:\n  ros__parameters: {mode: ego}\n",
+            "vehicel_node: is no node of cooptrack; they are vehicle_node, roadside_node, marker_node, recorder_node,",
+        ),
         (
             "/**:\n  ros__parameters: {tracker.gate_m: 1000.0}\n",
             "parameter tracker.gate_m: 1000.0 is outside 0.1 .. 50",

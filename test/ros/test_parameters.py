@@ -8,7 +8,8 @@ import pytest
 import yaml
 from rcl_interfaces.msg import ParameterType
 
-from cooptrack_core.config import specs
+from cooptrack_core.config import RoadsideConfig, VehicleConfig, specs
+from cooptrack_core.parameter_files import NODE_PARAMETERS
 from cooptrack_ros.marker_node import MarkerNode
 from cooptrack_ros.parameter_files import NODES, text
 from cooptrack_ros.parameters import spec_value
@@ -70,6 +71,12 @@ def test_file_holds_every_declared_parameter_with_its_default(make, name):
 @pytest.mark.parametrize("name", sorted(NODES))
 def test_file_is_what_the_parameters_say(name):
     assert (CONFIG / f"{name}.yaml").read_text() == text(name), "run: python -m cooptrack_ros.parameter_files config"
+
+
+def test_offline_runs_know_the_parameters_of_every_node():
+    configs = (VehicleConfig, RoadsideConfig)
+    own = {name: {spec.name for cls in NODES[name] if cls not in configs for spec in specs(cls)} for name in NODES}
+    assert own == NODE_PARAMETERS
 
 
 @pytest.mark.parametrize("name", sorted(NODES))
