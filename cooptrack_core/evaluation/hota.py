@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,8 +51,8 @@ def hota(data: EvaluationSet) -> dict[str, Any]:
     """{class: {"hota", "deta", "assa", "loca", ...}, "mean": {...}, "similarity": what it means}; numbers 0..1.
 
     Averages over the 19 thresholds (Luiten et al., IJCV 2021) by TrackEval (MIT). All tracks count whatever their
-    scores; only boxes in range count. NaN for a class without ground truth; the mean is over the others.
-    Raises CooptrackError where TrackEval is not installed.
+    scores; only boxes in range count. NaN for a class without ground truth, which the mean leaves out; loca is NaN,
+    too, where nothing is matched. Raises CooptrackError where TrackEval is not installed.
     """
     return combined_hota(hota_by_scene(data))
 
@@ -77,10 +77,14 @@ def combined_hota(by_scene: Mapping[str, SceneHota], weights: Int | None = None)
     """As `hota`, with each scene as often as its weight [S] says (once if None)."""
     result: dict[str, Any] = {name: _combined(scenes, weights) for name, scenes in by_scene.items()}
     known = [values for values in result.values() if not np.isnan(values["hota"])]
-    result["mean"] = {
-        metric: float(np.mean([values[metric] for values in known])) if known else float("nan") for metric in METRICS
-    }
+    result["mean"] = {metric: _mean([values[metric] for values in known]) for metric in METRICS}
     return result | {"similarity": SIMILARITY}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that exist."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _combined(scenes: SceneHota, weights: Int | None) -> dict[str, float]:
@@ -94,6 +98,8 @@ def _combined(scenes: SceneHota, weights: Int | None) -> dict[str, float]:
     loca = np.maximum(1e-10, weighted["loca"]) / np.maximum(1e-10, hits)  # 1 where nothing is hit, as TrackEval has it
     deta = hits / np.maximum(1, hits + missed + false)
     detre, detpr = hits / np.maximum(1, hits + missed), hits / np.maximum(1, hits + false)
+    if not hits.any():  # TrackEval then has LocA 1, as if nothing at all were located perfectly
+        loca = np.full_like(loca, np.nan)
     columns = (np.sqrt(deta * assa), deta, assa, loca, detre, detpr, assre, asspr)
     return {name: float(column.mean()) for name, column in zip(METRICS, columns, strict=True)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from cooptrack_core.data.files import write_file
 from cooptrack_core.evaluation.caveats import caveats
 from cooptrack_core.evaluation.page import Html, code, formatted, page, paragraph, section, table, write_page
 from cooptrack_core.evaluation.report_tables import ReportTable, aligned, leaves, report_tables, value_of
+from cooptrack_core.evaluation.run_words import all_parameters, disturbance, unusual
 
 Metrics = Mapping[str, Any]
 
+_LINE = 118  # characters of a line below a table
 _NO_METRICS = ("schema", "run", "convention", "data", "curves")
 
 
@@ -29,8 +32,7 @@ def describe(metrics: Metrics) -> str:
         parts.insert(0, MODE_NAMES.get(run["mode"], str(run["mode"])))
     if run.get("bag"):
         parts.append("recorded by the nodes")
-    if run.get("disturbance") not in (None, "", "none"):
-        parts.append(f"disturbed: {_words(run['disturbance'])}")
+    parts += unusual(run)
     if data.get("synthetic"):
         parts.append("SYNTHETIC data")
     return f"{'; '.join(parts)}; convention {value_of(metrics, 'convention', 'text')}"
@@ -47,8 +49,9 @@ def print_metrics(metrics: Metrics) -> None:
     for warning in warnings_of(metrics):
         print(f"note: {warning}")
     for item in report_tables(metrics):
-        print(f"\n{item.title}")
-        print(text_table(item))
+        print(f"\n{item.title}\n{text_table(item)}")
+        for line in item.note.splitlines():
+            print(textwrap.fill(line, _LINE, initial_indent="  ", subsequent_indent="  "))
     for name, reason in _reasons(metrics).items():
         print(f"\n{name}: {reason}")
 
@@ -62,18 +65,22 @@ def text_table(item: ReportTable) -> str:
 def write_csv(metrics: Metrics, path: Path) -> Path:
     """One row per number: metric (its path in metrics.json), value, and what it is of. A value that is None is empty.
 
-    Rows of several runs can be put below each other. Curves are left to metrics.json.
+    Rows of several runs can be put below each other. Curves and explanations are left to metrics.json.
     """
     run = metrics.get("run") or {}
     about = {
         "mode": run.get("mode"), "detector": run.get("detector"), "weights": run.get("weights"),
-        "split": run.get("split"), "convention": value_of(metrics, "convention", "name"),
+        "dataset": run.get("dataset"), "split": run.get("split"), "sequences": " ".join(run.get("sequences") or ()),
+        "max_frames": run.get("max_frames"), "convention": value_of(metrics, "convention", "name"),
+        "seed": run.get("seed"), "parameters": all_parameters(run), "disturbance": disturbance(run),
         "synthetic": int(bool(value_of(metrics, "data", "synthetic"))),
     }  # fmt: skip
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["metric", "value", *about])
     for where, value in leaves({key: item for key, item in metrics.items() if key not in _NO_METRICS}):
+        if isinstance(value, str):
+            continue
         shown = "" if value is None or value != value else value
         writer.writerow([".".join(where), shown, *("" if item is None else item for item in about.values())])
     write_file(path, out.getvalue())
@@ -105,7 +112,7 @@ def _title(metrics: Metrics) -> str:
 
 def table_section(item: ReportTable) -> Html:
     """The table under its title on a page, its note below it."""
-    notes = [paragraph(line, "note") for line in item.note.splitlines()]
+    notes = [paragraph(line, "note") for line in (*item.note.splitlines(), *item.details.splitlines())]
     return section(item.title, table(item.columns, item.rows, digits=item.digits), *notes)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cooptrack_core.evaluation.clear_mot import COUNTED
+from cooptrack_core.evaluation.clear_mot import COUNTED, WORST
+from cooptrack_core.evaluation.page import DASH
 
 Metrics = Mapping[str, Any]
 Cell = float | int | str | None
@@ -43,14 +44,20 @@ _BANDWIDTH = {
     "dair_ab_boxes": "DAIR AB of the boxes alone",
 }  # fmt: skip
 _PER = ("per_message", "per_instance", "per_frame", "per_second")
-_AMOUNTS = ("messages", "messages_per_second", "instances_per_message", "header_per_message", "floats_per_instance")
+_AMOUNTS = {
+    "messages": "{} messages", "messages_per_second": "{} per second", "instances_per_message": "{} instances each",
+    "header_per_message": "header and pose {} B each", "floats_per_instance": "{} floats per instance",
+}  # fmt: skip
+
+
+_NOTHING_TRACKED = "the kit's worst values, where no object of a class is tracked."
 
 
 @dataclass(frozen=True)
 class ReportTable:
     """A table; its first column names the rows. Numbers are printed with so many digits, None as a dash.
 
-    note: what the numbers mean, in lines.
+    note: what the numbers mean, in lines, below the table wherever it is; details: more of it, on the page only.
     """
 
     title: str
@@ -58,6 +65,7 @@ class ReportTable:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     digits: int = 3
+    details: str = ""
 
 
 def report_tables(metrics: Metrics) -> list[ReportTable]:
@@ -118,22 +126,30 @@ def _headline(metrics: Metrics) -> Iterator[ReportTable]:
         row = (ap, *tracking, value_of(metrics, "hota", own, "hota"), *hidden)
         if any(value is not None for value in row):
             rows.append((name, *row[:4], _count(row[4]), *row[5:]))
-    note = "IDS of all classes is a sum, recall by view that of all objects together."
+    note = (
+        "Row mean of classes: IDS is the sum over the classes, recall by view that of all objects of all classes "
+        "together; the others are means."
+    )
+    if any(row[3] == WORST["motp"] for row in rows):
+        note += f" AMOTP {WORST['motp']:g}: {_NOTHING_TRACKED}"
     yield ReportTable("Headline", columns, tuple(rows), note)
 
 
 def _detection(metrics: Metrics) -> Iterator[ReportTable]:
     section = metrics.get("detection")
+    keys = [*_DETECTION] + (["NDS"] if value_of(section, "NDS") is not None else [])
     rows: list[tuple[Cell, ...]] = [
-        (name, *(value_of(section, name, key) for key in _DETECTION)) for name in classes_of(section)
+        (name, *(value_of(section, name, key) for key in keys)) for name in classes_of(section)
     ]
     if rows:
-        rows.append(("mean", *(value_of(section, _DETECTION_MEANS.get(key, "")) for key in _DETECTION)))
-    nds = value_of(section, "NDS")
+        rows.append(("mean", *(value_of(section, _DETECTION_MEANS.get(key, key)) for key in keys)))
     note = "nuScenes protocol: AP over 0.5, 1, 2 and 4 m of ground-plane centre distance; errors of matches at 2 m."
-    if nds is not None:
-        note += f" NDS of the four errors defined here (no attributes): {nds:.3f}."
-    yield ReportTable("Detection", ("", *_DETECTION.values()), tuple(rows), note)
+    if "NDS" in keys:
+        note += " NDS, of all classes together, has the four errors that exist here, without attributes."
+    if any(value_of(section, name, "trans_err") == value_of(section, name, "vel_err") == 1.0 for name in section):
+        note += " All errors 1: the kit's value where nothing is matched."
+    columns = ("", *(_DETECTION.get(key, f"{key} {UP}") for key in keys))
+    yield ReportTable("Detection", columns, tuple(rows), note)
 
 
 def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
@@ -153,6 +169,9 @@ def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
         "recall with the best MOTA. The kit's TID and LGD count 0.5 s per frame, those in s the frames' own time. "
         "Mean: counts are summed, objects averaged, as the kit does."
     )
+    if any(value_of(labels, "faf", name) == WORST["faf"] for name in names):
+        worst = ", ".join(f"{_TRACKING[key].split()[0]} {WORST[key]:g}" for key in ("motp", "tid", "lgd", "faf"))
+        note += f"\nAMOTP {WORST['motp']:g}, {worst}: {_NOTHING_TRACKED}"
     yield ReportTable("Tracking", ("", *names, "mean"), tuple(rows), note)
 
 
@@ -171,6 +190,8 @@ def _hota(metrics: Metrics) -> Iterator[ReportTable]:
     rows = [(name, *(value_of(section, name, key) for key in keys)) for name in classes_of(section)]
     similarity = value_of(section, "similarity")
     note = f"Similarity: {similarity}." if similarity else ""
+    if any(value_of(section, name, "hota") is not None and value_of(section, name, "loca") is None for name in section):
+        note += f" LocA {DASH}: nothing was matched; such classes are left out of its mean."
     yield ReportTable("HOTA", ("", *(_HOTA.get(key, key) for key in keys)), tuple(rows), note)
 
 
@@ -201,6 +222,8 @@ def _hidden(metrics: Metrics) -> Iterator[ReportTable]:
         rows.append((name, *(cell for pair in cells for cell in pair)))
     columns = [words for view in views for words in (f"{_VIEWS[view]} {UP}", "boxes")]
     note = str(value_of(section, "definition") or "")
+    if "any" in views:
+        note += "; any: all objects together"
     yield ReportTable("Recall by what the vehicle's camera sees", ("", *columns), tuple(rows), note)
 
 
@@ -213,12 +236,15 @@ def _shown_views(metrics: Metrics) -> list[str]:
 def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:
     section: Metrics = metrics.get("bandwidth") or {}
     texts = value_of(section, "text") or {}
+    if texts and section.get("messages") == 0:
+        yield ReportTable("Bandwidth", ("messages",), (("no messages",),))
+        return
     rows = [(_BANDWIDTH.get(name, name), *(value_of(section, name, key) for key in _PER)) for name in texts]
-    amounts = [(key, section.get(key)) for key in _AMOUNTS]
-    known = [f"{key.replace('_', ' ')} {value:g}" for key, value in amounts if value is not None]
+    amounts = [(words, section.get(key)) for key, words in _AMOUNTS.items()]
+    known = [words.format(f"{value:.4g}" if value < 1e4 else f"{value:.0f}") for words, value in amounts if value]
     explained = [f"{_BANDWIDTH.get(name, name)}: {text}" for name, text in texts.items()]
     columns = [f"B {key.replace('_', ' ')}" for key in _PER]
-    yield ReportTable("Bandwidth", ("", *columns), tuple(rows), "\n".join(["; ".join(known), *explained]), digits=1)
+    yield ReportTable("Bandwidth", ("", *columns), tuple(rows), "; ".join(known), 1, "\n".join(explained))
 
 
 def _by_sequence(metrics: Metrics) -> Iterator[ReportTable]:

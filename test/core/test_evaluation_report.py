@@ -20,6 +20,8 @@ from cooptrack_core.evaluation.report_tables import ReportTable, leaves, report_
 MINUS = "\N{MINUS SIGN}"
 RUN = {
     "dataset": "somewhere", "split": "val", "detector": "simulated", "mode": "late", "weights": None,
+    "seed": 3, "max_frames": 9, "disturbance": "none", "params": "tuned.yaml",
+    "parameters": {"vehicle": {"mode": "ego", "min_score": 0.3}, "roadside": {"rate_hz": 5.0}},
     "label_updates": "none", "command": "cooptrack evaluate somewhere --split val",
 }  # fmt: skip
 
@@ -51,7 +53,7 @@ def test_every_metric_is_in_the_csv_with_its_value(metrics: dict[str, Any], tmp_
     sections = {
         key: value for key, value in metrics.items() if key not in ("schema", "run", "convention", "data", "curves")
     }
-    expected = {".".join(path): value for path, value in leaves(sections)}
+    expected = {".".join(path): value for path, value in leaves(sections) if not isinstance(value, str)}
     assert {"detection.car.ap", "detection.mAP", "tracking.mean.amota", "by_sequence.0001.mAP"} <= set(expected)
     assert set(rows) == set(expected)
     for name, value in expected.items():
@@ -72,6 +74,27 @@ def test_every_row_of_the_csv_says_what_it_is_of(metrics: dict[str, Any], tmp_pa
             "cooptrack",
         )
         assert row["synthetic"] == "0"
+        assert (row["dataset"], row["seed"], row["disturbance"]) == ("somewhere", "3", "none")
+        assert (row["max_frames"], row["parameters"]) == ("9", "tuned.yaml: vehicle min_score 0.3, roadside rate_hz 5")
+
+
+def test_changed_parameters_and_a_limit_of_frames_are_in_the_first_line(metrics: dict[str, Any]) -> None:
+    assert "parameters of tuned.yaml; ONLY the first 9 vehicle frames of each sequence" in describe(metrics)
+    assert "changed parameters: vehicle min_score 0.3, roadside rate_hz 5" in describe(run_of(1, params=None))
+    assert "parameters" not in describe(run_of(1, params=None, parameters={"vehicle": {"mode": "ego"}}))
+
+
+def test_the_values_that_puzzle_are_explained_below_the_printed_tables(
+    metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = [recording([frame(n, [truth(1, 10.0)], []) for n in range(3)])]
+    print_metrics(evaluate(nothing, CONVENTIONS["cooptrack"], RUN | {"mode": "ego"}))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "IDS is the sum over the classes" in told and "any: all objects together" in told
+    assert "AMOTP 2, MOTP 2, TID 20, LGD 20, FAF 500: the kit's worst values" in told
+    assert f"LocA {DASH}: nothing was matched" in told and "Bandwidth messages no messages By sequence" in told
+    print_metrics(metrics)
+    assert "worst values" not in capsys.readouterr().out
 
 
 def test_metrics_of_a_class_without_objects_are_dashes(metrics: dict[str, Any]) -> None:
