@@ -66,12 +66,13 @@ class Reported:
                 yield stamp_ns, align(message, stamp_ns, T, as_sent)[0]
 
 
-def reported(runner: SequenceRunner) -> list[Reported]:
-    """Every sequence of a runner, with its vehicle and roadside; a network runs once over each."""
+def reported(runner: SequenceRunner, roadside: RoadsideConfig | None = None) -> list[Reported]:
+    """Every sequence of a runner, with its vehicle and its roadside or another; a network runs once over each."""
     options = runner.options
     drives = {name: runner.drive(name, options.vehicle.detector) for name in runner.sequences}
     return [
-        _of_drive(name, drive, options.vehicle, options.roadside, runner.networks) for name, drive in drives.items()
+        _of_drive(name, drive, options.vehicle, roadside or options.roadside, runner.networks)
+        for name, drive in drives.items()
     ]
 
 

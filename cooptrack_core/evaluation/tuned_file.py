@@ -12,12 +12,14 @@ from cooptrack_core.evaluation.tuning import OBJECTIVE, Tuned
 from cooptrack_core.types import CooptrackError
 
 _SEQUENCES = "# sequences: "
-_NODE = "/**/vehicle_node"  # whatever its namespace; `/**` alone would give the tracker to roadside units too
+_ROADSIDE_TUNED = "with the tracker that was best for the vehicle, which was then tuned again to what they send"
+_ROADSIDE_GIVEN = "as given"
+_NODE = "/**/{}_node"  # of whatever namespace; `/**` alone would give one agent's tracker to the other, too
 
 
 def text(tuned: Tuned, sequences: Sequence[str], about: Sequence[str]) -> str:
     """The whole file. sequences: those it was tuned on; about: lines on data, detector and command."""
-    lines = [f"# Parameters of a vehicle in mode {tuned.mode}, tuned by `cooptrack tune`."]
+    lines = [f"# Parameters for mode {tuned.mode}, tuned by `cooptrack tune`."]
     lines += [f"# {line}" for line in about]
     lines.append(_SEQUENCES + " ".join(sequences))
     for side, calibration in tuned.calibrations.items():
@@ -26,7 +28,17 @@ def text(tuned: Tuned, sequences: Sequence[str], about: Sequence[str]) -> str:
     changes = ", ".join(f"{name} {given:.3f} -> {before:.3f} -> {after:.3f}" for name, given, before, after in scores)
     lines.append(f"# given parameters -> scores calibrated -> best of {tuned.trials} trials (seed {tuned.seed}):")
     lines.append(f"# {changes}; searched for the highest {OBJECTIVE}")
-    return "\n".join([*lines, f"{_NODE}:", "  ros__parameters:", *_nested(tuned.values)]) + "\n"
+    if tuned.mode == "late":
+        lines.append(f"# roadside units: {_ROADSIDE_TUNED if tuned.roadside else _ROADSIDE_GIVEN}")
+    lines += _section("vehicle", tuned.values)
+    if tuned.roadside:
+        lines += _section("roadside", tuned.roadside)
+    return "\n".join(lines) + "\n"
+
+
+def _section(agent: str, values: Mapping[str, Any]) -> list[str]:
+    """Of the vehicle or of roadside units."""
+    return [f"{_NODE.format(agent)}:", "  ros__parameters:", *_nested(values)]
 
 
 def _nested(values: Mapping[str, Any]) -> list[str]:

@@ -79,7 +79,7 @@ class Tuned:
     """Outcome of a tuning: every parameter that was set, how well either side is calibrated, and what it brought.
 
     given, before, after: {"objective", "amota", "map"} with the given parameters, with calibrated scores beside
-    them, and with the best.
+    them, and with the best. roadside: parameters of the roadside units, empty where they keep their own.
     """
 
     mode: str
@@ -91,6 +91,7 @@ class Tuned:
     trials: int
     seed: int
     history: list[dict[str, Any]] = field(default_factory=list)
+    roadside: Values = field(default_factory=dict)
 
 
 def tune(

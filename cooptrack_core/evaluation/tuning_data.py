@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from cooptrack_core.config import VehicleConfig
+from cooptrack_core.config import RoadsideConfig, VehicleConfig, from_parameters, values_of
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE
 from cooptrack_core.data import splits
 from cooptrack_core.evaluation.reported import Reported, reported, truth
@@ -15,7 +15,7 @@ from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions, is_synthetic
 from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.tuned_file import text
-from cooptrack_core.evaluation.tuning import Tuned, tune
+from cooptrack_core.evaluation.tuning import Tuned, changed, tune
 from cooptrack_core.types import CooptrackError
 
 _HELD_OUT = ("val", "test", "test_A")
@@ -45,7 +45,7 @@ def check_apart(tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file
 
 
 class Tuner:
-    """Tunes the vehicle of a runner on all its sequences, for one mode or several: networks run once over them."""
+    """Tunes the agents of a runner on all its sequences, for one mode or several: networks run once over them."""
 
     def __init__(self, runner: SequenceRunner) -> None:
         self.runner = runner
@@ -57,8 +57,29 @@ class Tuner:
     def tuned(self, mode: str, trials: int, seed: int, command: str) -> tuple[Tuned, str]:
         """The outcome and the text of its parameter file, which names the command."""
         sequences, objects = self._heard
-        found = tune(sequences, objects, self.runner.options.vehicle, mode, trials=trials, seed=seed)
-        return found, text(found, self.runner.sequences, _about(self.runner.options, mode, command))
+        options = self.runner.options
+        found = tune(sequences, objects, options.vehicle, mode, trials=trials, seed=seed)
+        if mode == "late" and options.roadside.detector == "simulated":
+            found = self._with_roadside(found)
+        return found, text(found, self.runner.sequences, _about(options, mode, command))
+
+    def _with_roadside(self, found: Tuned) -> Tuned:
+        """Roadside units track as the vehicle was found to track best, and it is tuned to that; or not, if it is worse.
+
+        A roadside network tracks by itself and has no such parameters.
+        """
+        tracker = {name: value for name, value in found.values.items() if name.startswith("tracker.")}
+        own = self.runner.options.roadside
+        roadside = from_parameters(RoadsideConfig, values_of(own) | tracker)
+        if roadside == own:
+            return found
+        start = changed(self.runner.options.vehicle, found.values, found.mode)
+        heard = reported(self.runner, roadside)
+        again = tune(heard, self._heard[1], start, found.mode, trials=found.trials, seed=found.seed)
+        if again.after["objective"] <= found.after["objective"]:
+            return found
+        history = [*found.history, *({**trial, "roadside": tracker} for trial in again.history)]
+        return replace(again, given=found.given, before=found.before, history=history, roadside=tracker)
 
 
 def for_tuning(options: RunOptions, split: str) -> RunOptions:
@@ -78,8 +99,6 @@ def _about(options: RunOptions, mode: str, command: str) -> list[str]:
         f"made by: {command}",
         f"dataset {data}{synthetic}, {which}; detector {detector}; {options.convention.describe()}",
     ]
-    if mode == "late":
-        lines.append("only the vehicle was tuned: roadside units send what they send with their own parameters")
     return lines
 
 

@@ -22,7 +22,7 @@ from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.evaluation.tracking import tracking_scores
 from cooptrack_core.evaluation.tuned_file import text, tuned_sequences
 from cooptrack_core.evaluation.tuning import LATE_KNOBS, TRACKER_KNOBS, Tuned, calibrate, changed, scored, tune
-from cooptrack_core.evaluation.tuning_data import check_apart
+from cooptrack_core.evaluation.tuning_data import Tuner, check_apart
 from cooptrack_core.parameter_files import read_parameters
 from cooptrack_core.types import CooptrackError
 
@@ -116,6 +116,26 @@ def test_every_trial_is_within_what_the_parameters_allow(spd: Path) -> None:
     assert not {knob.name for knob in LATE_KNOBS} & set(ego.history[1]["values"])
 
 
+@pytest.mark.parametrize("birth_hits", [1, 8])
+def test_roadside_units_get_the_tracker_of_the_vehicle_where_that_is_better(
+    spd: Path, tmp_path: Path, birth_hits: int
+) -> None:
+    """Units that report an object only when it has been seen for 8 of 10 frames can be bettered."""
+    roadside = replace(RoadsideConfig(), tracker=replace(RoadsideConfig().tracker, birth_hits=birth_hits))
+    runner = SequenceRunner(RunOptions(spd, "train", roadside=roadside))
+    alone = tune(reported(runner), truth(runner), VehicleConfig(), trials=6, progress=False)
+    found, content = Tuner(runner).tuned("late", 6, 0, "")
+    assert found.after["objective"] >= alone.after["objective"]
+    assert (found.given, found.before) == (alone.given, alone.before)
+    if birth_hits == 8:
+        assert found.roadside["tracker.birth_hits"] < 8 and len(found.history) == 12
+        assert found.after["objective"] > alone.after["objective"]
+    assert bool(found.roadside) == ("/**/roadside_node" in content)
+    path = tmp_path / "tuned.yaml"
+    path.write_text(content)
+    assert read_parameters(path).roadside == found.roadside
+
+
 @pytest.mark.parametrize("knob", [*TRACKER_KNOBS, *LATE_KNOBS], ids=lambda knob: knob.name)
 def test_positions_and_values_of_a_range_agree(knob) -> None:
     assert knob.value(0.0) == pytest.approx(knob.low, rel=1e-2, abs=1e-9)
@@ -145,6 +165,9 @@ def test_the_file_is_what_the_configuration_and_the_nodes_take(tmp_path: Path) -
     assert found.vehicle == TUNED.values and found.roadside == {} and found.of_nodes == []
     assert found.vehicle_config(mode="late") == from_parameters(VehicleConfig, TUNED.values | {"mode": "late"})
     assert tuned_sequences(path) == ("0000", "0001")
+    path.write_text(text(replace(TUNED, roadside={"tracker.birth_hits": 2}), ["0000"], []))
+    found = read_parameters(path)
+    assert found.vehicle == TUNED.values and found.roadside == {"tracker.birth_hits": 2}
 
 
 def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_path: Path, capsys) -> None:
@@ -156,9 +179,9 @@ def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_pa
     content = path.read_text()
     assert f"# made by: cooptrack tune {spd}" in content and "split train" in content
     runner = runner_of(spd)
-    config = read_parameters(path).vehicle_config(mode="late")
-    reached = scored(reported(runner), truth(runner), config)
-    expected = tune(reported(runner), truth(runner), VehicleConfig(), trials=6, progress=False)
+    file = read_parameters(path)
+    reached = scored(reported(runner, file.roadside_config()), truth(runner), file.vehicle_config(mode="late"))
+    expected, _ = Tuner(runner).tuned("late", 6, 0, "")
     assert reached == pytest.approx(expected.after)
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err

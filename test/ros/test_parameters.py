@@ -132,7 +132,9 @@ def test_qos_can_be_overridden(graph):
     assert info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
-def test_tuned_parameters_reach_vehicles_of_any_namespace_and_no_roadside_unit(graph, tmp_path):
+def test_tuned_parameters_reach_the_agents_they_are_for_in_any_namespace(graph, tmp_path):
+    from dataclasses import replace
+
     from rclpy.node import Node
 
     from cooptrack_core.config import RoadsideConfig, VehicleConfig, from_parameters
@@ -145,9 +147,8 @@ def test_tuned_parameters_reach_vehicles_of_any_namespace_and_no_roadside_unit(g
     values = {"min_score": 0.2, "tracker.birth_hits": 2, "late.gate_m": 3.0, "late.remote_score_offset": -1.5}
     scores = {"objective": 0.5, "amota": 0.4, "map": 0.6}
     path = tmp_path / "tuned.yaml"
-    path.write_text(
-        tuned_text(Tuned("late", values, {"ego": Calibration()}, scores, scores, scores, 1, 0), ["0001"], [])
-    )
+    tuned = Tuned("late", values, {"ego": Calibration()}, scores, scores, scores, 1, 0)
+    path.write_text(tuned_text(tuned, ["0001"], []))
     check_params_file(str(path))
 
     def read(name, namespace, own, config):
@@ -162,3 +163,9 @@ def test_tuned_parameters_reach_vehicles_of_any_namespace_and_no_roadside_unit(g
         found = read("vehicle_node", namespace, VehicleParameters, VehicleConfig)
         assert found == from_parameters(VehicleConfig, values)
     assert read("roadside_node", "/rsu", RoadsideParameters, RoadsideConfig) == RoadsideConfig()
+
+    roadside = {"tracker.birth_hits": 1}
+    path.write_text(tuned_text(replace(tuned, roadside=roadside), ["0001"], []))
+    found = read("roadside_node", "/rsu2", RoadsideParameters, RoadsideConfig)
+    assert found == from_parameters(RoadsideConfig, roadside)
+    assert read("vehicle_node", "/vehicle", VehicleParameters, VehicleConfig).tracker.birth_hits == 2
