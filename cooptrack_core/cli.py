@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from cooptrack_core import __version__
+from cooptrack_core.evaluation.packages import package_of, remedy_for
 from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
     "overfit", "evaluate", "tune", "compare", "robustness", "figures",
 )  # fmt: skip
-NETWORK_PACKAGES = ("safetensors", "torch")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -57,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except ModuleNotFoundError as error:
-        remedy = f"pip install {error.name}, or all: pip install '.[eval,synth,video]' in the repository"
-        if error.name in NETWORK_PACKAGES:
-            remedy = "the network needs it: pip install 'cooptrack[network]', in the repository '.[network]'"
-        print(f"cooptrack {args.command}: error: Python package {error.name} is missing; {remedy}", file=sys.stderr)
+        package = package_of(error.name)
+        if package == "cooptrack_core":  # a fault of ours, nothing to install
+            raise
+        what = f"Python package {package} is missing; {remedy_for(package)}"
+        print(f"cooptrack {args.command}: error: {what}", file=sys.stderr)
         return 2
     except OSError as error:
         where = error.filename2 or error.filename

@@ -154,7 +154,7 @@ def find_network(vehicle: NetworkConfig, roadside: NetworkConfig) -> str:
         from cooptrack_core.model.loading import choose_device
     except ModuleNotFoundError as error:
         what = f"detector network: Python package {error.name} is missing"
-        raise CooptrackError(f"{what}; pip install 'cooptrack[network]'") from None
+        raise CooptrackError(f"{what}; pip install torch safetensors") from None
     for config, role in ((vehicle, "coop"), (roadside, "inf")):
         store.find(config.weights, f"{config.preset}_{role}")
     return str(choose_device(vehicle.device).type)

@@ -146,7 +146,10 @@ def _detection(metrics: Metrics) -> Iterator[ReportTable]:
     note = "nuScenes protocol: AP over 0.5, 1, 2 and 4 m of ground-plane centre distance; errors of matches at 2 m."
     if "NDS" in keys:
         note += " NDS, of all classes together, has the four errors that exist here, without attributes."
-    if any(value_of(section, name, "trans_err") == value_of(section, name, "vel_err") == 1.0 for name in section):
+    if any(
+        value_of(section, name, "trans_err") == value_of(section, name, "vel_err") == 1.0
+        for name in classes_of(section)
+    ):
         note += " All errors 1: the kit's value where nothing is matched."
     columns = ("", *(_DETECTION.get(key, f"{key} {UP}") for key in keys))
     yield ReportTable("Detection", columns, tuple(rows), note)

@@ -283,4 +283,4 @@ def test_without_torch_there_is_one_line(arguments):
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "package torch is missing" in done.stderr and "pip install 'cooptrack[network]'" in done.stderr
+    assert "package torch is missing" in done.stderr and "pip install torch safetensors" in done.stderr

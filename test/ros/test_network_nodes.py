@@ -262,7 +262,7 @@ def test_without_torch_one_line_says_how_to_get_it(graph, monkeypatch, capfd):
     node = graph.add(VehicleNode, "/vehicle", {**PARAMETERS, "detector": "network"})
     assert graph.call(node.trigger_configure) == TransitionCallbackReturn.FAILURE
     errors = [line for line in capfd.readouterr().err.splitlines() if "ERROR" in line]
-    assert len(errors) == 1 and "pip install 'cooptrack[network]'" in errors[0]
+    assert len(errors) == 1 and "pip install torch safetensors" in errors[0]
 
 
 def test_real_networks_of_both_nodes_cooperate(graph, capfd):
