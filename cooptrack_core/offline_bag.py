@@ -51,6 +51,7 @@ class Drive:
     """The frames of a vehicle and its units in a bag or a sequence, and what a recording joins to them.
 
     `kept` (all frames in memory) lets a drive be tracked again and again; without it the frames are read each time.
+    alone: the units do not run, nothing of what they see is read.
     """
 
     source: Source
@@ -59,6 +60,7 @@ class Drive:
     vehicle: str
     roadside: tuple[str, ...]
     kept: tuple[BagEvent, ...] | None = None
+    alone: bool = False
 
     def channel(self, disturbance: Disturbance) -> Channel | None:
         """What becomes of messages on this drive, None if nothing does. Its key is the dataset's sequence id."""
@@ -72,21 +74,24 @@ class Drive:
 
     def units(self, detector: str) -> tuple[str, ...]:
         """The units to run; of a network only those with a camera: none is made for one that is not there."""
+        if self.alone:
+            return ()
         return tuple(name for name in self.roadside if detector != "network" or name in self.context.cameras)
 
     def events(self) -> Iterable[BagEvent]:
         """The frames in the order of the recording."""
         if self.kept is not None:
             return self.kept
-        return _events(self.source, self.detector, self.vehicle, self.roadside, self.context)
+        return _events(self.source, self.detector, self.vehicle, () if self.alone else self.roadside, self.context)
 
 
 def drive_of(
-    source: Source, detector: str, *, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",), keep: bool = False
-) -> Drive:
-    """Reads the context of a bag or a dataset sequence, with keep also the frames."""
+    source: Source, detector: str, *, vehicle: str = "vehicle", roadside: Sequence[str] = ("rsu",), keep: bool = False,
+    alone: bool = False,
+) -> Drive:  # fmt: skip
+    """Reads the context of a bag or a dataset sequence, with keep also the frames; alone: those of the vehicle only."""
     context = bag_context(source, [vehicle, *roadside])
-    drive = Drive(source, context, detector, vehicle, tuple(roadside))
+    drive = Drive(source, context, detector, vehicle, tuple(roadside), alone=alone)
     return replace(drive, kept=tuple(drive.events())) if keep else drive
 
 

@@ -75,7 +75,7 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
         drive = drive_of(source, detector, vehicle=args.vehicle, roadside=roadside)
         recording = track_drive(drive, config, roadside_config=unit, channel=drive.channel(disturbance))
     if not isinstance(source, Path):
-        warn(args, source.sequence.warnings)
+        warn(args, source.sequence.warnings_of_run)
     return recording
 
 

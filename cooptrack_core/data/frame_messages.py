@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from cooptrack_core.data import bag_messages as messages
 from cooptrack_core.data.calibration import CameraModel
 from cooptrack_core.data.ground_truth import GroundTruth
 from cooptrack_core.data.images import decode_bgr, jpeg_problem, jpeg_size
-from cooptrack_core.data.rows import FrameRow
+from cooptrack_core.data.rows import FrameRow, Side
 from cooptrack_core.data.simulated_detector import NoiseParameters, detect
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.types import CLASS_UNKNOWN
+
+_PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class SequenceOptions:
     seed: int = 0  # of the simulated detector
     noise: NoiseParameters = field(default_factory=NoiseParameters)
     labels: bool = True  # False: nobody asks for detections, frames without readable labels count too
+    roadside_labels: bool = True  # False: the same for the roadside only
     skip_broken: bool = False  # leave out frames that cannot be read instead of giving up
     max_frames: int | None = None  # vehicle frames from the beginning of the sequence
     only: frozenset[str] | None = None  # vehicle frames; with them come the roadside frames that are paired with them
@@ -55,6 +59,7 @@ class FrameMessages:
     ) -> None:
         self.dataset, self.sequence_id, self.options = dataset, sequence_id, options
         self.warnings: dict[str, None] = {}  # each once, in order
+        self.unreadable: dict[Path, tuple[Side, str]] = {}  # images that are no sound JPEG: whose, and why
         self._vehicle_rows = vehicle_rows
 
     @cached_property
@@ -83,7 +88,10 @@ class FrameMessages:
     def _compressed(self, row: FrameRow, camera: str) -> Any:
         data = self.dataset.image_bytes(row.side, row.frame_id) or b""
         if reason := jpeg_problem(data):
-            self.warnings[f"{row.image_path}: image: {reason}; stored as it is"] = None
+            if data.startswith(_PNG):  # a network reads it all the same
+                self.warnings[f"{row.image_path}: image: {reason}; stored as it is"] = None
+            else:
+                self.unreadable[row.image_path] = (row.side, reason)
         return messages.compressed_image(row.image_stamp_ns, camera, data)
 
     def _pixels(self, row: FrameRow) -> Any:

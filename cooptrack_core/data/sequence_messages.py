@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cooptrack_core.data import bag_messages as messages
 from cooptrack_core.data.calibration import rigid_camera
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.frame_messages import FrameMessages, SequenceOptions, TimedFrame
-from cooptrack_core.data.rows import FrameRow
+from cooptrack_core.data.rows import SIDE_NAMES, FrameRow, Side
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.data.vehicle_path import VehiclePath
 from cooptrack_core.geometry.transforms import inverse, make_transform
@@ -73,8 +74,27 @@ class SequenceMessages:
 
     @property
     def warnings(self) -> list[str]:
-        """What was left out or is doubtful, as far as it was looked at."""
-        return [*self._left_out, *self._frame_messages.warnings]
+        """What was left out or is doubtful in what was stored, as far as it was looked at."""
+        unreadable = self._frame_messages.unreadable.items()
+        stored = [f"{path}: image: {reason}; stored as it is" for path, (_, reason) in unreadable]
+        return [*self._left_out, *self._frame_messages.warnings, *stored]
+
+    @property
+    def warnings_of_run(self) -> list[str]:
+        """The same where agents ran on the messages: their frames without a readable image are lost."""
+        told = [*self._left_out, *self._frame_messages.warnings]
+        for side in SIDE_NAMES:
+            found = self.unreadable_images(side)
+            if found:
+                images = f"{len(found)} {side} image{'s are' if len(found) > 1 else ' is'} unreadable"
+                path, reason = found[0]
+                told.append(f"sequence {self.sequence_id}: {images}, frames lost (first: {path} {reason})")
+        return told
+
+    def unreadable_images(self, side: Side) -> list[tuple[Path, str]]:
+        """Those of one side that were looked at, and why."""
+        items = self._frame_messages.unreadable.items()
+        return [(path, reason) for path, (owner, reason) in items if owner == side]
 
     @property
     def agents(self) -> list[str]:
@@ -137,7 +157,7 @@ class SequenceMessages:
         for row in rows:
             try:
                 check(row)
-                if self.options.labels:
+                if self.options.labels and (row.side == "vehicle" or self.options.roadside_labels):
                     self.dataset.labels(row.side, row.frame_id)
             except CooptrackError as error:
                 if not self.options.skip_broken:

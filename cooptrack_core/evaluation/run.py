@@ -49,8 +49,8 @@ class SequenceRunner:
         self.updates = updates_of(options.dataset, options.label_updates, options.convention)
         self.dataset = Dataset(options.dataset, self.updates)
         self.sequences = sequences_of(self.dataset, options)
-        self._drives: dict[tuple[str, str], Drive] = {}
-        self._read: dict[str, SequenceMessages] = {}
+        self._drives: dict[tuple[str, str, bool], Drive] = {}
+        self._read: list[SequenceMessages] = []
 
     def run(
         self,
@@ -64,13 +64,18 @@ class SequenceRunner:
         """The recording of one sequence, by the agents of the options unless others are given.
 
         The disturbance of the options does not count here: without another one messages arrive at once, unchanged.
+        In mode ego, which listens to nobody, the roadside does not run. Raises CooptrackError if a network gets no
+        readable image of the vehicle.
         """
         config, units = vehicle or self.options.vehicle, roadside or self.options.roadside
-        drive = self.drive(sequence_id, config.detector)
-        return track_drive(
+        drive = self.drive(sequence_id, config.detector, alone=config.mode == "ego")
+        recording = track_drive(
             drive, config, roadside_config=units, networks=self.networks, channel=drive.channel(disturbance),
             progress=progress,
         )  # fmt: skip
+        if config.detector == "network" and isinstance(drive.source, SequenceSource):
+            _check_images(drive.source.sequence)
+        return recording
 
     def about(self, options: RunOptions) -> dict[str, Any]:
         """What was run, for metrics["run"]; options: of the same dataset, sequences and label updates."""
@@ -90,23 +95,29 @@ class SequenceRunner:
             *self._update_use.warnings,
             *unlabelled_pairs(self.dataset, self.sequences, self.options.max_frames),
         ]
-        return missing + [warning for sequence in self._read.values() for warning in sequence.warnings]
+        read = [warning for sequence in self._read for warning in sequence.warnings_of_run]
+        return list(dict.fromkeys(missing + read))
 
-    def drive(self, sequence_id: str, detector: str) -> Drive:
-        """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept."""
-        key = sequence_id, detector
+    def drive(self, sequence_id: str, detector: str, *, alone: bool = False) -> Drive:
+        """The frames of a sequence for a detector; of a simulated one, what it makes of them is kept.
+
+        alone: the vehicle's frames only, labels and images of the roadside need not be there.
+        """
+        key = sequence_id, detector, alone
         if key not in self._drives:
             require_truth(self.dataset, sequence_id)
-            sequence = SequenceMessages(self.dataset, sequence_id, self._sequence_options(sequence_id, detector))
-            self._read[sequence_id] = sequence
+            options = self._sequence_options(sequence_id, detector, alone)
+            sequence = SequenceMessages(self.dataset, sequence_id, options)
+            self._read.append(sequence)
             # Images would fill the memory; what a simulated detector says does not.
-            self._drives[key] = drive_of(SequenceSource(sequence), detector, keep=detector == "simulated")
+            self._drives[key] = drive_of(SequenceSource(sequence), detector, keep=detector == "simulated", alone=alone)
         return self._drives[key]
 
-    def _sequence_options(self, sequence_id: str, detector: str) -> SequenceOptions:
+    def _sequence_options(self, sequence_id: str, detector: str, alone: bool) -> SequenceOptions:
         return SequenceOptions(
             seed=self.options.seed,
             labels=detector == "simulated",
+            roadside_labels=not alone,
             skip_broken=self.options.skip_broken,
             max_frames=self.options.max_frames,
             only=self._seen(sequence_id),
@@ -120,6 +131,15 @@ class SequenceRunner:
         scored = [row for row in rows if self.dataset.has_cooperative_labels(row.frame_id)]
         kept = self.options.convention.kept([row.frame_id for row in scored], [row.stamp_ns for row in scored])
         return frozenset(scored[n].frame_id for n in kept)
+
+
+def _check_images(sequence: SequenceMessages) -> None:
+    """Raises CooptrackError if no image of the vehicle could be read."""
+    found = sequence.unreadable_images("vehicle")
+    if found and len(found) == sum(row.image_path.exists() for row in sequence.vehicle_rows):
+        path, reason = found[0]
+        what = f"{reason}, and none of the vehicle's {len(found)} images of sequence {sequence.sequence_id} is readable"
+        raise problem(path, "image", what, "restore the images, or choose detector simulated")
 
 
 def run_split(
