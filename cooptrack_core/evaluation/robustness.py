@@ -20,8 +20,9 @@ from cooptrack_core.evaluation.detection import detection_scores, match_detectio
 from cooptrack_core.evaluation.disturbance_sweeps import Sweep, seeds_of
 from cooptrack_core.evaluation.hidden import hidden_recall
 from cooptrack_core.evaluation.recordings import evaluation_set
-from cooptrack_core.evaluation.run import SequenceRunner, claim, stored_recording
+from cooptrack_core.evaluation.run import SequenceRunner, claim
 from cooptrack_core.evaluation.run_options import RunOptions, fingerprint
+from cooptrack_core.evaluation.stored_recordings import store_recording, stored_recording
 from cooptrack_core.evaluation.tracking import tracking_scores
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
@@ -132,8 +133,8 @@ def _run_condition(item: Condition, plan: Plan, runner: SequenceRunner, out: Pat
         kept = partial / f"{sequence_id}.json"
         recording = stored_recording(kept)
         if recording is None:
-            recording = runner.run(sequence_id, vehicle, plan.options.roadside, item.disturbance)
-            save_json(recording, kept)
+            made = runner.run(sequence_id, vehicle, plan.options.roadside, item.disturbance)
+            recording = store_recording(made, kept)
         recordings.append(recording)
         bar.update()
     point: Result = without_nan(

@@ -12,7 +12,7 @@ from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
-from cooptrack_core.data.recording import SCHEMA, load_recording
+from cooptrack_core.data.recording import SCHEMA
 from cooptrack_core.data.sequence_messages import SequenceMessages
 from cooptrack_core.data.sequence_source import SequenceSource
 from cooptrack_core.data.v2x_seq import Dataset
@@ -24,6 +24,7 @@ from cooptrack_core.evaluation.run_options import (
     sequences_of,
     updates_of,
 )
+from cooptrack_core.evaluation.stored_recordings import store_recording, stored_recording
 from cooptrack_core.evaluation.truth_check import UpdateUse, require_truth, unlabelled_pairs, update_use
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker
@@ -161,10 +162,8 @@ def run_split(
         stored = stored_recording(path)
         if stored is None:
             slow = options.vehicle.detector == "network"
-            stored = runner.run(
-                sequence_id, options.vehicle, options.roadside, options.disturbance, progress=slow
-            )  # fmt: skip
-            save_json(stored, path)
+            made = runner.run(sequence_id, options.vehicle, options.roadside, options.disturbance, progress=slow)
+            stored = store_recording(made, path)
         recordings.append(stored)
     return recordings
 
@@ -227,15 +226,4 @@ def _content(path: Path) -> dict[str, Any] | None:
         return {}
 
 
-def stored_recording(path: Path) -> Recording | None:
-    """A stored recording; None where there is none or a broken one, which is made again."""
-    if not path.is_file():
-        return None
-    try:
-        recording = load_recording(path)
-    except CooptrackError:
-        return None
-    return recording if recording.get("frames") else None
-
-
-__all__ = ["SequenceRunner", "claim", "run_split", "stored_recording"]
+__all__ = ["SequenceRunner", "claim", "run_split"]

@@ -117,6 +117,20 @@ def test_a_broken_stored_recording_is_made_again(spd: Path, tmp_path: Path, cont
     assert json.loads((tmp_path / "recordings" / "0003.json").read_text()) == again[0]
 
 
+def test_a_shortened_or_changed_stored_recording_is_made_again(spd: Path, tmp_path: Path) -> None:
+    options, path = RunOptions(spd, sequences=("0003",)), tmp_path / "recordings" / "0003.json"
+    run_split(options, tmp_path)
+    complete = json.loads(path.read_text())
+    written = path.read_bytes()
+    assert run_split(options, tmp_path) == [complete] and path.read_bytes() == written
+
+    for change in ({"frames": complete["frames"][:5]}, {"sent": []}, {"digest": None}):
+        path.write_text(json.dumps({**complete, **change}))
+        again = run_split(options, tmp_path)[0]
+        assert without_times(again) == without_times(complete) and again["sent"] == complete["sent"]
+        assert run_split(options, tmp_path) == [again] == [json.loads(path.read_text())]
+
+
 def test_other_options_need_another_folder_or_overwrite(spd: Path, tmp_path: Path) -> None:
     options = RunOptions(spd, sequences=("0003",))
     run_split(options, tmp_path)
