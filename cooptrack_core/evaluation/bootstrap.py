@@ -77,10 +77,10 @@ def _difference(ours: Float, theirs: Float) -> Difference:
 def caution(sequences: int) -> str:
     """What must be said about intervals from so few sequences; empty where there are enough."""
     if sequences < 2:
-        return "One sequence: resampling it changes nothing, so the intervals are meaningless."
+        return "One sequence: resampling it changes nothing, so intervals would be meaningless and are left out."
     if sequences < FEW_SEQUENCES:
-        return f"Only {sequences} sequences: the intervals mean little."
+        return f"Only {sequences} sequences: the intervals mean little, so none is said to exclude 0."
     return ""
 
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "Difference", "caution", "differences", "weights_of"]
+__all__ = ["CONFIDENCE", "FEW_SEQUENCES", "RESAMPLES", "Difference", "caution", "differences", "weights_of"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE
 from cooptrack_core.data.recording_frames import without_nan
-from cooptrack_core.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Resampled, caution, differences
+from cooptrack_core.evaluation.bootstrap import CONFIDENCE, FEW_SEQUENCES, RESAMPLES, Resampled, caution, differences
 from cooptrack_core.evaluation.evaluate import evaluate
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.report import write_csv, write_html
@@ -34,7 +34,7 @@ TITLES = {
     "alone": "No Fusion + AB3DMOT",
     "ego": "No Fusion",
 }
-_RUN = ("dataset", "split", "sequences", "detector", "weights", "roadside_weights", "preset", "seed")
+_RUN = ("dataset", "split", "sequences", "detector", "weights", "roadside_weights", "preset", "seed", "max_frames")
 SHARES_NOTHING = ("alone", "ego")
 # Column of a row and where it is in metrics.json.
 ROW = {
@@ -148,7 +148,7 @@ def _check_same_frames(methods: Sequence[Method], frames: Sequence[FrameTable]) 
 def _differences(
     statistics: Mapping[str, Resampled], sequences: int, resamples: int, seed: int
 ) -> list[Result]:  # fmt: skip
-    """Of every pair of methods, in their order."""
+    """Of every pair of methods, in their order; None where so few sequences say nothing."""
     pairs = list(itertools.combinations(statistics, 2))
     found = differences(statistics, pairs, sequences, resamples=resamples, seed=seed)
     return [
@@ -157,8 +157,10 @@ def _differences(
             "minus": b,
             "metrics": {
                 name: {
-                    "difference": item.value, "low": item.low, "high": item.high,
-                    "excludes_zero": item.excludes_zero if sequences > 1 else None, "defined": item.defined,
+                    "difference": item.value, "low": item.low if sequences > 1 else None,
+                    "high": item.high if sequences > 1 else None,
+                    "excludes_zero": item.excludes_zero if sequences >= FEW_SEQUENCES else None,
+                    "defined": item.defined,
                 }
                 for name, item in metrics.items()
             },

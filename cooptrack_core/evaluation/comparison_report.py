@@ -72,18 +72,22 @@ def methods_table(result: Result) -> ReportTable:
 
 
 def difference_tables(result: Result) -> list[ReportTable]:
-    """One table for each pair of methods."""
-    share = f"{result['bootstrap']['confidence']:.0%}"
-    note = f"{share} percentile intervals of {result['bootstrap']['resamples']} paired resamples of the sequences, "
-    note += f"seed {result['bootstrap']['seed']}"
+    """One table for each pair of methods; of one sequence, without intervals."""
+    bootstrap = result["bootstrap"]
+    share = f"{bootstrap['confidence']:.0%}"
+    columns: tuple[str, ...] = ("metric", "difference", f"{share} interval", "excludes 0")
+    note = f"{share} percentile intervals of {bootstrap['resamples']} paired resamples of the sequences, "
+    note += f"seed {bootstrap['seed']}"
+    if bootstrap["sequences"] < 2:
+        columns, note = columns[:2], bootstrap["caution"]
     found = []
     for pair in result["differences"]:
         rows = tuple(
-            (name, _signed(item["difference"]), _interval(item), _verdict(item, result["bootstrap"]["sequences"]))
+            (name, _signed(item["difference"]), _interval(item), _verdict(item))[: len(columns)]
             for name, item in pair["metrics"].items()
         )
         title = f"{TITLES[pair['of']]} - {TITLES[pair['minus']]}"
-        found.append(ReportTable(title, ("metric", "difference", f"{share} interval", "excludes 0"), rows, note))
+        found.append(ReportTable(title, columns, rows, note))
     return found
 
 
@@ -129,9 +133,11 @@ def write_html(result: Result, path: Path) -> None:
     parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
     reach = _reach(result["differences"])
     for pair, item in zip(result["differences"], difference_tables(result), strict=True):
-        plot = figure_svg(_intervals_figure(pair["metrics"], reach), f"{item.title} with intervals")
-        numbers = table(item.columns, item.rows, digits=item.digits)
-        parts.append(section(item.title, figure(plot, f"Dots: differences; bars: {item.note}."), numbers))
+        inside: list[Html] = []
+        if result["bootstrap"]["sequences"] > 1:
+            plot = figure_svg(_intervals_figure(pair["metrics"], reach), f"{item.title} with intervals")
+            inside.append(figure(plot, f"Dots: differences; bars: {item.note}."))
+        parts.append(section(item.title, *inside, table(item.columns, item.rows, digits=item.digits)))
     parts.append(section("How this was made", paragraph(code(result["command"]))))
     write_page(path, page("Comparison of methods", parts, lead=describe(result)))
 
@@ -139,7 +145,7 @@ def write_html(result: Result, path: Path) -> None:
 def _reach(pairs: Sequence[Result]) -> tuple[float, float]:
     """The range of all differences and intervals, 0 included: the same for all plots of a page."""
     items = [item for pair in pairs for item in pair["metrics"].values() if item["difference"] is not None]
-    ends = [0.0, *(item[key] for item in items for key in ("difference", "low", "high"))]
+    ends = [0.0, *(item[key] for item in items for key in ("difference", "low", "high") if item[key] is not None)]
     margin = 0.04 * (max(ends) - min(ends)) or 0.1
     return min(ends) - margin, max(ends) + margin
 
@@ -148,7 +154,7 @@ def _intervals_figure(metrics: Mapping[str, Result], reach: tuple[float, float])
     """Differences with their intervals, metrics below each other; blue where the interval leaves 0 out."""
     fig: Figure
     with plot_style():
-        fig, axes = subplots(width=8.0, height=0.6 + 0.26 * len(metrics))
+        fig, axes = subplots(height=0.6 + 0.26 * len(metrics))
         panel = axes[0, 0]
         for row, item in enumerate(metrics.values()):
             if item["difference"] is not None:
@@ -175,9 +181,9 @@ def _interval(item: Result) -> str:
     return f"[{_signed(item['low'])}, {_signed(item['high'])}]"
 
 
-def _verdict(item: Result, sequences: int) -> str:
-    if item["low"] is None or sequences < 2:
-        return "meaningless" if sequences < 2 else number(None)
+def _verdict(item: Result) -> str:
+    if item["low"] is None or item["excludes_zero"] is None:
+        return number(None)
     return "yes" if item["excludes_zero"] else "no"
 
 
