@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -28,6 +29,7 @@ from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
 SCHEMA = "cooptrack/robustness/1"
+MOST_REPEATS = 1000  # stored ones are not looked for beyond
 BASELINE = "ego"  # uses no messages, so nothing disturbs it
 Recording = Mapping[str, Any]
 Result = dict[str, Any]
@@ -65,7 +67,14 @@ class Plan:
 
     def conditions_of(self, mode: str, sweep: Sweep, value: float) -> list[Condition]:
         """The runs behind one point: one for every seed."""
-        return [Condition(mode, made) for made in seeds_of(sweep.disturbance(value, self.common), self.repeats)]
+        return self._with_seeds(mode, sweep, value, self.repeats)
+
+    def more_seeds(self, mode: str, sweep: Sweep, value: float) -> list[Condition]:
+        """Those with the seeds after these, which a run with more repeats may have left; none if nothing is random."""
+        return self._with_seeds(mode, sweep, value, MOST_REPEATS)[self.repeats :]
+
+    def _with_seeds(self, mode: str, sweep: Sweep, value: float, repeats: int) -> list[Condition]:
+        return [Condition(mode, made) for made in seeds_of(sweep.disturbance(value, self.common), repeats)]
 
     def conditions(self) -> list[Condition]:
         """All runs, each once, the undisturbed ones first."""
@@ -96,6 +105,7 @@ def run_robustness(
             bar.set_description(item.name)
             stored[item] = _run_condition(item, plan, runner, out, bar)
     found = {item: point for item, point in stored.items() if point is not None}
+    found |= _left_by_more_repeats(plan, out)
     result: Result = without_nan(_result(plan, runner, found))
     return result
 
@@ -121,6 +131,19 @@ def scores(recordings: Sequence[Recording], convention: Convention) -> Result:
         "occluded_recall": hidden["occluded"],
         "roadside_only_recall": hidden["roadside_only"],
     }
+
+
+def _left_by_more_repeats(plan: Plan, out: Path) -> dict[Condition, Result]:
+    """Stored runs of points of the plan with further seeds: what was made with more repeats stays part of its point."""
+    found: dict[Condition, Result] = {}
+    for sweep in plan.sweeps:
+        for mode, value in itertools.product(plan.cooperative, sweep.values):
+            for item in plan.more_seeds(mode, sweep, value):
+                point = _stored(_path(out, item))
+                if point is None:
+                    break
+                found[item] = point
+    return found
 
 
 def _run_condition(item: Condition, plan: Plan, runner: SequenceRunner, out: Path, bar: Any) -> Result:
@@ -159,15 +182,16 @@ def _result(plan: Plan, runner: SequenceRunner, points: Mapping[Condition, Resul
         "modes": [BASELINE, *plan.cooperative],
         "disturbance_seed": plan.common.seed,
         "noise_correlation_s": plan.common.noise_correlation_s,
-        "repeats": plan.repeats,
     }
     undisturbed = {mode: points[Condition(mode, NO_DISTURBANCE)] for mode in (BASELINE, *plan.cooperative)}
+    sweeps = [_curves(plan, sweep, points) for sweep in plan.sweeps]
+    runs = [len(point["seeds"]) for sweep in sweeps for found in sweep["modes"].values() for point in found]
     return {
         "schema": SCHEMA,
-        "run": about,
+        "run": about | {"repeats": max([plan.repeats, *runs])},
         "convention": plan.options.convention.describe(about["label_updates"], plan.options.full_rate, deletions),
         "undisturbed": {mode: _joined([point]) for mode, point in undisturbed.items()},
-        "sweeps": [_curves(plan, sweep, points) for sweep in plan.sweeps],
+        "sweeps": sweeps,
     }
 
 
@@ -184,7 +208,8 @@ def _curves(plan: Plan, sweep: Sweep, points: Mapping[Condition, Result]) -> Res
 
 def _curve(plan: Plan, sweep: Sweep, mode: str, points: Mapping[Condition, Result]) -> Iterator[Result]:
     for value in sorted(sweep.values):
-        runs = [points[item] for item in plan.conditions_of(mode, sweep, value)]
+        more = (item for item in plan.more_seeds(mode, sweep, value) if item in points)
+        runs = [points[item] for item in (*plan.conditions_of(mode, sweep, value), *more)]
         text = sweep.disturbance(value, plan.common).describe()
         yield {"value": value, "place": sweep.place(value), "label": sweep.label(value), "text": text, **_joined(runs)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 PANELS_IN_A_ROW = 5
+_LABEL_SHARE = 0.12  # of the axis that a label takes
 _MARKERS = ("o", "s", "^", "D")
 _FATE_COLORS = {
-    "used": COLORS[0], "not used": "#c9d2dc", "lost": "#e9edf1", "stale": COLORS[1], "out_of_order": COLORS[5],
+    "used": COLORS[0], "not used": "#9aa6b3", "lost": "#3d4753", "stale": COLORS[1], "out_of_order": COLORS[5],
     "from_future": COLORS[3],
 }  # fmt: skip
 _FATE_ORDER = {"used": 0, "not used": 2, "lost": 3}  # refusals between
@@ -102,10 +104,25 @@ def _panel(panel: Axes, result: Result, sweep: Result, name: str, limits: tuple[
         low, high = ([point["spread"][name][side] for point in shown] for side in (0, 1))
         if low != high:
             panel.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    places = [(point["place"], point["label"].split(" ")[0]) for point in next(iter(sweep["modes"].values()))]
+    ticks = _apart(places)
+    panel.set_xticks([place for place, _ in ticks], [label for _, label in ticks])
     if ego is not None:
         panel.axhline(ego, color=MODE_COLORS["ego"], linestyle=(0, (4, 2)), linewidth=1.3, label="ego (no messages)")
     panel.set_ylim(*limits)
     panel.margins(x=0.04)
+
+
+def _apart(places: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Ticks at the measured points; the label of one that is too near to the one before is left out."""
+    span = places[-1][0] - places[0][0] or 1.0
+    found: list[tuple[float, str]] = []
+    last = -math.inf
+    for place, label in places:
+        clear = place - last >= _LABEL_SHARE * span
+        found.append((place, label if clear else ""))
+        last = place if clear else last
+    return found
 
 
 def _finish(figure: Figure, first: Axes, result: Result) -> None:

@@ -20,7 +20,7 @@ from cooptrack_core.evaluation.page import (
 )
 from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.evaluation.robustness_curves import capital, curves, message_fates
-from cooptrack_core.evaluation.robustness_tables import HEADER, NOTE, about, notes_of, reference_rows, rows_of
+from cooptrack_core.evaluation.robustness_tables import HEADER, about, explanation, notes_of, reference_rows, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,11 @@ def write_html(result: Result, figures: Mapping[str, Figure], path: Path) -> Non
     """The page: what was run, the curves, the table of each disturbance."""
     parts = [
         *(paragraph(line, "warning") for line in notes_of(result)),
-        section("Without disturbance", table(("mode", *HEADER[1:]), reference_rows(result)), paragraph(NOTE, "note")),
+        section(
+            "Without disturbance",
+            table(("mode", *HEADER[1:]), reference_rows(result)),
+            paragraph(explanation(result), "note"),
+        ),
         section("Curves", _how_to_read(result), *(_drawn(name, figures[name]) for name in figures)),
         *(_sweep(result, sweep) for sweep in result["sweeps"]),
     ]

@@ -14,6 +14,7 @@ from cooptrack_core.evaluation.caveats import caveats, is_untrained
 from cooptrack_core.evaluation.channel_statistics import fates
 from cooptrack_core.evaluation.page import DASH, number
 from cooptrack_core.evaluation.report_tables import aligned
+from cooptrack_core.evaluation.run_words import unusual
 
 Result = Mapping[str, Any]
 
@@ -51,10 +52,10 @@ def print_tables(result: Result) -> None:
     _print_rows(("mode", *HEADER[1:]), reference_rows(result), "undisturbed")
     for sweep in result["sweeps"]:
         for mode in sweep["modes"]:
-            repeats = max(len(point["seeds"]) for point in sweep["modes"][mode])
-            seeds = f", mean of {repeats} seeds" if repeats > 1 else ""
+            counts = sorted({len(point["seeds"]) for point in sweep["modes"][mode]})
+            seeds = f", means of up to {counts[-1]} seeds" if counts[-1] > 1 else ""
             _print_rows(HEADER, rows_of(result, sweep, mode), f"{sweep['title']} ({sweep['unit']}), mode {mode}{seeds}")
-    print(f"\n{textwrap.fill(NOTE, 120)}")
+    print(f"\n{textwrap.fill(explanation(result), 120)}")
     for line in notes_of(result):
         print(textwrap.fill(line, 120))
 
@@ -64,6 +65,18 @@ NOTE = (
     "the roadside alone); gain kept: share of the AMOTA advantage over ego that is left; lost: of the messages sent; "
     "frames with msg: that used a message; age: mean of these, by their stamps; refused: by the vehicle's own rules"
 )
+NEGATIVE_AGE = (
+    "An age below 0: the roadside frame that was used has a later stamp than the vehicle's frame, as pairs of frames "
+    "are only nearest in time (and a sender's clock may be ahead)."
+)
+
+
+def explanation(result: Result) -> str:
+    """What the columns mean, and what would puzzle in these numbers."""
+    points = [*result["undisturbed"].values()]
+    points += [point for sweep in result["sweeps"] for found in sweep["modes"].values() for point in found]
+    ages = [point["messages"]["age_ms"]["mean"] for point in points]
+    return f"{NOTE}. {NEGATIVE_AGE}" if any(age is not None and age < 0 for age in ages) else NOTE
 
 
 def about(result: Result) -> str:
@@ -71,7 +84,8 @@ def about(result: Result) -> str:
     run = result["run"]
     data = "synthetic dataset" if run["synthetic"] else "dataset"
     part = f"split {run['split']}" if run["split"] else "sequences named"
-    return f"{data} {run['dataset']}, {part}: {len(run['sequences'])} sequences, detector {run['detector']}"
+    what = f"{data} {run['dataset']}, {part}: {_counted(run)}, detector {run['detector']}"
+    return "; ".join([what, *unusual(run)])
 
 
 def notes_of(result: Result) -> list[str]:
@@ -88,9 +102,15 @@ def notes_of(result: Result) -> list[str]:
 
 def short_about(result: Result) -> str:
     """The same for pictures."""
-    run, kind = result["run"], "synthetic sequences" if result["run"]["synthetic"] else "sequences"
+    run = result["run"]
     untrained = ", UNTRAINED networks: meaningless" if is_untrained(run) else ""
-    return f"{len(run['sequences'])} {kind}, detector {run['detector']}{untrained}; convention {result['convention']}"
+    what = f"{_counted(run, 'synthetic ' if run['synthetic'] else '')}, detector {run['detector']}{untrained}"
+    return "; ".join([what, *unusual(run), f"convention {result['convention']}"])
+
+
+def _counted(run: Result, kind: str = "") -> str:
+    """`1 synthetic sequence`."""
+    return f"{len(run['sequences'])} {kind}sequence{'' if len(run['sequences']) == 1 else 's'}"
 
 
 def write_csv(result: Result, path: Path) -> None:
@@ -151,6 +171,6 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 
 __all__ = [
-    "COLUMNS", "HEADER", "NOTE", "about", "gain_kept", "notes_of", "print_tables", "reference_rows", "rows_of",
+    "COLUMNS", "HEADER", "about", "explanation", "gain_kept", "notes_of", "print_tables", "reference_rows", "rows_of",
     "short_about", "write_csv",
 ]  # fmt: skip

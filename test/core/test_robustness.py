@@ -166,6 +166,28 @@ def test_a_broken_point_is_made_again(spd, tmp_path):
     assert {what for _, what in runner.runs} == {"late: delay 100 ms, seed 0"}
 
 
+def test_fewer_repeats_keep_what_was_made_with_more(spd, tmp_path):
+    many = run_robustness(plan(spd, "loss=0.5", repeats=3), tmp_path)
+    runner = CountingRunner(RunOptions(spd))
+    few = run_robustness(plan(spd, "loss=0.5", "delay=0"), tmp_path, runner=runner)
+    assert runner.runs == [] and sweep_of(few, "delay")[0.0]["seeds"] == [0]
+    assert sweep_of(few, "loss") == sweep_of(many, "loss") and sweep_of(few, "loss")[0.5]["seeds"] == [0, 1, 2]
+    assert few["run"]["repeats"] == 3
+
+
+def test_one_sequence_is_singular_and_ages_below_zero_are_explained(done):
+    from cooptrack_core.evaluation.robustness_tables import about, explanation, short_about
+
+    result, _ = done
+    one = result | {"run": result["run"] | {"sequences": ["0003"], "synthetic": True, "max_frames": 5}}
+    assert "1 synthetic sequence, detector" in short_about(one) and ": 1 sequence, detector" in about(one)
+    assert "ONLY the first 5 vehicle frames" in about(one) and "ONLY the first 5" in short_about(one)
+    late = result["undisturbed"]["late"]
+    messages = late["messages"] | {"age_ms": late["messages"]["age_ms"] | {"mean": -12.0}}
+    ahead = result | {"undisturbed": {"late": late | {"messages": messages}}}
+    assert "An age below 0" in explanation(ahead)
+
+
 def test_messages_are_accounted_for_in_full(done):
     result, _ = done
     for value, point in sweep_of(result, "loss").items():
