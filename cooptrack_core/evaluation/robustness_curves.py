@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 PANELS_IN_A_ROW = 5
-_LABEL_SHARE = 0.12  # of the axis that a label takes
+_LETTER_SHARE = 0.034  # of the axis that a letter of a label takes
 _MARKERS = ("o", "s", "^", "D")
 _FATE_COLORS = {
     "used": COLORS[0], "not used": "#9aa6b3", "lost": "#3d4753", "stale": COLORS[1], "out_of_order": COLORS[5],
@@ -75,7 +75,7 @@ def message_fates(result: Result) -> Figure:
                 panel.bar(range(len(found)), values, 0.82, bottom, color=_FATE_COLORS.get(kind, "#222222"), label=kind)
                 bottom = [low + value for low, value in zip(bottom, values, strict=True)]
             labels = [point["label"].split(" ")[0] for point in points[sweep["name"]]]
-            panel.set_xticks(range(len(found)), labels, fontsize=8 if len(labels) < 7 else 6.5)
+            panel.set_xticks(range(len(found)), labels, fontsize=_label_size(len(labels)))
             panel.set(title=capital(sweep["title"]), xlabel=sweep["unit"], ylim=(0, 1))
             panel.tick_params(labelleft=place % axes.shape[1] == 0)
             panel.grid(visible=False)
@@ -106,22 +106,28 @@ def _panel(panel: Axes, result: Result, sweep: Result, name: str, limits: tuple[
             panel.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     places = [(point["place"], point["label"].split(" ")[0]) for point in next(iter(sweep["modes"].values()))]
     ticks = _apart(places)
-    panel.set_xticks([place for place, _ in ticks], [label for _, label in ticks])
+    panel.set_xticks([place for place, _ in ticks], [label for _, label in ticks], fontsize=_label_size(len(ticks)))
     if ego is not None:
         panel.axhline(ego, color=MODE_COLORS["ego"], linestyle=(0, (4, 2)), linewidth=1.3, label="ego (no messages)")
     panel.set_ylim(*limits)
     panel.margins(x=0.04)
 
 
+def _label_size(labels: int) -> float:
+    """Of the ticks of a panel, in points."""
+    return 8 if labels < 7 else 6.5
+
+
 def _apart(places: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     """Ticks at the measured points; the label of one that is too near to the one before is left out."""
     span = places[-1][0] - places[0][0] or 1.0
     found: list[tuple[float, str]] = []
-    last = -math.inf
+    end = -math.inf
     for place, label in places:
-        clear = place - last >= _LABEL_SHARE * span
+        half = _LETTER_SHARE * span * len(label) / 2
+        clear = place - half >= end
         found.append((place, label if clear else ""))
-        last = place if clear else last
+        end = place + half if clear else end
     return found
 
 
