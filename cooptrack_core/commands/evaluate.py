@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cooptrack_core.commands.common import print_files, warn
+from cooptrack_core.commands.common import print_files, refuse_others, warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
@@ -19,6 +19,10 @@ from cooptrack_core.types import CooptrackError
 
 HELP = "score tracking: runs over a split of a dataset, a recorded bag, or two files in the nuScenes format"
 DEFAULT_OUT = Path("evaluation")
+_OF_FILES = ("gt", "pred", "out")
+_OF_BAG = (
+    "bag", "source", "vehicle", "convention", "label_updates", "out", "overwrite", "submission", "figures", "player"
+)  # fmt: skip
 Recording = dict[str, Any]
 
 
@@ -114,12 +118,7 @@ def _of_bag(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict
     for option, needed in (("--bag", args.bag), ("--source", args.source)):
         if needed is None:
             raise CooptrackError(f"evaluate: {option}: is missing; --bag RECORDED and --source BAG belong together")
-    given = ("dataset", "mode", "detector", "params", "sequence", "weights", "preset", "frames")
-    for name in given:
-        if getattr(args, name) is not None:
-            raise CooptrackError(f"evaluate: {name}: has no meaning with --bag, which is scored as it was recorded")
-    if not disturbance_of(args).is_none:
-        raise CooptrackError("evaluate: disturbances have no meaning with --bag, which is scored as it was recorded")
+    refuse_others(args, add_arguments, _OF_BAG, "with --bag, which is scored as it was recorded; leave it out")
     convention = convention_of(args.convention)
     recording = bag_recording(args.bag, args.source, args.vehicle, convention, args.label_updates)
     store_bag_recording(recording, args.out or DEFAULT_OUT, overwrite=args.overwrite)
@@ -134,7 +133,10 @@ def _pictures(args: argparse.Namespace, out: Path) -> None:
         parser = argparse.ArgumentParser()
         figures.add_arguments(parser)
         player = ["--player"] if args.player else []
-        figures.run(parser.parse_args([str(out), "--out", str(out / "figures"), "--frames", args.figures, *player]))
+        try:
+            figures.run(parser.parse_args([str(out), "--out", str(out / "figures"), "--frames", args.figures, *player]))
+        except CooptrackError as error:  # the scores are written and hold without pictures
+            print(f"note: no figures: {error}", file=sys.stderr)
     elif args.player:
         _players(out)
 
@@ -160,8 +162,7 @@ def _files(args: argparse.Namespace) -> int:
     for option, needed in (("--gt", args.gt), ("--pred", args.pred)):
         if needed is None:
             raise CooptrackError(f"evaluate: {option}: is missing; --gt GT.json and --pred PRED.json belong together")
-    if args.dataset is not None or args.bag is not None:
-        raise CooptrackError("evaluate: --gt and --pred stand alone; give neither a dataset nor --bag with them")
+    refuse_others(args, add_arguments, _OF_FILES, "with --gt and --pred, which stand alone; leave it out")
     from cooptrack_core.commands.evaluate_files import run_files
 
     return run_files(args)

@@ -56,6 +56,8 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
     from cooptrack_core.parameter_files import AgentParameters, read_parameters
 
     check_positive("--frames", args.frames)
+    if args.seed < 0:
+        raise CooptrackError(f"--seed: {args.seed} is negative; give 0 or more")
     file = AgentParameters(Path("parameters")) if args.params is None else read_parameters(args.params)
     if file.of_nodes:
         print(f"note: {args.params}: of the nodes only, not used here: {', '.join(file.of_nodes)}", file=sys.stderr)
@@ -70,12 +72,22 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
         raise CooptrackError(f"{args.params}: detector: {what}; one run has one detector, choose with --detector")
     convention = convention_of(args.convention)
     step = 1 if args.full_rate else convention.step
+    if vehicle.detector == "simulated":
+        _refuse_networks(args)
     return RunOptions(
         dataset=args.dataset, split=args.split, sequences=tuple(args.sequence or ()),
         vehicle=at_frame_step(vehicle, step), roadside=at_frame_step(roadside, step), seed=args.seed,
         convention=convention, full_rate=args.full_rate,
         label_updates=args.label_updates, max_frames=args.frames, skip_broken=args.skip_broken,
     )  # fmt: skip
+
+
+def _refuse_networks(args: argparse.Namespace) -> None:
+    for name in ("weights", "roadside_weights", "preset", "device"):
+        if getattr(args, name) is not None:
+            option = "--" + name.replace("_", "-")
+            what = "has no meaning with the simulated detector; choose --detector network, or leave it out"
+            raise CooptrackError(f"{option}: {what}")
 
 
 def warn_if_untrained(options: RunOptions) -> None:

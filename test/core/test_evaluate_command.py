@@ -200,8 +200,9 @@ def test_a_bag_with_updated_labels_scores_as_the_dataset_with_them(tmp_path: Pat
         bag, recorded, folder = tmp_path / name, tmp_path / f"{name} recorded", tmp_path / f"{name} nodes"
         assert main(["to-bag", str(root), str(bag), "--label-updates", updates, "--convention", name]) == 0
         record(bag, recorded, VehicleConfig(), fake_networks)
-        options = ["--convention", name, "--full-rate"]
+        options = ["--convention", name]
         nodes = evaluated(folder, "--bag", recorded, "--source", bag, *options, "--label-updates", "none")
+        options.append("--full-rate")
         offline = evaluated(tmp_path / f"{name} offline", root, *options, "--label-updates", updates)
         assert offline["data"]["boxes"]["car"] == {"cooptrack": 6, "univ2x": 1}[name]
         assert nodes == offline
@@ -258,9 +259,24 @@ def test_disturbances_are_said_and_change_the_run(spd: Path, tmp_path: Path) -> 
         ([], "nothing to evaluate; give a DATASET, --bag with --source, or --gt with --pred"),
         (["--bag", "b"], "--source: is missing; --bag RECORDED and --source BAG belong together"),
         (["--gt", "g.json"], "--pred: is missing; --gt GT.json and --pred PRED.json belong together"),
-        (["SPD", "--gt", "g.json", "--pred", "p.json"], "--gt and --pred stand alone"),
+        (
+            ["SPD", "--gt", "g.json", "--pred", "p.json"],
+            "DATASET: has no meaning with --gt and --pred, which stand alone",
+        ),
         (["--bag", "b", "--source", "s", "--mode", "ego"], "mode: has no meaning with --bag"),
-        (["--bag", "b", "--source", "s", "--delay-ms", "5"], "disturbances have no meaning with --bag"),
+        (["--bag", "b", "--source", "s", "--delay-ms", "5"], "--delay-ms: has no meaning with --bag"),
+        (["--bag", "b", "--source", "s", "--split", "train"], "--split: has no meaning with --bag"),
+        (["--bag", "b", "--source", "s", "--seed", "4"], "--seed: has no meaning with --bag"),
+        (["--bag", "b", "--source", "s", "--full-rate"], "--full-rate: has no meaning with --bag"),
+        (["--bag", "b", "--gt", "g", "--pred", "p"], "--bag: has no meaning with --gt and --pred"),
+        (["--gt", "g", "--pred", "p", "--mode", "ego"], "--mode: has no meaning with --gt and --pred"),
+        (["--gt", "g", "--pred", "p", "--convention", "univ2x"], "--convention: has no meaning with --gt"),
+        (["--gt", "g", "--pred", "p", "--loss", "0.5"], "--loss: has no meaning with --gt and --pred"),
+        (["--gt", "g", "--pred", "p", "--submission"], "--submission: has no meaning with --gt and --pred"),
+        (["--gt", "g", "--pred", "p", "--figures", "0:1"], "--figures: has no meaning with --gt and --pred"),
+        (["SPD", "--weights", "w.safetensors"], "--weights: has no meaning with the simulated detector; choose"),
+        (["SPD", "--preset", "r50"], "--preset: has no meaning with the simulated detector"),
+        (["SPD", "--seed", "-1"], "error: --seed: -1 is negative; give 0 or more"),
         (["--bag", "b", "--source", "s"], "b: bag: does not exist"),
         (["SPD", "--split", "test"], "batch_split.test: the dataset has no sequence of split 'test'"),
         (["SPD", "--sequence", "0042"], "0042: no such sequence"),
