@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Tunes, prints what it brought, writes the file."""
     from cooptrack_core.data.files import write_file
     from cooptrack_core.evaluation.run import SequenceRunner
-    from cooptrack_core.evaluation.tuning_data import Tuner, check_apart, held_out
+    from cooptrack_core.evaluation.tuning_data import KEPT_FOR_SCORING, Tuner, check_apart, held_out
 
     if args.output.exists() and not args.overwrite:
         raise CooptrackError(
@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     runner = SequenceRunner(options)
     by_file = options.split == "train" and not options.sequences
     remedy = "tune on the train split, --split train"
-    warning = check_apart(runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy)
+    warning = check_apart(
+        runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy, are=KEPT_FOR_SCORING
+    )  # fmt: skip
     if warning:
         warn(args, [warning])
     found, content = Tuner(runner).tuned(args.mode, args.trials, args.seed, args.command_line)

@@ -19,6 +19,7 @@ from cooptrack_core.evaluation.tuning import Tuned, changed, tune
 from cooptrack_core.types import CooptrackError
 
 _HELD_OUT = ("val", "test", "test_A")
+KEPT_FOR_SCORING = f"belong to splits that are kept for scoring ({', '.join(_HELD_OUT)})"
 
 
 def held_out(runner: SequenceRunner) -> list[str]:
@@ -29,8 +30,13 @@ def held_out(runner: SequenceRunner) -> list[str]:
     return [name for name in runner.sequences if name in kept]
 
 
-def check_apart(tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file: bool, remedy: str) -> str:
+def check_apart(
+    tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file: bool, remedy: str,
+    are: str = "are to be scored, too",
+) -> str:  # fmt: skip
     """A warning where the split file itself has sequences in both; empty where nothing is shared.
+
+    are: what is wrong with those that are in both, in words.
 
     Raises CooptrackError where the user has chosen the same sequences for both.
     """
@@ -38,9 +44,9 @@ def check_apart(tuned_on: Sequence[str], scored: Sequence[str], *, by_split_file
     if not shared:
         return ""
     some = ", ".join(shared[:5]) + (" ..." if len(shared) > 5 else "")
-    what = f"{len(shared)} of {len(tuned_on)} sequences to tune on are to be scored, too ({some})"
+    what = f"{len(shared)} of {len(tuned_on)} sequences to tune on {are} ({some})"
     if not by_split_file:
-        raise CooptrackError(f"tuning: sequences: {what}, which makes scores worthless; {remedy}")
+        raise CooptrackError(f"tuning: sequences: {what}, which makes scores of them worthless; {remedy}")
     return f"{what}: the split file has them in both, so the scores flatter whatever was tuned"
 
 
@@ -102,4 +108,4 @@ def _about(options: RunOptions, mode: str, command: str) -> list[str]:
     return lines
 
 
-__all__ = ["Tuner", "check_apart", "for_tuning", "held_out"]
+__all__ = ["KEPT_FOR_SCORING", "Tuner", "check_apart", "for_tuning", "held_out"]

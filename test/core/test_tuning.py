@@ -192,7 +192,10 @@ def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_pa
     ("options", "words"),
     [
         (["--split", "val"], "0003"),
-        (["--sequence", "0000", "0003"], "worthless"),
+        (
+            ["--sequence", "0000", "0003"],
+            "kept for scoring (val, test, test_A) (0003), which makes scores of them worthless",
+        ),
         (["--trials", "0"], "--trials"),
         (["--split", "nowhere"], "nowhere"),
     ],
