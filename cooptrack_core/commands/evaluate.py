@@ -62,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return _files(args)
     require_packages()
     if args.figures is not None:
-        from cooptrack_core.visualization.figures import parse_frames
-
-        parse_frames(args.figures)  # a mistake in it should not wait until all has run
+        _frames_of(args.figures)  # a mistake in it should not wait until all has run
     if args.bag is not None or args.source is not None:
         recordings, convention, about = _of_bag(args)
     else:
@@ -106,9 +104,28 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, 
     options = replace(run_options(args, args.mode), disturbance=disturbance)
     warn_if_untrained(options)
     runner = SequenceRunner(options)
+    if args.figures is not None:
+        _check_figures(args.figures, max(map(runner.frame_count, runner.sequences)))
     recordings = run_split(options, args.out or DEFAULT_OUT, overwrite=args.overwrite, runner=runner)
     warn(args, runner.warnings)
     return recordings, options.convention, runner.about(options) | _how(args)
+
+
+def _frames_of(figures: str) -> slice:
+    """The frames of --figures A:B."""
+    from cooptrack_core.visualization.figures import parse_frames
+
+    try:
+        return parse_frames(figures)
+    except CooptrackError as error:
+        raise CooptrackError(str(error).replace("--frames", "--figures", 1)) from None
+
+
+def _check_figures(figures: str, count: int) -> None:
+    """CooptrackError if no sequence has any of the frames. count: of the longest."""
+    if not range(count)[_frames_of(figures)]:
+        what = f"{figures!r} holds no frame, the longest sequence has {count}"
+        raise CooptrackError(f"--figures: {what}; choose within 0:{count}")
 
 
 def _of_bag(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:

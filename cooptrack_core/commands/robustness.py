@@ -74,6 +74,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     for mode in modes:
         if mode not in MODES:
             raise CooptrackError(f"--modes: {mode!r} is unknown; choose among {', '.join(MODES)}")
+    if not modes:
+        raise CooptrackError(f"--modes: names no mode; choose among {', '.join(MODES)}")
     if not set(modes) - {"ego"}:
         raise CooptrackError("--modes: mode ego uses no messages, nothing disturbs it; name another mode too")
     check_positive("--repeats", args.repeats)

@@ -94,7 +94,7 @@ def write_recording(recording: dict[str, Any], path: Path | str) -> None:
 def load_recording(path: Path | str) -> dict[str, Any]:
     """A recording as written by `cooptrack from-bag`; CooptrackError for anything else."""
     source = Path(path)
-    recording = expect_object(read_json(source), source)
+    recording = expect_object(read_json(source, "give a recording of cooptrack evaluate, track or from-bag"), source)
     if recording.get("schema") != SCHEMA:
         what = f"is {recording.get('schema')!r}, not {SCHEMA!r}"
         raise problem(source, "schema", what, "write the recording again with cooptrack from-bag")

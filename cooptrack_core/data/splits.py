@@ -65,8 +65,18 @@ def load(path: Path) -> Split:
 
 def _lists(content: Any, path: Path, key: str) -> dict[str, tuple[str, ...]]:
     lists = expect_object(content, path, key)
-    found = {name: map(str, expect_list(ids, path, f"{key}.{name}")) for name, ids in lists.items()}
-    return {name: tuple(dict.fromkeys(ids)) for name, ids in found.items()}  # named twice, still once there
+    return {
+        # named twice, still once there
+        name: tuple(dict.fromkeys(_id(item, path, f"{key}.{name}[{index}]") for index, item in enumerate(ids)))
+        for name, ids in ((name, expect_list(ids, path, f"{key}.{name}")) for name, ids in lists.items())
+    }
+
+
+def _id(item: Any, path: Path, field: str) -> str:
+    if not isinstance(item, str):
+        remedy = 'write ids as the dataset has them, with zeros in front, for example "0003"'
+        raise problem(path, field, f"is {item!r}, not a string", remedy)
+    return item
 
 
 def find(root: Path) -> Path | None:

@@ -76,7 +76,9 @@ def chosen(only: str | None, grid: Sequence[str], common: Disturbance = NO_DISTU
     disturbance cannot have.
     """
     values = dict(_parsed(item) for item in grid)
-    names = [name for name in (only or ",".join(values) or ",".join(SWEEPS)).split(",") if name]
+    names = [name for name in (only if only is not None else ",".join(values or SWEEPS)).split(",") if name]
+    if not names:
+        raise CooptrackError(f"--only: names no disturbance; choose among {', '.join(SWEEPS)}")
     for name in (*names, *values):
         if name not in SWEEPS:
             option = "--grid" if name in values else "--only"

@@ -114,6 +114,12 @@ class SequenceRunner:
             self._drives[key] = drive_of(SequenceSource(sequence), detector, keep=detector == "simulated", alone=alone)
         return self._drives[key]
 
+    def frame_count(self, sequence_id: str) -> int:
+        """Vehicle frames of a sequence that the system gets, if all are readable."""
+        seen = self._seen(sequence_id)
+        rows = self.dataset.frames("vehicle", sequence_id)
+        return len([row for row in rows if seen is None or row.frame_id in seen][: self.options.max_frames])
+
     def _sequence_options(self, sequence_id: str, detector: str, alone: bool) -> SequenceOptions:
         return SequenceOptions(
             seed=self.options.seed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 MAX_BOXES_PER_FRAME = 500  # of predictions, the kit's limit
+MEAN_AP = "mAP"  # beside the classes in what is scored
 _LATEST_US = 2**62
 # What the kit wants to know of whoever sends predictions.
 _USES = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
@@ -161,6 +161,9 @@ def _class_range(content: Any, source: Path) -> dict[str, float]:
     for name, value in ranges.items():
         if not name or not name.isprintable():
             raise problem(source, "meta.class_range", f"{name!r} is no name of a class", "give {class: metres}")
+        if name == MEAN_AP:
+            what = f"{name!r} is no name of a class, the scores have the mean under it"
+            raise problem(source, "meta.class_range", what, "give the class another name")
         result[name] = _number(value, source, f"meta.class_range.{name}")
         if result[name] <= 0:
             raise problem(source, f"meta.class_range.{name}", f"is {result[name]:g} m", "give a radius above 0")
@@ -169,7 +172,9 @@ def _class_range(content: Any, source: Path) -> dict[str, float]:
 
 def _number(value: Any, source: Path, entry: str) -> float:
     """A finite number, which a string of digits is not."""
-    return number(math.nan if isinstance(value, str) else value, source, entry)
+    if isinstance(value, str):
+        raise problem(source, entry, f"is {value!r}, not a finite number", "write it without quotes")
+    return number(value, source, entry)
 
 
 def _notes(

@@ -57,6 +57,8 @@ def test_independent_losses_stand_at_the_burst_length_of_chance():
 @pytest.mark.parametrize(
     ("only", "grid", "expected"),
     [
+        ("", [], "--only: names no disturbance; choose among delay, "),
+        (",", ["delay=1"], "--only: names no disturbance"),
         ("wind", [], "--only: 'wind' is no disturbance; choose among delay, "),
         (None, ["wind=1"], "--grid: 'wind' is no disturbance; choose among delay, "),
         ("loss", ["delay=1"], "--grid: delay is not among --only loss; name it there or leave its grid out"),

@@ -286,7 +286,12 @@ def test_disturbances_are_said_and_change_the_run(spd: Path, tmp_path: Path) -> 
         (["SPD", "--label-updates", "nowhere.json"], "nowhere.json: file: is missing"),
         (["SPD", "--params", "nowhere.yaml"], "nowhere.yaml: file: cannot be read"),
         (["SPD", "--frames", "0"], "--frames: 0 is not a positive number"),
-        (["SPD", "--figures", "x"], "--frames: 'x' is no range"),
+        (["SPD", "--figures", "x"], "--figures: 'x' is no range"),
+        (
+            ["SPD", "--figures", "99:100"],
+            "--figures: '99:100' holds no frame, the longest sequence has 12; choose within",
+        ),
+        (["SPD", "--figures", "5:7", "--frames", "5"], "holds no frame, the longest sequence has 5; choose within 0:5"),
         (["SPD", "--loss", "2"], "disturbance --loss: 2.0 is outside 0 .. 1"),
         (["SPD", "--vehicle", "car"], "--vehicle: names the vehicle of a --bag"),
         (["BAG"], "bag: dataset: is a rosbag2; score a recorded one by --bag RECORDED --source BAG"),

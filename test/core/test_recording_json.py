@@ -243,3 +243,10 @@ def test_what_others_sent_on_our_topics_does_not_spoil_a_recording(source: Path,
             bag._writer.write(bag._connections["/rsu/instances"], event.log_time_ns, data)
     recording = recording_from_bags(tmp_path / "recorded", source)
     assert len(recording["frames"]) == 1 and recording["sent"] == []
+
+
+def test_a_recording_that_is_not_there_is_not_looked_for_in_the_dataset(tmp_path):
+    with pytest.raises(CooptrackError) as error:
+        load_recording(tmp_path / "nowhere")
+    what = "file: is missing; give a recording of cooptrack evaluate, track or from-bag"
+    assert str(error.value) == f"{tmp_path / 'nowhere'}: {what}"

@@ -266,6 +266,8 @@ def test_equal_results_give_equal_files(done, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--modes", ""], "--modes: names no mode; choose among ego, late, distance, learned"),
+        (["--only", ""], "--only: names no disturbance; choose among"),
         (["--modes", "psychic"], "--modes: 'psychic' is unknown; choose among ego, late, distance, learned"),
         (["--modes", "ego"], "--modes: mode ego uses no messages, nothing disturbs it; name another mode too"),
         (["--modes", "learned"], "mode learned: needs detector network; choose it, or mode late or ego"),

@@ -124,6 +124,12 @@ BAD_FILES: dict[str, tuple[Spoil, str, str]] = {
     "scenes are a list": (meta("scenes", []), "gt", "meta.scenes: is list, not an object"),
     "no class": (meta("class_range", {}), "gt", "meta.class_range: names no class"),
     "range zero": (meta("class_range", {"car": 0}), "gt", "meta.class_range.car: is 0 m"),
+    "range in quotes": (meta("class_range", {"car": "50"}), "gt", "meta.class_range.car: is '50', not a finite number"),
+    "a class named mAP": (
+        meta("class_range", {"car": 50, "mAP": 40}),
+        "gt",
+        "meta.class_range: 'mAP' is no name of a class, the scores",
+    ),
     "range NaN": (meta("class_range", {"car": math.nan}), "gt", "meta.class_range.car: is nan, not a finite number"),
     "frame of two": (frame(["s0f2", START_US]), "gt", "meta.scenes.s0[2]: has 2 entries, not 3"),
     "frame is a token": (frame("s0f2"), "gt", "meta.scenes.s0[2]: is str, not a list"),

@@ -32,7 +32,13 @@ def test_split_file_is_read_and_found_beside_the_dataset(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "field"), [([], "top level"), ({}, "batch_split"), ({"batch_split": {"val": 3}}, "val")]
+    ("content", "field"),
+    [
+        ([], "top level"),
+        ({}, "batch_split"),
+        ({"batch_split": {"val": 3}}, "val"),
+        ({"batch_split": {"val": ["0003", 7]}}, r"split.json: batch_split.val\[1\]: is 7, not a string; write ids as"),
+    ],
 )
 def test_malformed_split_file_is_named(tmp_path: Path, content: object, field: str) -> None:
     path = tmp_path / "split.json"
