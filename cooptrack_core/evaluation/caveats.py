@@ -1,4 +1,4 @@
-"""What would mislead a reader of numbers who does not know it: untrained networks, synthetic data, no network."""
+"""What would mislead a reader of numbers who does not know it: untrained networks, synthetic data, missing classes."""
 
 from __future__ import annotations
 
@@ -33,4 +33,17 @@ def caveats(run: Mapping[str, Any], *, synthetic: bool) -> list[str]:
     return [text for holds, text in said if holds]
 
 
-__all__ = ["MEANINGLESS", "caveats", "is_untrained"]
+def missing_objects(data: Mapping[str, Any]) -> list[str]:
+    """A sentence for every class of which no object is in range, one if there is none at all.
+
+    data: what was scored, as in `metrics["data"]`.
+    """
+    boxes: Mapping[str, int] = data.get("boxes") or {}
+    if boxes and not any(boxes.values()):
+        ranges = ", ".join(f"{name} {range_m:g} m" for name, range_m in (data.get("range_m") or {}).items())
+        return [f"No labelled object is in range ({ranges}): there is nothing to find, hence the dashes."]
+    rule = "its AP counts as 0 in mAP, as in the nuScenes kit"
+    return [f"No {name} in range in the ground truth: {rule}." for name, count in boxes.items() if not count]
+
+
+__all__ = ["MEANINGLESS", "caveats", "is_untrained", "missing_objects"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.data.files import write_file
-from cooptrack_core.evaluation.caveats import MEANINGLESS, caveats
+from cooptrack_core.evaluation.caveats import MEANINGLESS, caveats, missing_objects
 from cooptrack_core.evaluation.comparison import TITLES
 from cooptrack_core.evaluation.page import (
     Html,
@@ -45,7 +45,7 @@ _OPTIONAL = ("recall outside view", "recall occluded", "recall roadside only", "
 
 def notes_of(result: Result) -> list[str]:
     """What would mislead a reader who does not know it."""
-    found = caveats(result["run"], synthetic=result["data"]["synthetic"])
+    found = caveats(result["run"], synthetic=result["data"]["synthetic"]) + missing_objects(result["data"])
     found += [f"{row['title']}: {row['parameters']}." for row in result["rows"]]
     if result["bootstrap"]["caution"]:
         found.append(result["bootstrap"]["caution"])

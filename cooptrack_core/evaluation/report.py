@@ -11,7 +11,7 @@ from typing import Any
 
 from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.data.files import write_file
-from cooptrack_core.evaluation.caveats import caveats
+from cooptrack_core.evaluation.caveats import caveats, missing_objects
 from cooptrack_core.evaluation.page import Html, code, formatted, page, paragraph, section, table, write_page
 from cooptrack_core.evaluation.report_tables import ReportTable, aligned, leaves, report_tables, value_of
 from cooptrack_core.evaluation.run_words import all_parameters, disturbance, unusual
@@ -40,7 +40,8 @@ def describe(metrics: Metrics) -> str:
 
 def warnings_of(metrics: Metrics) -> list[str]:
     """What would mislead a reader who does not know it."""
-    return caveats(metrics.get("run") or {}, synthetic=bool(value_of(metrics, "data", "synthetic")))
+    run, data = metrics.get("run") or {}, metrics.get("data") or {}
+    return [*caveats(run, synthetic=bool(data.get("synthetic"))), *missing_objects(data)]
 
 
 def print_metrics(metrics: Metrics) -> None:

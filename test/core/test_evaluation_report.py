@@ -106,6 +106,26 @@ def test_metrics_of_a_class_without_objects_are_dashes(metrics: dict[str, Any]) 
     assert amota[0] == "AMOTA" and amota[3:5] == [DASH, DASH] and float(amota[2]) > 0.4
 
 
+def test_a_class_that_the_ground_truth_does_not_have_is_named(
+    metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_metrics(metrics)
+    told = capsys.readouterr().out
+    for name in ("bicycle", "pedestrian"):
+        what = f"No {name} in range in the ground truth: its AP counts as 0 in mAP, as in the nuScenes kit."
+        assert f"note: {what}\n" in told
+    assert "No car" not in told
+
+
+def test_labels_of_which_none_is_in_range_explain_the_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    far = recording([frame(n, [truth(1, 90.0)], [track(5, 90.0)]) for n in range(3)])
+    print_metrics(evaluate([far], CONVENTIONS["cooptrack"], RUN))
+    told = capsys.readouterr().out
+    ranges = "car 50 m, bicycle 40 m, pedestrian 40 m"
+    assert f"note: No labelled object is in range ({ranges}): there is nothing to find, hence the dashes.\n" in told
+    assert "No bicycle" not in told
+
+
 def test_a_dash_stands_for_what_is_unknown_and_zero_for_zero() -> None:
     table = ReportTable("t", ("", "a", "b", "c"), (("row", None, 0.0, 0), ("longer row", float("nan"), -0.5, 12)))
     assert text_table(table).splitlines() == [
