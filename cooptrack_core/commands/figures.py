@@ -52,29 +52,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the figures of every chosen sequence."""
-    from cooptrack_core.visualization.figures import write_figures
+    """Draws the figures of every chosen sequence; a sequence that has none of the frames is only noted."""
+    from cooptrack_core.visualization.figures import NothingToDraw, write_figures
 
     options = _options(args)
-    told = False
     synthetic = _called_synthetic(args.evaluation)
+    said: set[str] = set()
+    missing, drawn = [], 0
     for sequence_id, path, recording in _recordings(args):
         lookup, why = (None, "") if args.no_images else find_images(recording, sequence_id, args.dataset, args.source)
-        if why and not told:
-            print(f"note: {why}; the pictures show no camera images", file=sys.stderr)
-            told = True
+        if why:
+            _say_once(said, "images", f"{why}; the pictures show no camera images")
         root = args.dataset or Path(str(recording.get("source_bag") or ""))
-        noted = replace(options, note="synthetic data" if synthetic or (root / "synthetic.json").is_file() else "")
+        note = "synthetic data" if synthetic or (root / "synthetic.json").is_file() else ""
+        chosen = replace(options, note=note, kinds=_kinds(options.kinds, recording, path, said))
         out = args.out / sequence_id
-        for written in write_figures(recording, lookup, out, noted, where=str(path)):
-            print(f"figure: {written}")
+        try:
+            for written in write_figures(recording, lookup, out, chosen, where=str(path)):
+                print(f"figure: {written}")
+                drawn += 1
+        except NothingToDraw as error:
+            missing.append(str(error))
         if args.player:
             from cooptrack_core.visualization.player import write_player
             from cooptrack_core.visualization.scene import no_images
 
             write_player(recording, lookup or no_images, out / "player.html")
             print(f"player: {out / 'player.html'}")
+    if missing and not drawn:
+        others = "" if len(missing) == 1 else f" (and none of the {len(missing)} sequences has any)"
+        raise NothingToDraw(missing[0] + others)
+    for text in missing:
+        print(f"note: {text}", file=sys.stderr)
     return 0
+
+
+def _kinds(
+    kinds: tuple[str, ...], recording: dict[str, Any], path: Path, said: set[str]
+) -> tuple[str, ...]:  # fmt: skip
+    """Kinds that a recording can be drawn as: a vehicle alone associates nothing."""
+    if recording.get("mode") != "ego" or "association" not in kinds:
+        return kinds
+    if kinds == ("association",):
+        what = "ego, in which the vehicle is alone and nothing is associated"
+        raise CooptrackError(f"{path}: mode: {what}; choose --kind tracking")
+    _say_once(said, "ego", "in mode ego nothing is associated; only the tracking figures are drawn")
+    return tuple(kind for kind in kinds if kind != "association")
+
+
+def _say_once(said: set[str], topic: str, text: str) -> None:
+    if topic not in said:
+        said.add(topic)
+        print(f"note: {text}", file=sys.stderr)
 
 
 def find_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.visualization import print_palette as colors
@@ -16,6 +17,15 @@ PT_PER_INCH = 72.0
 AXIS_IN = 0.62  # beside a plan, for the numbers and the name of its axis
 EDGE_IN = 0.12  # between axes and the edge of the sheet
 _CHARACTERS_PER_INCH = 14.5  # of the words of a heading
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several handles as one entry of a legend: over each other, or side by side."""
+
+    handles: tuple[Any, ...]
+    label: str
+    apart: bool = False
 
 
 class Sheet:
@@ -44,8 +54,17 @@ class Sheet:
 
     def legend(self, handles: Sequence[Any], columns: int, left: float) -> None:
         """Legend at the bottom, from a distance from the left in inches."""
+        from matplotlib.legend_handler import HandlerTuple
+
+        apart = {
+            item.handles: HandlerTuple(ndivide=None, pad=0.2)
+            for item in handles if isinstance(item, Together) and item.apart
+        }  # fmt: skip
+        signs: list[Any] = [item.handles if isinstance(item, Together) else item for item in handles]
+        labels = [str(item.label if isinstance(item, Together) else item.get_label()) for item in handles]
         self.figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(left / self.width, 0.04 / self.height), ncols=columns,
+            signs, labels,
+            handler_map=apart, loc="lower left", bbox_to_anchor=(left / self.width, 0.04 / self.height), ncols=columns,
             fontsize=7.8, frameon=False, handlelength=2.0, handletextpad=0.6, columnspacing=2.2, labelspacing=0.45,
             borderaxespad=0.0,
         )  # fmt: skip
@@ -60,4 +79,4 @@ def _lines(words: str, width: float) -> list[str]:
     return textwrap.wrap(words, max(round(_CHARACTERS_PER_INCH * width), 20))
 
 
-__all__ = ["AXIS_IN", "EDGE_IN", "PT_PER_INCH", "Sheet", "heading_height"]
+__all__ = ["AXIS_IN", "EDGE_IN", "PT_PER_INCH", "Sheet", "Together", "heading_height"]

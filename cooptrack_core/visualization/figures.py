@@ -17,6 +17,7 @@ from cooptrack_core.visualization.association_figure import association_figure, 
 from cooptrack_core.visualization.plan_figure import RANGE_M
 from cooptrack_core.visualization.scene import Images, Scene, build_scene
 from cooptrack_core.visualization.stills import telling_frame
+from cooptrack_core.visualization.track_colors import track_colors
 from cooptrack_core.visualization.tracking_figure import tracking_figure, tracking_strip
 
 if TYPE_CHECKING:
@@ -27,11 +28,16 @@ FORMATS = ("png", "pdf", "svg")
 STRIP_FRAMES = 4
 
 
+class NothingToDraw(CooptrackError):
+    """A recording without frames, or with none of those asked for; another of the same run may have them."""
+
+
 @dataclass(frozen=True)
 class FigureOptions:
     """What is drawn. frames: A:B of the recording from 0, without B, None for the one that shows most.
 
-    strip: a strip of up to four of the frames instead of each by itself; note: what else the heading must say.
+    strip: a strip of up to four of the frames instead of each by itself, None for frames spread over the time in
+    which there are tracks; note: what else the heading must say.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -55,6 +61,8 @@ def parse_frames(text: str) -> slice:
         raise CooptrackError(f"--frames: {text!r} counts backwards; give A:B with 0 <= A < B")
     if len(numbers) == 1 and numbers[0] is not None:
         return slice(numbers[0], numbers[0] + 1)
+    if numbers[1] is not None and (numbers[0] or 0) >= numbers[1]:
+        raise CooptrackError(f"--frames: {text!r} holds no frame; give A:B with 0 <= A < B")
     return slice(*numbers)
 
 
@@ -63,11 +71,11 @@ def write_figures(
 ) -> list[Path]:
     """Writes out/<kind>_<frame>.png (or the strip) and gives the paths. images: None where the run has none.
 
-    where: what an error calls the recording. Raises CooptrackError for one without frames, or frames outside it.
+    where: what an error calls the recording. Raises NothingToDraw for one that has none of the frames.
     """
     scene = build_scene(recording)
     if not scene.frames:
-        raise CooptrackError(f"{where}: frames: empty, there is nothing to show; run on a source that has frames")
+        raise NothingToDraw(f"{where}: frames: empty, there is nothing to show; run on a source that has frames")
     chosen = _chosen(scene, options, where)
     figures = _figures(recording, scene, chosen, images, options)
     return [save_figure(figure, out / f"{name}.{options.format}") for name, figure in figures]
@@ -78,46 +86,45 @@ def _figures(
 ) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one at a time: a figure takes much memory."""
     if options.strip:
-        indices = [chosen[k] for k in spread(len(chosen), STRIP_FRAMES)]
         words = run_words(recording, scene, options.note)
         for kind in options.kinds:
-            yield f"{kind}_strip", _strip(kind, scene, indices, images, words, options.range_m)
+            if kind == "association":
+                yield "association_strip", association_strip(scene, chosen, words, range_m=options.range_m)
+            else:
+                yield "tracking_strip", tracking_strip(scene, chosen, images, words, range_m=options.range_m)
         return
+    drawn: dict[str, Any] = {"range_m": options.range_m, "colors_of": track_colors(scene)}
     for index in tqdm(chosen, desc="figures", unit="frame", disable=None, leave=False):
         words = frame_words(recording, scene, index, options.note)
         for kind in options.kinds:
-            yield f"{kind}_{index:05d}", _frame(kind, scene, index, images, words, options.range_m)
+            if kind == "association":
+                yield f"association_{index:05d}", association_figure(scene, index, words, **drawn)
+            else:
+                yield f"tracking_{index:05d}", tracking_figure(scene, index, images, words, **drawn)
 
 
 def _chosen(scene: Scene, options: FigureOptions, where: str) -> Sequence[int]:
     count = len(scene.frames)
     if options.frames is None:
-        return range(count) if options.strip else [telling_frame(scene)]
+        return telling_frames(scene, STRIP_FRAMES) if options.strip else [telling_frame(scene)]
     chosen = range(count)[options.frames]
-    last = options.frames.stop
-    if not chosen or (last is not None and last > count):
-        wanted = ":".join("" if n is None else str(n) for n in (options.frames.start, last))
-        raise CooptrackError(f"{where}: frames: has 0 to {count - 1}, not all of {wanted}; choose within 0:{count}")
-    return chosen
+    if not chosen:
+        start, stop = options.frames.start, options.frames.stop
+        wanted = ":".join("" if n is None else str(n) for n in (start, stop))
+        raise NothingToDraw(f"{where}: frames: has 0 to {count - 1}, none of {wanted}; choose within 0:{count}")
+    return [chosen[k] for k in spread(len(chosen), STRIP_FRAMES)] if options.strip else chosen
+
+
+def telling_frames(scene: Scene, most: int) -> list[int]:
+    """Up to `most` frames that have tracks, each in the middle of an equal part of all that have; else any."""
+    tracked = [index for index, frame in enumerate(scene.frames) if frame.tracks] or list(range(len(scene.frames)))
+    middles = (np.arange(most) + 0.5) / most * len(tracked)
+    return sorted({tracked[int(k)] for k in middles})
 
 
 def spread(count: int, most: int) -> list[int]:
     """Up to `most` of `count` positions, evenly spread, with the first and the last."""
     return sorted({int(k) for k in np.linspace(0, count - 1, min(most, count)).round()}) if count else []
-
-
-def _frame(kind: str, scene: Scene, index: int, images: Images | None, words: str, range_m: float) -> Figure:
-    if kind == "association":
-        return association_figure(scene, index, words, range_m=range_m)
-    return tracking_figure(scene, index, images, words, range_m=range_m)
-
-
-def _strip(
-    kind: str, scene: Scene, indices: Sequence[int], images: Images | None, words: str, range_m: float
-) -> Figure:  # fmt: skip
-    if kind == "association":
-        return association_strip(scene, indices, words, range_m=range_m)
-    return tracking_strip(scene, indices, images, words, range_m=range_m)
 
 
 def run_words(recording: Mapping[str, Any], scene: Scene, note: str = "") -> str:
@@ -160,6 +167,6 @@ def has_images(recording: Mapping[str, Any], lookup: Any) -> bool:
 
 
 __all__ = [
-    "FORMATS", "KINDS", "FigureOptions", "frame_words", "has_images", "parse_frames", "run_words", "spread",
-    "write_figures",
+    "FORMATS", "KINDS", "FigureOptions", "NothingToDraw", "frame_words", "has_images", "parse_frames", "run_words",
+    "spread", "telling_frames", "write_figures",
 ]  # fmt: skip

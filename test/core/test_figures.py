@@ -16,10 +16,19 @@ from cooptrack_core.evaluation.plots import save_figure
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization import print_palette as colors
 from cooptrack_core.visualization.association_figure import association_figure
-from cooptrack_core.visualization.figures import FigureOptions, frame_words, parse_frames, spread, write_figures
+from cooptrack_core.visualization.figures import (
+    FigureOptions,
+    NothingToDraw,
+    frame_words,
+    parse_frames,
+    spread,
+    telling_frames,
+    write_figures,
+)
 from cooptrack_core.visualization.label_places import LabelPlaces
 from cooptrack_core.visualization.scene import build_scene
-from cooptrack_core.visualization.tracking_figure import tracking_figure
+from cooptrack_core.visualization.track_colors import track_colors
+from cooptrack_core.visualization.tracking_figure import tracking_figure, tracking_strip
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +91,10 @@ def line_points(axes: Any, color: str, length: int) -> list[Any]:
 
 
 def test_a_pair_is_joined_by_a_line_in_the_colour_of_its_id(world: FakeWorld) -> None:
-    axes = association_figure(build_scene(associated(world)), 0).axes[0]
+    scene = build_scene(associated(world))
+    axes = association_figure(scene, 0).axes[0]
     # The plan has x to the right and y ahead; the lidar frame has x ahead and y to the left.
-    joined = line_points(axes, colors.track_color(3), 2)
+    joined = line_points(axes, track_colors(scene)[3], 2)
     assert len(joined) == 1
     assert joined[0] == pytest.approx(np.array([[-5.0, 20.0], [-4.0, 21.0]]), abs=1e-6)
 
@@ -105,7 +115,8 @@ def test_the_legend_counts_what_is_shown(world: FakeWorld) -> None:
 
 def test_no_track_has_a_colour_that_means_something_else() -> None:
     assert len(set(colors.TRACKS)) == len(colors.TRACKS)
-    assert not set(colors.TRACKS) & {colors.EGO, colors.REMOTE, colors.TRUTH, colors.FAINT_TRUTH}
+    others = {colors.EGO, colors.REMOTE, colors.QUIET_REMOTE, colors.TRUTH, colors.FAINT_TRUTH, colors.MUTED}
+    assert not set(colors.TRACKS) & others
 
 
 def test_a_track_keeps_its_colour_over_frames_and_figures(world: FakeWorld) -> None:
@@ -113,13 +124,46 @@ def test_a_track_keeps_its_colour_over_frames_and_figures(world: FakeWorld) -> N
     for index, row in enumerate(recording["frames"]):
         row["tracks"] = [{**row["tracks"][0], "id": 42, "center_m": [15.0 + index, 0.0, -1.0]}]
         row["ground_truth"] = []
-    scene, color = build_scene(recording), colors.track_color(42)
+    scene = build_scene(recording)
+    color = track_colors(scene)[42]
     for index in range(len(scene.frames)):
         camera, _, plan = tracking_figure(scene, index, world.image).axes
         (outline,) = outlines(plan, color)
         assert outline.mean(axis=0) == pytest.approx([0.0, 15.0 + index], abs=1e-6)
         drawn = {to_hex(c) for item in camera.collections for c in item.get_edgecolor()}
         assert drawn == {color, "#ffffff"}
+
+
+def tracks_at(world: FakeWorld, *frames: dict[int, tuple[float, float]]) -> dict[str, Any]:
+    """A recording whose frames have these tracks, by id, at (ahead, left) in m."""
+    recording = world.recording()
+    links: dict[str, Any] = {"pairs": [], "unmatched_ego": [], "unmatched_remote": []}
+    for row, tracks in zip(recording["frames"], frames, strict=False):
+        like = row["tracks"][0]
+        row["tracks"] = [{**like, "id": k, "center_m": [x, y, -1.0]} for k, (x, y) in tracks.items()]
+        row["associations"] = links
+    return {**recording, "frames": recording["frames"][: len(frames)]}
+
+
+def test_tracks_that_meet_differ_in_colour_whatever_their_ids(world: FakeWorld) -> None:
+    many = len(colors.TRACKS)
+    ids = [1 + k * many for k in range(many)]  # all the same modulo the number of colours
+    scene = build_scene(tracks_at(world, {k: (3.0 * i, 0.0) for i, k in enumerate(ids)}))
+    assert sorted(track_colors(scene).values()) == sorted(colors.TRACKS)
+
+
+def test_with_more_tracks_than_colours_only_distant_ones_share_one(world: FakeWorld) -> None:
+    at = {k: (4.0 * (k % 6), 5.0 * (k // 6)) for k in range(1, 31)}
+    chosen = track_colors(build_scene(tracks_at(world, at)))
+    alike = [np.hypot(*np.subtract(at[a], at[b])) for a in at for b in at if a < b and chosen[a] == chosen[b]]
+    assert alike and min(alike) > 8.0
+
+
+def test_a_later_frame_does_not_change_the_colours_of_earlier_tracks(world: FakeWorld) -> None:
+    first, second = {1: (10.0, 0.0), 2: (14.0, 0.0)}, {3: (10.0, 3.0), 2: (15.0, 0.0)}
+    short, long = (track_colors(build_scene(tracks_at(world, *f))) for f in ([first], [first, second]))
+    assert long | short == long and set(long) == {1, 2, 3}
+    assert track_colors(build_scene(tracks_at(world, first, second))) == long
 
 
 def test_ground_truth_is_outlined_in_green_where_it_is(world: FakeWorld) -> None:
@@ -129,6 +173,72 @@ def test_ground_truth_is_outlined_in_green_where_it_is(world: FakeWorld) -> None
     assert outline.mean(axis=0) == pytest.approx([7.0, 12.0], abs=1e-6)
     length, width = box["size_m"][:2]
     assert np.ptp(outline, axis=0) == pytest.approx([width, length], abs=1e-6)
+
+
+def test_nothing_but_ground_truth_is_green_in_tracking_figures(world: FakeWorld) -> None:
+    plan = tracking_figure(build_scene(with_frame(world, ground_truth=[])), 0, None).axes[0]
+    drawn = [to_hex(patch.get_edgecolor()) for patch in plan.patches] + [
+        to_hex(line.get_color()) for line in plan.lines
+    ]
+    assert colors.TRUTH not in drawn and colors.QUIET_REMOTE in drawn
+
+
+def test_numbers_of_unmatched_tracks_are_those_of_the_tracking_figure(world: FakeWorld) -> None:
+    scene = build_scene(associated(world))
+    written = [text for text in association_figure(scene, 0).axes[0].texts if text.get_text() in {"3", "4", "5"}]
+    assert {text.get_text(): to_hex(text.get_color()) for text in written} == {
+        "3": track_colors(scene)[3], "4": colors.MUTED, "5": colors.MUTED,
+    }  # fmt: skip
+
+
+def test_an_instance_without_a_track_has_neither_number_nor_box(world: FakeWorld) -> None:
+    recording = associated(world)
+    links = recording["frames"][0]["associations"]
+    for row in (*links["pairs"], *links["unmatched_ego"], *links["unmatched_remote"]):
+        row["track_id"] = 0
+    axes = association_figure(build_scene(recording), 0).axes[0]
+    assert "0" not in [text.get_text() for text in axes.texts]
+    assert not [patch for patch in axes.patches if len(patch.get_xy()) == 5]
+
+
+def test_the_field_of_view_begins_at_the_camera(world: FakeWorld) -> None:
+    scene = build_scene(world.recording())
+    axes = association_figure(scene, 0, range_m=100.0).axes[0]
+    views = {to_hex(p.get_edgecolor()): p.get_xy() for p in axes.patches if not p.get_fill() and len(p.get_xy()) > 5}
+    x, y = scene.roadside_position("rsu")[:2] - scene.frames[0].T_world_from_lidar[:2, 3]
+    # The vehicle heads north, so x is to its right; its image is taken 0.1 s later, 0.5 m further.
+    for color, camera in ((colors.EGO, (0.0, 0.5)), (colors.REMOTE, (x, y))):
+        assert np.hypot(*(views[color] - camera).T).min() < 0.01
+
+
+def test_a_vehicle_alone_is_shown_without_the_roadside(world: FakeWorld) -> None:
+    scene = build_scene({**world.recording(), "mode": "ego"})
+    figure = tracking_figure(scene, 0, world.image)
+    assert len(figure.axes) == 2  # its own image and the plan
+    assert not [text for text in texts(figure) if "roadside" in text or "rsu" in text]
+
+
+def test_a_track_cut_off_by_the_edge_is_numbered_inside(world: FakeWorld) -> None:
+    scene = build_scene(tracks_at(world, {77: (31.0, 0.0), 78: (40.0, 0.0)}))
+    axes = tracking_figure(scene, 0, None, range_m=30.0).axes[0]
+    (number,) = [text for text in axes.texts if text.get_text() in {"77", "78"}]
+    assert number.get_text() == "77" and max(np.abs(number.get_position())) < 30.0
+
+
+def test_range_and_roadside_signs_cover_no_box(world: FakeWorld) -> None:
+    scene = build_scene(world.recording())
+    roadside = scene.roadside_position("rsu")[:2] - scene.frames[0].T_world_from_lidar[:2, 3]
+    x, y = 29.0 * roadside / np.abs(roadside).max()
+    diagonal = 20.0 * np.sqrt(0.5)
+    scene = build_scene(tracks_at(world, {1: (-diagonal, diagonal), 2: (y, -x)}))  # where the signs would be
+    axes = tracking_figure(scene, 0, None, range_m=30.0).axes[0]
+    boxes = [p.get_xy()[:4] for p in axes.patches if not p.get_fill() and to_hex(p.get_edgecolor()) in colors.TRACKS]
+    (ring,) = [np.array(text.get_position()) for text in axes.texts if text.get_text() == "20 m"]
+    (marker,) = line_points(axes, colors.QUIET_REMOTE, 1)
+    assert len(boxes) == 2
+    for box in boxes:
+        for sign in (ring, marker[0]):
+            assert np.any((sign < box.min(axis=0)) | (sign > box.max(axis=0)))
 
 
 def test_a_run_without_ground_truth_shows_none(world: FakeWorld) -> None:
@@ -213,7 +323,7 @@ def test_ranges_of_frames(text: str, chosen: list[int]) -> None:
     assert list(range(10))[parse_frames(text)] == chosen
 
 
-@pytest.mark.parametrize("text", ["", "a:b", "1:2:3:4", "-3:", "1:2:0", "1.5:3"])
+@pytest.mark.parametrize("text", ["", "a:b", "1:2:3:4", "-3:", "1:2:0", "1.5:3", "3:2", "2:2", ":0"])
 def test_what_is_no_range_of_frames_is_refused(text: str) -> None:
     with pytest.raises(CooptrackError, match="--frames: "):
         parse_frames(text)
@@ -234,9 +344,30 @@ def test_a_strip_is_one_file_of_each_kind(world: FakeWorld, tmp_path: Path) -> N
     assert spread(20, 4) == [0, 6, 13, 19] and spread(2, 4) == [0, 1] and spread(0, 4) == []
 
 
-@pytest.mark.parametrize("frames", [slice(2, 9), slice(4, None), slice(3, 2)])
+def test_a_strip_shows_frames_with_tracks_evenly_spread(world: FakeWorld) -> None:
+    scene = build_scene(FakeWorld(frames=20, road_users=14).recording())
+    assert telling_frames(scene, 4) == [2, 7, 12, 17]
+    empty: dict[int, tuple[float, float]] = {}
+    late = build_scene(tracks_at(world, empty, empty, {1: (9.0, 0.0)}, {1: (9.0, 0.0)}))
+    assert telling_frames(late, 4) == [2, 3]
+    assert telling_frames(build_scene(tracks_at(world, empty, empty)), 4) == [0, 1]
+
+
+def test_small_images_number_only_what_there_is_room_for(world: FakeWorld) -> None:
+    scene = build_scene(world.recording())
+    large = tracking_figure(scene, 0, world.image).axes[1]
+    small = tracking_strip(scene, [0, 1, 2, 3], world.image).axes[1]
+    assert 0 <= len(small.texts) < len(large.texts)
+
+
+def test_a_recording_that_has_fewer_frames_shows_those_it_has(world: FakeWorld, tmp_path: Path) -> None:
+    paths = write_figures(world.recording(), None, tmp_path, FigureOptions(kinds=("association",), frames=slice(2, 9)))
+    assert [path.name for path in paths] == ["association_00002.png", "association_00003.png"]
+
+
+@pytest.mark.parametrize("frames", [slice(4, 9), slice(4, None)])
 def test_frames_outside_the_recording_are_an_error(world: FakeWorld, tmp_path: Path, frames: slice) -> None:
-    with pytest.raises(CooptrackError, match=r"here\.json: frames: has 0 to 3, .*choose within 0:4"):
+    with pytest.raises(NothingToDraw, match=r"here\.json: frames: has 0 to 3, none of .*choose within 0:4"):
         write_figures(world.recording(), None, tmp_path, FigureOptions(frames=frames), where="here.json")
     assert not list(tmp_path.iterdir())
 

@@ -136,7 +136,7 @@ def test_a_dataset_without_images_is_said(
     ("options", "error"),
     [
         (["--sequence", "4711"], "evaluation: sequence: has no 4711; choose among 0010, 0011"),
-        (["--frames", "3:99"], "0010.json: frames: has 0 to 5, not all of 3:99; choose within 0:6"),
+        (["--frames", "6:99"], "0010.json: frames: has 0 to 5, none of 6:99; choose within 0:6"),
         (["--frames", "x"], "--frames: 'x' is no range"),
         (["--kind", "portrait"], "--kind: portrait: no kind of figure; choose association, tracking"),
         (["--range-m", "0"], "--range-m: 0 is out of range"),
@@ -149,6 +149,39 @@ def test_mistakes_are_one_line_errors(
     assert main(["figures", str(evaluation), "--out", str(tmp_path / "figures"), *options]) == 2
     said = capsys.readouterr().err
     assert error in said and said.count("\n") == 1
+
+
+def shorten(evaluation: Path, name: str, frames: int) -> None:
+    path = evaluation / "recordings" / f"{name}.json"
+    recording = json.loads(path.read_text())
+    path.write_text(json.dumps({**recording, "frames": recording["frames"][:frames]}))
+
+
+def test_a_shorter_sequence_does_not_keep_the_others_from_being_drawn(
+    evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shorten(evaluation, "0010", 3)
+    command = ["figures", str(evaluation), "--out", str(tmp_path / "figures"), "--kind", "association"]
+    assert main([*command, "--frames", "2:5"]) == 0
+    assert "note" not in capsys.readouterr().err
+    assert len(list((tmp_path / "figures" / "0010").iterdir())) == 1
+    assert len(list((tmp_path / "figures" / "0011").iterdir())) == 3
+    assert main([*command, "--frames", "4:5"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("note: ") == 1 and "0010.json: frames: has 0 to 2, none of 4:5; choose within 0:3" in said
+
+
+def test_a_vehicle_alone_has_no_association_figures(
+    evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(evaluation, mode="ego")
+    command = ["figures", str(evaluation), "--out", str(tmp_path / "figures")]
+    assert main([*command, "--frames", "3"]) == 0
+    assert capsys.readouterr().err.count("in mode ego nothing is associated") == 1
+    drawn = [path.name for path in (tmp_path / "figures").rglob("*.png")]
+    assert drawn == ["tracking_00003.png"] * 2
+    assert main([*command, "--kind", "association"]) == 2
+    assert "choose --kind tracking" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_evaluation_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
