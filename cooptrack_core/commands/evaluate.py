@@ -20,6 +20,7 @@ from cooptrack_core.types import CooptrackError
 HELP = "score tracking: runs over a split of a dataset, a recorded bag, or two files in the nuScenes format"
 DEFAULT_OUT = Path("evaluation")
 _OF_FILES = ("gt", "pred", "out")
+_OF_TRUTH = ("gt_only", "dataset", "split", "sequence", "convention", "label_updates", "frames", "skip_broken", "out")
 _OF_BAG = (
     "bag", "source", "vehicle", "convention", "label_updates", "out", "overwrite", "submission", "figures", "player"
 )  # fmt: skip
@@ -41,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--pred", type=Path, metavar="PRED.json", help="predictions")
     out = parser.add_argument_group("output")
     out.add_argument(
-        "--out", "-o", type=Path, metavar="DIR",
+        "--out", "-o", action=_Out, metavar="DIR",
         help=f"folder for metrics and recordings (default: {DEFAULT_OUT}); with --gt a JSON file for the scores",
+    )  # fmt: skip
+    out.add_argument(
+        "--gt-only", action="store_true",
+        help="run nothing: write gt.json of the sequences, the ground truth for --gt, with the poses of the frames",
     )  # fmt: skip
     out.add_argument("--overwrite", action="store_true", help="replace a run of other options in that folder")
     out.add_argument(
@@ -56,10 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--player", action="store_true", help="the HTML player of every sequence")
 
 
+class _Out(argparse.Action):
+    """A path, and whether it was written as that of a folder, which a Path does not know."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        namespace.out, namespace.out_is_folder = Path(values), str(values).endswith(os.sep)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluates, prints and writes."""
     if args.gt is not None or args.pred is not None:
         return _files(args)
+    if args.gt_only:
+        return _ground_truth(args)
     require_packages()
     if args.figures is not None:
         _frames_of(args.figures)  # a mistake in it should not wait until all has run
@@ -88,10 +102,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:
-    """The recordings of a run over a split, the convention, and what was run."""
-    from cooptrack_core.evaluation.run import SequenceRunner, run_split
+def _ground_truth(args: argparse.Namespace) -> int:
+    """Writes gt.json of the sequences, without agents, detectors or images."""
+    from cooptrack_core.evaluation.reported import truth
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.evaluation.submission import write_ground_truth
 
+    _check_dataset(args)
+    refuse_others(args, add_arguments, _OF_TRUTH, "with --gt-only, which runs nothing; leave it out")
+    options = run_options(args)
+    runner = SequenceRunner(options)
+    data = truth(runner, "network")
+    warn(args, runner.warnings)
+    path = write_ground_truth(data, args.out or DEFAULT_OUT)
+    frames, boxes = f"{len(data.frames)} frames in {len(data.frames.scene_names)} scenes", len(data.truth)
+    text = options.convention.describe(runner.about(options)["label_updates"])
+    print(f"{path}: {frames}, {boxes} boxes, {len(data.in_range().truth)} in range; convention {text}")
+    return 0
+
+
+def _check_dataset(args: argparse.Namespace) -> None:
+    """CooptrackError where there is none."""
     if args.dataset is None:
         raise CooptrackError("evaluate: nothing to evaluate; give a DATASET, --bag with --source, or --gt with --pred")
     if (args.dataset / "metadata.yaml").is_file():
@@ -100,6 +131,13 @@ def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, 
         )
     if args.vehicle is not None:
         raise CooptrackError("--vehicle: names the vehicle of a --bag; a dataset has one")
+
+
+def _of_dataset(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict[str, Any]]:
+    """The recordings of a run over a split, the convention, and what was run."""
+    from cooptrack_core.evaluation.run import SequenceRunner, run_split
+
+    _check_dataset(args)
     disturbance = disturbance_of(args)
     options = replace(run_options(args, args.mode), disturbance=disturbance)
     warn_if_untrained(options)

@@ -50,7 +50,7 @@ _AMOUNTS = {
 }  # fmt: skip
 
 
-_NOTHING_TRACKED = "the kit's worst values, where no object of a class is tracked."
+NOTHING_TRACKED = "the kit's worst values, where no object of a class is tracked"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _headline(metrics: Metrics) -> Iterator[ReportTable]:
         "together; the others are means."
     )
     if any(row[3] == WORST["motp"] for row in rows):
-        note += f" AMOTP {WORST['motp']:g}: {_NOTHING_TRACKED}"
+        note += f" AMOTP {WORST['motp']:g}: {NOTHING_TRACKED}."
     yield ReportTable("Headline", columns, tuple(rows), note)
 
 
@@ -174,7 +174,7 @@ def _tracking(metrics: Metrics) -> Iterator[ReportTable]:
     )
     if any(value_of(labels, "faf", name) == WORST["faf"] for name in names):
         worst = ", ".join(f"{_TRACKING[key].split()[0]} {WORST[key]:g}" for key in ("motp", "tid", "lgd", "faf"))
-        note += f"\nAMOTP {WORST['motp']:g}, {worst}: {_NOTHING_TRACKED}"
+        note += f"\nAMOTP {WORST['motp']:g}, {worst}: {NOTHING_TRACKED}."
     yield ReportTable("Tracking", ("", *names, "mean"), tuple(rows), note)
 
 
@@ -262,4 +262,4 @@ def _count(value: Any) -> Cell:
     return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else value
 
 
-__all__ = ["ReportTable", "aligned", "classes_of", "leaves", "report_tables", "value_of"]
+__all__ = ["NOTHING_TRACKED", "ReportTable", "aligned", "classes_of", "leaves", "report_tables", "value_of"]

@@ -76,9 +76,12 @@ def reported(runner: SequenceRunner, roadside: RoadsideConfig | None = None) -> 
     ]
 
 
-def truth(runner: SequenceRunner) -> EvaluationSet:
-    """The ground truth of the same sequences under the runner's convention; no predictions."""
-    detector = runner.options.vehicle.detector
+def truth(runner: SequenceRunner, detector: str | None = None) -> EvaluationSet:
+    """The ground truth of the same sequences under the runner's convention; no predictions.
+
+    detector: for whose frames; "network" reads nothing for a simulated one. None: that of the runner.
+    """
+    detector = detector or runner.options.vehicle.detector
     rows = [_truth_rows(runner.drive(name, detector)) for name in runner.sequences]
     return evaluation_set(rows, runner.options.convention)
 

@@ -62,6 +62,20 @@ class SceneStatistics:
         return found
 
 
+def by_scene(data: EvaluationSet) -> dict[str, Float]:
+    """{"mAP", "AMOTA": [S]} of each scene by itself, over the classes that are there; NaN: undefined.
+
+    data: of any classes, boxes out of range too.
+    """
+    near = data.in_range()
+    weights = np.eye(len(near.frames.scene_names), dtype=np.int64)
+    matches = _without_errors(match_detections(near))
+    return {
+        "mAP": _column(detection_scores(matches, row, errors=False)["mAP"] for row in weights),
+        "AMOTA": _mean([amota_of_many(curves, weights)["amota"] for curves in scene_curves(near)]),
+    }
+
+
 def _without_errors(matches: DetectionMatches) -> DetectionMatches:
     """Errors of true positives are no headline, and to repeat them would cost half of the time."""
     lean = {name: replace(found, error=found.error[:0]) for name, found in matches.by_class.items()}
@@ -81,4 +95,4 @@ def _mean(columns: Sequence[Float]) -> Float:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
-__all__ = ["HEADLINE_CLASS", "SceneStatistics"]
+__all__ = ["HEADLINE_CLASS", "SceneStatistics", "by_scene"]

@@ -63,19 +63,32 @@ def write_submission(data: EvaluationSet, directory: Path) -> tuple[Path, Path]:
 
     Unknown velocities are written as NaN, as the format's own tools write and read them.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    content = {"meta": _meta(data), "results": _rows(data.predictions, data.frames, data.class_names, True)}
+    return write_ground_truth(data, directory), _written(content, directory / "pred.json")
+
+
+def write_ground_truth(data: EvaluationSet, directory: Path) -> Path:
+    """Writes gt.json alone; its `meta.T_map_from_lidar`, which no reader of the format needs, has the true poses."""
+    meta, frames = _meta(data), data.frames
+    if frames.T_map_from_lidar is not None:
+        meta["T_map_from_lidar"] = dict(zip(frames.token, frames.T_map_from_lidar.tolist(), strict=True))
+    content = {"meta": meta, "results": _rows(data.truth, frames, data.class_names, False)}
+    return _written(content, directory / "gt.json")
+
+
+def _written(content: dict[str, Any], path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    return path
+
+
+def _meta(data: EvaluationSet) -> dict[str, Any]:
     frames = data.frames
     scenes: dict[str, list[Any]] = {name: [] for name in frames.scene_names}
     columns = (frames.scene.tolist(), frames.token, frames.timestamp_us.tolist(), frames.ego_xy_m.tolist())
     for scene, token, stamp_us, ego_xy_m in zip(*columns, strict=True):
         scenes[frames.scene_names[scene]].append([token, stamp_us, ego_xy_m])
-    meta = {**_USES, "scenes": scenes, "class_range": dict(zip(data.class_names, data.class_range_m, strict=True))}
-    paths = []
-    for name, boxes, scored in (("gt.json", data.truth, False), ("pred.json", data.predictions, True)):
-        content = {"meta": meta, "results": _rows(boxes, frames, data.class_names, scored)}
-        paths.append(directory / name)
-        paths[-1].write_text(json.dumps(content, separators=(",", ":")) + "\n")
-    return paths[0], paths[1]
+    return {**_USES, "scenes": scenes, "class_range": dict(zip(data.class_names, data.class_range_m, strict=True))}
 
 
 def _rows(boxes: BoxTable, frames: FrameTable, class_names: tuple[str, ...], scored: bool) -> dict[str, Any]:
@@ -195,4 +208,4 @@ def _notes(
     return tuple(notes)
 
 
-__all__ = ["MAX_BOXES_PER_FRAME", "Submission", "read_submission", "write_submission"]
+__all__ = ["MAX_BOXES_PER_FRAME", "Submission", "read_submission", "write_ground_truth", "write_submission"]

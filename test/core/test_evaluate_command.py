@@ -81,6 +81,19 @@ def test_the_files_of_a_submission_score_the_same(spd: Path, tmp_path: Path) -> 
             assert ours["detection"][name][metric] == expected, (name, metric)
 
 
+def test_the_ground_truth_alone_is_that_of_a_run_with_the_poses_of_its_frames(spd: Path, tmp_path: Path) -> None:
+    evaluated(tmp_path, spd, "--submission")
+    assert main(["evaluate", str(spd), "--gt-only", "--out", str(tmp_path / "alone")]) == 0
+    alone = (tmp_path / "alone" / "gt.json").read_text()
+    assert alone == (tmp_path / "submission" / "gt.json").read_text()
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["gt.json"]
+    meta = json.loads(alone)["meta"]
+    recording = json.loads((tmp_path / "recordings" / "0003.json").read_text())
+    for frame in recording["frames"]:
+        assert meta["T_map_from_lidar"][frame["frame_id"]] == frame["T_map_from_lidar_truth"]
+    assert main(["evaluate", str(spd), "--gt-only", "--mode", "ego"]) == 2
+
+
 @pytest.mark.parametrize("mode", ["late", "ego"])
 def test_a_recorded_run_scores_as_the_offline_run(spd: Path, tmp_path: Path, mode: str) -> None:
     bag, recorded = spd.parent / "bag", tmp_path / "recorded"

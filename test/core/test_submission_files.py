@@ -7,6 +7,7 @@ import copy
 import gzip
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 from submission_files import START_US, differences, files, oracle, row, write
 
 from cooptrack_core.cli import main
-from cooptrack_core.commands.evaluate_files import run_files
+from cooptrack_core.commands.evaluate_files import hota_table, run_files, scene_table
 from cooptrack_core.evaluation.kit_report import kit_scores
+from cooptrack_core.evaluation.scene_statistics import by_scene
 from cooptrack_core.evaluation.submission import read_submission, write_submission
 from cooptrack_core.types import CooptrackError
 
@@ -120,6 +122,7 @@ def test_the_command_prints_both_tables_and_writes_the_scores(
     printed = capsys.readouterr().out
     assert "160 frames in 4 scenes" in printed and f"{kit['detection']['mAP']:.4f}" in printed
     assert f"{kit['tracking']['mean']['amota']:.4f}" in printed and str(out) in printed
+    assert "HOTA (TrackEval; similarity max(0, 1 - d / 2 m)" in printed and "by scene, over the classes" in printed
     assert run_files(argparse.Namespace(gt=gt, pred=pred, out=tmp_path / "m.json.gz")) == 0
     assert json.loads(gzip.decompress((tmp_path / "m.json.gz").read_bytes())) == scores
 
@@ -157,6 +160,44 @@ def test_the_command_line_scores_two_files(tmp_path: Path, capsys: pytest.Captur
     assert main(["evaluate", "--gt", str(gt_path), "--pred", str(pred_path), "--out", str(out)]) == 0
     assert json.loads(out.read_text())["detection"]["car"]["ap"] == pytest.approx(1)
     assert "mAP 0.5000" in capsys.readouterr().out  # no bicycle
+
+
+def test_scores_by_scene_are_those_of_a_pair_of_files_with_that_scene_alone() -> None:
+    data = read_submission(*oracle("realistic")[:2])
+    found = by_scene(data)
+    for scene, mean_ap, amota in zip(range(4), found["mAP"], found["AMOTA"], strict=True):
+        own = np.flatnonzero(data.frames.scene == scene)
+        truth, predictions = (boxes.select(np.isin(boxes.frame, own)) for boxes in (data.truth, data.predictions))
+        scores = kit_scores(replace(data, truth=truth, predictions=predictions))
+        amotas = scores["tracking"]["label_metrics"]["amota"]
+        there = [name for name, value in amotas.items() if value is not None]
+        assert amota == pytest.approx(np.mean([amotas[name] for name in there]), abs=1e-9)
+        assert mean_ap == pytest.approx(np.mean([scores["detection"][name]["ap"] for name in there]), abs=1e-9)
+
+
+def test_the_table_by_scene_is_left_out_where_it_could_not_be_read() -> None:
+    data = read_submission(*oracle("realistic")[:2])
+    names = data.frames.scene_names
+    assert len(scene_table(data)) == 3 + len(names)
+    many = tuple(f"{n}" for n in range(31))
+    assert scene_table(replace(data, frames=replace(data.frames, scene_names=many))) == []
+    one = replace(data.frames, scene_names=names[:1], scene=0 * data.frames.scene)
+    assert scene_table(replace(data, frames=one)) == []
+
+
+def test_without_trackeval_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = read_submission(*oracle("realistic")[:2])
+    monkeypatch.setattr("cooptrack_core.evaluation.hota.why_no_hota", lambda: "TrackEval is not installed; pip")
+    assert hota_table(data) == ["", "HOTA: TrackEval is not installed; pip"]
+
+
+def test_an_output_that_is_a_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gt_path, pred_path = write(tmp_path, *files())
+    for out in (str(tmp_path), f"{tmp_path}/new/"):
+        assert main(["evaluate", "--gt", str(gt_path), "--pred", str(pred_path), "--out", out]) == 2
+        said = "--out: is a folder; with --gt give a file for the scores, such as M.json"
+        assert capsys.readouterr().err == f"cooptrack evaluate: error: {Path(out)}: {said}\n"
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("option", ["gt", "pred"])
