@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", default="association,tracking", help="kinds of figures, separated by commas: association, tracking"
     )
-    parser.add_argument("--strip", action="store_true", help="up to four of the frames beside each other on one sheet")
+    parser.add_argument(
+        "--strip", action="store_true",
+        help="up to four of the frames beside each other on one sheet; without --frames spread over those with tracks",
+    )  # fmt: skip
     parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="kind of picture")
     parser.add_argument("--range-m", type=float, default=50.0, help="how far the plan reaches to each side, m")
     place = parser.add_mutually_exclusive_group()
