@@ -24,6 +24,7 @@ from cooptrack_core.data.track_messages import published
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CooptrackError, Message
 
 _NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --vehicle, or make it with cooptrack to-bag"
@@ -202,7 +203,7 @@ class _Complaints:
 
 
 def _with_progress(events: Iterable[BagEvent], source: Source) -> Iterator[BagEvent]:
-    yield from tqdm(events, desc=f"tracking {path_of(source).name}", unit="frame", disable=None, leave=False)
+    yield from progress_bar(events, desc=f"tracking {path_of(source).name}", unit="frame")
 
 
 def _recording(

@@ -22,6 +22,7 @@ from cooptrack_core.offline import NetworkMaker, make_agents, run
 from cooptrack_core.offline_bag import Drive, path_of
 from cooptrack_core.perception import Network, NetworkOutput
 from cooptrack_core.pipeline import VehicleAgent
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import Frame, Instances, Message, TrackedObjects
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def reported(runner: SequenceRunner, roadside: RoadsideConfig | None = None) -> 
     drives = {name: runner.drive(name, options.vehicle.detector) for name in runner.sequences}
     return [
         _of_drive(name, drive, options.vehicle, roadside or options.roadside, runner.networks)
-        for name, drive in drives.items()
+        for name, drive in progress_bar(drives.items(), desc="detections for tuning", unit="sequence")
     ]
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, read_json
@@ -25,6 +24,7 @@ from cooptrack_core.evaluation.run import SequenceRunner, claim
 from cooptrack_core.evaluation.run_options import RunOptions, fingerprint
 from cooptrack_core.evaluation.stored_recordings import store_recording, stored_recording
 from cooptrack_core.evaluation.tracking import tracking_scores
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -100,7 +100,7 @@ def run_robustness(
     conditions = plan.conditions()
     stored = {item: _stored(_path(out, item)) for item in conditions}
     left = [item for item in conditions if stored[item] is None]
-    with tqdm(total=len(left) * len(runner.sequences), unit="sequence", disable=None, leave=False) as bar:
+    with progress_bar(total=len(left) * len(runner.sequences), desc="robustness", unit="sequence") as bar:
         for item in left:
             bar.set_description(item.name)
             stored[item] = _run_condition(item, plan, runner, out, bar)

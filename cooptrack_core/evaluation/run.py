@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
@@ -29,6 +27,7 @@ from cooptrack_core.evaluation.truth_check import UpdateUse, require_truth, unla
 from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker
 from cooptrack_core.offline_bag import Drive, drive_of, track_drive
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.report import save_json
 from cooptrack_core.types import CooptrackError
 
@@ -162,8 +161,7 @@ def run_split(
     runner = runner or SequenceRunner(options, networks)
     claim(out, fingerprint(options, runner.sequences, runner.updates), overwrite=overwrite)
     recordings = []
-    bar = tqdm(runner.sequences, desc=options.vehicle.mode, unit="sequence", disable=None, leave=False)
-    for sequence_id in bar:
+    for sequence_id in progress_bar(runner.sequences, desc=options.vehicle.mode, unit="sequence"):
         path = out / "recordings" / f"{sequence_id}.json"
         stored = stored_recording(path)
         if stored is None:

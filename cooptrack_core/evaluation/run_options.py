@@ -23,7 +23,9 @@ from cooptrack_core.evaluation.conventions import CONVENTIONS, DEFAULT, Conventi
 _LISTS = (
     "vehicle-side/data_info.json", "infrastructure-side/data_info.json", "cooperative/data_info.json", "synthetic.json"
 )  # fmt: skip
-_WITHOUT_INFLUENCE = ("cli.py", "commands", "demo.py", "evaluation", "report.py", "training", "visualization")
+_WITHOUT_INFLUENCE = (
+    "cli.py", "commands", "demo.py", "evaluation", "progress.py", "report.py", "training", "visualization"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

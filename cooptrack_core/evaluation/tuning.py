@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from cooptrack_core.config import VehicleConfig, changed_values, from_parameters, values_of
 from cooptrack_core.evaluation.calibration import Calibration, fit
@@ -15,6 +14,7 @@ from cooptrack_core.evaluation.detection import ERROR_THRESHOLD, detection_score
 from cooptrack_core.evaluation.reported import Objects, Reported, with_predictions
 from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.evaluation.tracking import tracking_scores
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CooptrackError
 
 Values = dict[str, Any]
@@ -96,7 +96,7 @@ class Tuned:
 
 def tune(
     sequences: Sequence[Reported], truth: EvaluationSet, base: VehicleConfig, mode: str = "late", *,
-    trials: int = 60, seed: int = 0, progress: bool = True,
+    trials: int = 60, seed: int = 0,
 ) -> Tuned:  # fmt: skip
     """The best parameters found for a mode on these sequences, starting from those of `base`.
 
@@ -112,7 +112,7 @@ def tune(
     search = _Search(knobs, base, np.random.default_rng(seed))
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {}
-    for number in tqdm(range(trials), desc=f"tuning {mode}", unit="trial", disable=None if progress else True):
+    for number in progress_bar(range(trials), desc=f"tuning {mode}", unit="trial"):
         values = search.proposal(number, trials, best.get("values"))
         trial = {"trial": number, "values": values, **scored(sequences, truth, changed(base, fitted | values, mode))}
         history.append(trial)

@@ -99,20 +99,20 @@ def test_calibration_counts_boxes_of_both_sides_once(spd: Path) -> None:
 def test_the_search_repeats_itself_and_never_loses(spd: Path) -> None:
     runner = runner_of(spd)
     arguments = reported(runner), truth(runner), VehicleConfig()
-    first, again = (tune(*arguments, trials=8, seed=4, progress=False) for _ in range(2))
+    first, again = (tune(*arguments, trials=8, seed=4) for _ in range(2))
     assert first == again and len(first.history) == 8
     assert first.after["objective"] >= first.before["objective"]
     assert first.after["objective"] == max(trial["objective"] for trial in first.history)
-    other = tune(*arguments, trials=8, seed=5, progress=False)
+    other = tune(*arguments, trials=8, seed=5)
     assert [trial["values"] for trial in other.history[1:]] != [trial["values"] for trial in first.history[1:]]
 
 
 def test_every_trial_is_within_what_the_parameters_allow(spd: Path) -> None:
     runner = runner_of(spd)
-    found = tune(reported(runner), truth(runner), VehicleConfig(), trials=12, progress=False)
+    found = tune(reported(runner), truth(runner), VehicleConfig(), trials=12)
     for trial in found.history:
         changed(VehicleConfig(), trial["values"], "late")  # raises CooptrackError where not
-    ego = tune(reported(runner), truth(runner), VehicleConfig(), "ego", trials=3, progress=False)
+    ego = tune(reported(runner), truth(runner), VehicleConfig(), "ego", trials=3)
     assert not {knob.name for knob in LATE_KNOBS} & set(ego.history[1]["values"])
 
 
@@ -123,7 +123,7 @@ def test_roadside_units_get_the_tracker_of_the_vehicle_where_that_is_better(
     """Units that report an object only when it has been seen for 8 of 10 frames can be bettered."""
     roadside = replace(RoadsideConfig(), tracker=replace(RoadsideConfig().tracker, birth_hits=birth_hits))
     runner = SequenceRunner(RunOptions(spd, "train", roadside=roadside))
-    alone = tune(reported(runner), truth(runner), VehicleConfig(), trials=6, progress=False)
+    alone = tune(reported(runner), truth(runner), VehicleConfig(), trials=6)
     found, content = Tuner(runner).tuned("late", 6, 0, "")
     assert found.after["objective"] >= alone.after["objective"]
     assert (found.given, found.before) == (alone.given, alone.before)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from cooptrack_core.data.files import expect_object, read_json
 from cooptrack_core.data.synthetic import renderers, statistics, writer
@@ -23,6 +22,7 @@ from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.point_clouds import Lidar, pcd_bytes
 from cooptrack_core.data.synthetic.scene import SIDES, Scene, make_scene, save_motion
 from cooptrack_core.data.synthetic.visibility import Sight, sights
+from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CooptrackError
 
 SCHEMA = "cooptrack/synthetic/1"
@@ -119,7 +119,7 @@ def prepare(root_name: str, options: SceneOptions, number: int) -> None:
 def _simulate(root: Path, options: SceneOptions, jobs: int) -> list[Scene]:
     """All sequences with their motion."""
     numbers = range(options.sequences)
-    with tqdm(total=options.sequences, desc="traffic", unit="sequence", disable=None, leave=False) as bar:
+    with progress_bar(total=options.sequences, desc="traffic", unit="sequence") as bar:
         _spread(bar, jobs, [(prepare, (str(root), options, number), 1) for number in numbers])
     return [make_scene(options, number, _motion_file(root, number)) for number in numbers]
 
@@ -147,7 +147,7 @@ def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]
 def _draw(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int) -> None:
     """Takes all missing looks."""
     total, left = 2 * options.frames * options.sequences, sum(len(looks) for _, looks in tasks)
-    with tqdm(total=total, initial=total - left, desc="images", unit="image", disable=None) as bar:
+    with progress_bar(total=total, initial=total - left, desc="images", unit="image") as bar:
         _spread(bar, jobs, [(take, (str(root), options, number, looks), len(looks)) for number, looks in tasks])
 
 
