@@ -83,7 +83,8 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
 
 
 def _refuse_networks(args: argparse.Namespace) -> None:
-    for name in ("weights", "roadside_weights", "preset", "device"):
+    """CooptrackError for a choice of networks where none runs; where they would run (--device) changes no result."""
+    for name in ("weights", "roadside_weights", "preset"):
         if getattr(args, name) is not None:
             option = "--" + name.replace("_", "-")
             what = "has no meaning with the simulated detector; choose --detector network, or leave it out"
