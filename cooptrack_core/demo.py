@@ -57,6 +57,7 @@ class Demo:
             extra={"data": "synthetic", "seed": self.args.seed, "lockstep": self.lockstep},
         )  # fmt: skip
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
+        print(f"Scores of what the nodes published: cooptrack evaluate --bag {self.recorded} --source {self.bag}")
         return 0
 
     def _check(self) -> None:

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     runner = SequenceRunner(plan.options)
     result = run_robustness(plan, args.out, overwrite=args.overwrite, runner=runner)
     warn(args, runner.warnings)
-    result["run"]["command"] = args.command_line
+    params = None if args.params is None else str(args.params)
+    result["run"] |= {"params": params, "command": args.command_line}
     files = [args.out / f"robustness.{kind}" for kind in ("json", "csv", "html")]
     save_json(result, files[0])
     write_csv(result, files[1])
