@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIL_S = 2.0
-_IMAGE_IN, _SIDE_IN, _PANEL_IN = 5.3, 5.6, 3.7
+_IMAGE_IN, _ONE_IMAGE_IN, _SIDE_IN, _PANEL_IN = 5.3, 7.2, 5.6, 3.7
 _DASHES: Any = (0, (2.4, 1.5))
 _LABELLED = 2.6  # a box in a small image is numbered if so many times as high as its number
 
@@ -39,8 +39,9 @@ def tracking_figure(
     agents = _agents(scene) if images else []
     with plot_style():
         left, gap = EDGE_IN, 0.34
-        height = _IMAGE_IN * _height_over_width(scene)
-        plan_left = left + (_IMAGE_IN if agents else 0.0) + AXIS_IN
+        width = _IMAGE_IN if len(agents) > 1 else _ONE_IMAGE_IN
+        height = width * _height_over_width(scene)
+        plan_left = left + (width if agents else 0.0) + AXIS_IN
         pictures = len(agents) * (height + gap) - gap + 0.16  # the plan ends with its axis below them
         side = min(max(pictures - 0.42, _SIDE_IN), 1.3 * _SIDE_IN)
         first = left if agents else plan_left
@@ -49,8 +50,8 @@ def tracking_figure(
         body = max(side + 0.42, pictures)
         sheet = Sheet(plan_left + side + EDGE_IN, top + body + (0.52 if agents else 0.72))
         for k, agent in enumerate(agents):
-            axes = sheet.axes(left, top + 0.16 + k * (height + gap), _IMAGE_IN, height)
-            _draw_camera(axes, scene, index, agent, images, tints, _IMAGE_IN * PT_PER_INCH)
+            axes = sheet.axes(left, top + 0.16 + k * (height + gap), width, height)
+            _draw_camera(axes, scene, index, agent, images, tints, width * PT_PER_INCH)
         axes = sheet.axes(plan_left, top, side, side)
         _draw_plan(axes, scene, index, tints, range_m, side * PT_PER_INCH)
         sheet.heading(_title(scene), words, first, across)
