@@ -50,7 +50,7 @@ _AMOUNTS = {
 }  # fmt: skip
 
 
-NOTHING_TRACKED = "the kit's worst values, where no object of a class is tracked"
+NOTHING_TRACKED = "the kit's worst values, where the tracks of a class never reach a recall of 0.1"
 
 
 @dataclass(frozen=True)
