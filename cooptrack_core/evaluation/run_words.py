@@ -44,7 +44,7 @@ def unusual(run: Run) -> list[str]:
 
 
 def disturbance(run: Run) -> str:
-    """What disturbs the messages, `none`; of a recorded bag, of which nobody knows, too."""
+    """What disturbs the messages, or `none`; of a recorded bag nobody knows."""
     return str(run.get("disturbance") or "none")
 
 

@@ -78,6 +78,11 @@ def test_every_row_of_the_csv_says_what_it_is_of(metrics: dict[str, Any], tmp_pa
         assert (row["max_frames"], row["parameters"]) == ("9", "tuned.yaml: vehicle min_score 0.3, roadside rate_hz 5")
 
 
+def test_nothing_is_said_of_what_disturbed_a_recorded_run(tmp_path: Path) -> None:
+    metrics = run_of(1, bag="recorded", disturbance=None)
+    assert {row["disturbance"] for row in rows_of(write_csv(metrics, tmp_path / "metrics.csv"))} == {""}
+
+
 def test_changed_parameters_and_a_limit_of_frames_are_in_the_first_line(metrics: dict[str, Any]) -> None:
     assert "parameters of tuned.yaml; ONLY the first 9 vehicle frames of each sequence" in describe(metrics)
     assert "changed parameters: vehicle min_score 0.3, roadside rate_hz 5" in describe(run_of(1, params=None))
