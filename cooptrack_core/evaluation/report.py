@@ -73,7 +73,8 @@ def write_csv(metrics: Metrics, path: Path) -> Path:
         "mode": run.get("mode"), "detector": run.get("detector"), "weights": run.get("weights"),
         "dataset": run.get("dataset"), "split": run.get("split"), "sequences": " ".join(run.get("sequences") or ()),
         "max_frames": run.get("max_frames"), "convention": value_of(metrics, "convention", "name"),
-        "seed": run.get("seed"), "parameters": all_parameters(run), "disturbance": "" if run.get("bag") else disturbance(run),
+        "seed": run.get("seed"), "parameters": all_parameters(run),
+        "disturbance": "" if run.get("bag") else disturbance(run),
         "synthetic": int(bool(value_of(metrics, "data", "synthetic"))),
     }  # fmt: skip
     out = io.StringIO()
