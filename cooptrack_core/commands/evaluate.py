@@ -115,9 +115,10 @@ def _ground_truth(args: argparse.Namespace) -> int:
     data = truth(runner, "network")
     warn(args, runner.warnings)
     path = write_ground_truth(data, args.out or DEFAULT_OUT)
-    frames, boxes = f"{len(data.frames)} frames in {len(data.frames.scene_names)} scenes", len(data.truth)
+    frames, scenes, boxes = len(data.frames), len(data.frames.scene_names), len(data.truth)
+    where = f"{frames} frames in {scenes} scene{'s' * (scenes != 1)}"
     text = options.convention.describe(runner.about(options)["label_updates"])
-    print(f"{path}: {frames}, {boxes} boxes, {len(data.in_range().truth)} in range; convention {text}")
+    print(f"{path}: {where}, {boxes} boxes, {len(data.in_range().truth)} in range; convention {text}")
     return 0
 
 

@@ -119,7 +119,7 @@ def _heading(data: Submission) -> Iterable[str]:
     near = data.in_range()
     frames, scenes = len(data.frames), len(data.frames.scene_names)
     ranges = ", ".join(f"{name} {m:g} m" for name, m in zip(data.class_names, data.class_range_m, strict=True))
-    yield f"{frames} frames in {scenes} scenes; boxes nearer to the ego than {ranges}"
+    yield f"{frames} frames in {scenes} scene{'s' * (scenes != 1)}; boxes nearer to the ego than {ranges}"
     for what, all_boxes, kept in (
         ("ground truth", data.truth, near.truth),
         ("predictions", data.predictions, near.predictions),
