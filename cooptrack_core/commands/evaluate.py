@@ -183,35 +183,16 @@ def _of_bag(args: argparse.Namespace) -> tuple[list[Recording], Convention, dict
 
 def _pictures(args: argparse.Namespace, out: Path) -> None:
     """Figures and players of the recordings in the folder, as `cooptrack figures` makes them."""
-    from cooptrack_core.commands import figures
+    if args.figures is None and not args.player:
+        return
+    from cooptrack_core.commands.figures import draw
+    from cooptrack_core.visualization.figures import FigureOptions
 
-    if args.figures is not None:
-        parser = argparse.ArgumentParser()
-        figures.add_arguments(parser)
-        player = ["--player"] if args.player else []
-        try:
-            figures.run(parser.parse_args([str(out), "--out", str(out / "figures"), "--frames", args.figures, *player]))
-        except CooptrackError as error:  # the scores are written and hold without pictures
-            print(f"note: no figures: {error}", file=sys.stderr)
-    elif args.player:
-        _players(out)
-
-
-def _players(out: Path) -> None:
-    from cooptrack_core.commands.figures import find_images
-    from cooptrack_core.data.recording import load_recording
-    from cooptrack_core.visualization.player import write_player
-    from cooptrack_core.visualization.scene import no_images
-
-    for path in sorted((out / "recordings").glob("*.json")):
-        recording = load_recording(path)
-        lookup, why = find_images(recording, path.stem)
-        if why:
-            print(f"note: {why}; the player shows no camera images", file=sys.stderr)
-        page = out / "figures" / path.stem / "player.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_player(recording, lookup or no_images, page)
-        print(f"player: {os.path.relpath(page)}")
+    options = FigureOptions(()) if args.figures is None else FigureOptions(frames=_frames_of(args.figures))
+    try:
+        draw(out, out / "figures", options, player=args.player)
+    except CooptrackError as error:  # the scores are written and hold without pictures
+        print(f"note: no figures: {error}", file=sys.stderr)
 
 
 def _files(args: argparse.Namespace) -> int:

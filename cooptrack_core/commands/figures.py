@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -55,39 +55,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the figures of every chosen sequence; a sequence that has none of the frames is only noted."""
-    from cooptrack_core.visualization.figures import NothingToDraw, write_figures
+    """Draws the figures of every chosen sequence."""
+    draw(
+        args.evaluation, args.out, _options(args), sequences=args.sequence or (), dataset=args.dataset,
+        bag=args.source, images=not args.no_images, player=args.player,
+    )  # fmt: skip
+    return 0
 
-    options = _options(args)
-    synthetic = _called_synthetic(args.evaluation)
+
+def draw(
+    evaluation: Path, out: Path, options: FigureOptions, *, sequences: Sequence[str] = (), dataset: Path | None = None,
+    bag: Path | None = None, images: bool = True, player: bool = False,
+) -> None:  # fmt: skip
+    """Figures into out/<sequence>, and the player; a sequence that has none of the frames is only noted.
+
+    evaluation: a folder of `cooptrack evaluate`, or a recording. options without kinds: no figures. dataset, bag:
+    where the camera images are, by default where the recordings came from.
+    """
+    from cooptrack_core.visualization.figures import NothingToDraw, write_figures
+    from cooptrack_core.visualization.player import write_player
+    from cooptrack_core.visualization.scene import no_images
+
+    synthetic = _called_synthetic(evaluation)
     said: set[str] = set()
     missing, drawn = [], 0
-    for sequence_id, path, recording in _recordings(args):
-        lookup, why = (None, "") if args.no_images else find_images(recording, sequence_id, args.dataset, args.source)
+    for sequence_id, path, recording in _recordings(evaluation, sequences):
+        lookup, why = find_images(recording, sequence_id, dataset, bag) if images else (None, "")
         if why:
             _say_once(said, "images", f"{why}; the pictures show no camera images")
-        root = args.dataset or Path(str(recording.get("source_bag") or ""))
+        root = dataset or Path(str(recording.get("source_bag") or ""))
         note = "synthetic data" if synthetic or (root / "synthetic.json").is_file() else ""
         chosen = replace(options, note=note, kinds=_kinds(options.kinds, recording, path, said))
-        out = args.out / sequence_id
+        folder = out / sequence_id
         try:
-            for written in write_figures(recording, lookup, out, chosen, where=str(path)):
+            for written in write_figures(recording, lookup, folder, chosen, where=str(path)) if chosen.kinds else ():
                 print(f"figure: {written}")
                 drawn += 1
         except NothingToDraw as error:
             missing.append(str(error))
-        if args.player:
-            from cooptrack_core.visualization.player import write_player
-            from cooptrack_core.visualization.scene import no_images
-
-            write_player(recording, lookup or no_images, out / "player.html")
-            print(f"player: {out / 'player.html'}")
+        if player:
+            write_player(recording, lookup or no_images, folder / "player.html")
+            print(f"player: {folder / 'player.html'}")
     if missing and not drawn:
         others = "" if len(missing) == 1 else f" (and none of the {len(missing)} sequences has any)"
         raise NothingToDraw(missing[0] + others)
     for text in missing:
         print(f"note: {text}", file=sys.stderr)
-    return 0
 
 
 def _kinds(
@@ -159,26 +172,26 @@ def _options(args: argparse.Namespace) -> FigureOptions:
     return FigureOptions(kinds, frames, args.strip, args.format, args.range_m)
 
 
-def _recordings(args: argparse.Namespace) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+def _recordings(evaluation: Path, sequences: Sequence[str]) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     """Sequence id, file and content of the recordings that are wanted."""
     from cooptrack_core.data.recording import load_recording
 
-    if not args.evaluation.is_dir():
-        recording = load_recording(args.evaluation)
-        sequence_id = _sequence_of(recording) or args.evaluation.stem
-        if args.sequence and args.sequence != [sequence_id]:
-            what = f"is of sequence {sequence_id}, not {', '.join(args.sequence)}"
-            raise CooptrackError(f"{args.evaluation}: sequence: {what}; leave --sequence out")
-        yield sequence_id, args.evaluation, recording
+    if not evaluation.is_dir():
+        recording = load_recording(evaluation)
+        sequence_id = _sequence_of(recording) or evaluation.stem
+        if sequences and list(sequences) != [sequence_id]:
+            what = f"is of sequence {sequence_id}, not {', '.join(sequences)}"
+            raise CooptrackError(f"{evaluation}: sequence: {what}; leave --sequence out")
+        yield sequence_id, evaluation, recording
         return
-    found = {path.stem: path for path in sorted((args.evaluation / "recordings").glob("*.json"))}
+    found = {path.stem: path for path in sorted((evaluation / "recordings").glob("*.json"))}
     if not found:
         what = "holds no recordings/*.json"
-        raise CooptrackError(f"{args.evaluation}: folder: {what}; give the --out folder of cooptrack evaluate")
-    for sequence_id in args.sequence or found:
+        raise CooptrackError(f"{evaluation}: folder: {what}; give the --out folder of cooptrack evaluate")
+    for sequence_id in sequences or found:
         if sequence_id not in found:
             some = ", ".join(list(found)[:10]) + (" ..." if len(found) > 10 else "")
-            raise CooptrackError(f"{args.evaluation}: sequence: has no {sequence_id}; choose among {some}")
+            raise CooptrackError(f"{evaluation}: sequence: has no {sequence_id}; choose among {some}")
         yield sequence_id, found[sequence_id], load_recording(found[sequence_id])
 
 

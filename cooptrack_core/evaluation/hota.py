@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet
+from cooptrack_core.evaluation.tables import EvaluationSet
 from cooptrack_core.tracking.assignment import centre_distance
 from cooptrack_core.types import CooptrackError
 
@@ -106,11 +106,11 @@ def _combined(scenes: SceneHota, weights: Int | None) -> dict[str, float]:
 
 def _sequence(data: EvaluationSet, scene: int) -> dict[str, Any]:
     """One scene as TrackEval takes it: ids from 0 without gaps, a similarity matrix for every frame."""
-    frames = np.flatnonzero(data.frames.scene == scene)
-    truth, predictions = _of_frames(data.truth, frames), _of_frames(data.predictions, frames)
+    first, end = (int(row) for row in np.searchsorted(data.frames.scene, (scene, scene + 1)))
+    truth, predictions = data.truth.of_frames(first, end), data.predictions.of_frames(first, end)
     truth_ids, truth_track = np.unique(truth.track, return_inverse=True)
     prediction_ids, prediction_track = np.unique(predictions.track, return_inverse=True)
-    cuts = [np.searchsorted(boxes.frame, frames[1:]) for boxes in (truth, predictions)]
+    cuts = [np.searchsorted(boxes.frame, np.arange(first + 1, end)) for boxes in (truth, predictions)]
     places = zip(np.split(truth.center_m, cuts[0]), np.split(predictions.center_m, cuts[1]), strict=True)
     return {
         "num_gt_dets": len(truth),
@@ -121,13 +121,6 @@ def _sequence(data: EvaluationSet, scene: int) -> dict[str, Any]:
         "tracker_ids": np.split(prediction_track, cuts[1]),
         "similarity_scores": [np.maximum(0.0, 1.0 - centre_distance(a, b) / ZERO_SIMILARITY_M) for a, b in places],
     }
-
-
-def _of_frames(boxes: BoxTable, frames: Int) -> BoxTable:
-    """The boxes of a run of frames."""
-    if not len(frames):
-        return boxes.select(slice(0, 0))
-    return boxes.select(slice(*np.searchsorted(boxes.frame, [frames[0], frames[-1] + 1])))
 
 
 def _trackeval_hota() -> Any:

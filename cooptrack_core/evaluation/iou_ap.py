@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.evaluation.pairs import first_come
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.geometry.overlap import box_iou, frame_pairs
@@ -115,14 +116,11 @@ def _class_ap(
 
 def _matched(rows: Int, columns: Int, iou: Float, threshold: float, predictions: int) -> Bool:
     """[predictions] whether an object took it; rows (objects) rise."""
-    taken = np.zeros(predictions, np.bool_)
     enough = np.flatnonzero(iou >= threshold)
     order = enough[np.lexsort((-columns[enough], -iou[enough], rows[enough]))]
-    served = -1
-    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row != served and not taken[column]:
-            taken[column] = True
-            served = row
+    partner = first_come(rows[order], columns[order], int(rows.max(initial=-1)) + 1)
+    taken = np.zeros(predictions, np.bool_)
+    taken[partner[partner >= 0]] = True
     return taken
 
 

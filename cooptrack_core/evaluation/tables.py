@@ -60,6 +60,10 @@ class BoxTable:
         """Rows chosen by a boolean or integer index that keeps them ordered by frame."""
         return BoxTable(**{item.name: getattr(self, item.name)[index] for item in fields(self)})
 
+    def of_frames(self, first: int, end: int) -> BoxTable:
+        """The boxes of frames first..end-1."""
+        return self.select(slice(*np.searchsorted(self.frame, (first, end))))
+
     @staticmethod
     def empty() -> BoxTable:
         """No boxes."""

@@ -48,7 +48,7 @@ def track_pairs(data: EvaluationSet, class_index: int) -> list[TrackPairs]:
 
 def _scene(data: EvaluationSet, first: int, end: int) -> TrackPairs:
     """The boxes and pairs in frames first..end-1."""
-    truth, predictions = (_of_frames(boxes, first, end) for boxes in (data.truth, data.predictions))
+    truth, predictions = (boxes.of_frames(first, end) for boxes in (data.truth, data.predictions))
     row, column, distance_m, lone_m, runner_up = _pairs(truth, predictions)
     return TrackPairs(
         frame_count=end - first,
@@ -64,11 +64,6 @@ def _scene(data: EvaluationSet, first: int, end: int) -> TrackPairs:
         lone_distance_m=lone_m,
         runner_up=runner_up,
     )
-
-
-def _of_frames(boxes: BoxTable, first: int, end: int) -> BoxTable:
-    start, stop = np.searchsorted(boxes.frame, (first, end))
-    return boxes.select(slice(start, stop))
 
 
 def _period_s(frames: FrameTable, first: int, end: int) -> float:
