@@ -25,6 +25,7 @@ from cooptrack_core.model.motion_features import MotionExtractor
 from cooptrack_core.model.neck import FeaturePyramid
 from cooptrack_core.model.positional import pe3d
 from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.proposals import DenseBoxes, ImageProposals
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.temporal import HistoryReasoner
 from cooptrack_core.model.unused import UnusedModules
@@ -38,6 +39,7 @@ class Perception:
     decoder: DecoderOutput
     decoded: Queries  # [B, N] after the decoder and the motion extractor
     queries: Queries  # [B, N] after history reasoning
+    dense: DenseBoxes | None = None  # of networks with proposals
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ class AgentModel(nn.Module):
         self.config = config
         dims = config.embed_dims
         self.backbone = build_backbone(config)
-        self.neck = FeaturePyramid(self.backbone.channels, dims)
+        self.neck = FeaturePyramid(self.backbone.channels, dims, config.map_levels)
         self.bev_encoder = BevEncoder(config)
+        if config.proposals:
+            self.proposals = ImageProposals(config)
         self.reference_points = nn.Parameter(torch.rand(config.num_queries, 3))
         self.query_features = nn.Parameter(torch.zeros(config.num_queries, dims))
         self.query_embedding = nn.Sequential(nn.Linear(dims * 3 // 2, dims), nn.ReLU(), nn.Linear(dims, dims))
@@ -124,6 +128,9 @@ class AgentModel(nn.Module):
         """
         maps = self.neck(self.backbone(images))
         bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
+        dense = self.proposals.dense(maps[0], lidar2img) if self.config.proposals else None
+        if dense is not None:
+            queries = self.with_proposals(queries, dense)
         decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers=all_layers)
         boxes, logits = decoder.boxes[-1], decoder.logits[-1]
         decoded = queries.with_(
@@ -135,7 +142,21 @@ class AgentModel(nn.Module):
             logits=logits,
             scores=logits.sigmoid().amax(-1),
         )
-        return Perception(bev, decoder, decoded, self.reasoner(decoded))
+        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense)
+
+    def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
+        """[B, N] queries, of which the first fresh ones give way to the best peaks of the image."""
+        found, count = self.proposals(dense), self.config.proposals
+        fresh = ~queries.is_track[:, :count, None]  # [B, P, 1]; tracks come last
+
+        def put(values: Tensor, first: Tensor) -> Tensor:
+            return torch.cat((torch.where(fresh, first, values[:, :count]), values[:, count:]), dim=1)
+
+        return queries.with_(
+            ref_pts=put(queries.ref_pts, found.ref_pts),
+            query_feats=put(queries.query_feats, found.feats),
+            query_embeds=put(queries.query_embeds, self.embed(found.ref_pts)),
+        )
 
     def align(self, messages: Sequence[tuple[RemoteInstances, Tensor]]) -> RemoteInstances:
         """Instances of every message in the vehicle's frame, one after the other (spec 4).

@@ -61,7 +61,7 @@ class SpatialAttention(DeformableLayer):
 
     def __init__(self, config: ModelConfig) -> None:
         dims, points = config.embed_dims, config.pillar_heights * config.points_per_anchor
-        super().__init__(dims, dims, config.num_heads, config.feature_levels, points, config.dropout)
+        super().__init__(dims, dims, config.num_heads, config.map_levels, points, config.dropout)
 
     def forward(self, x: Tensor, scene: _Scene) -> Tensor:
         """Running queries x [B, HW, C] -> [B, HW, C], without the residual; unseen cells get the bias only."""

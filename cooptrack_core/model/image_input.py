@@ -33,18 +33,18 @@ def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
     if frame.camera is None:
         raise FrameRejected("camera: expected camera matrix and extrinsics, found none in this frame")
     check_camera(frame.camera)
-    pixels = _pixels(frame.image)
+    pixels = decoded_pixels(frame.image)
     height, width = pixels.shape[:2]
     if (width, height) != (frame.camera.width, frame.camera.height):
         raise FrameRejected(
             f"image size: expected {frame.camera.width}x{frame.camera.height} as of the camera calibration, "
             f"found {width}x{height}; scale one of them"
         )
-    scale = _scale(width, height, config)
-    return ImageInput(prepare(pixels, scale, config), lidar_to_image(frame.camera, scale))
+    scale = image_scale(width, height, config)
+    return ImageInput(prepare(pixels, scale, config), lidar_to_image(frame.camera, scale, config))
 
 
-def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+def decoded_pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(image, (bytes, bytearray, memoryview)):
         data = bytes(image)
         # Part of a JPEG file would be decoded, with grey for the rest.
@@ -63,7 +63,7 @@ def _pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _scale(width: int, height: int, config: ModelConfig) -> float:
+def image_scale(width: int, height: int, config: ModelConfig) -> float:
     """Factor that fits the width; what is missing in height is padded, at most one stride of the network."""
     rows, columns = config.image_size
     scale = columns / width
@@ -90,11 +90,13 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDA
     return padded
 
 
-def lidar_to_image(camera: CameraView, scale: float) -> Float:
+def lidar_to_image(camera: CameraView, scale: float, config: ModelConfig) -> Float:
     """[4, 4] from the sensor frame to the pixels of the scaled image."""
-    K = np.eye(4)
+    K, scaled = np.eye(4), np.diag([scale, scale, 1.0, 1.0])
     K[:3, :3] = camera.K
-    return np.asarray(np.diag([scale, scale, 1.0, 1.0]) @ K @ camera.T_camera_from_sensor, np.float64)
+    if config.options.scale_about_corner:  # pixels have their centres at whole numbers
+        scaled[:2, 2] = 0.5 * (scale - 1.0)
+    return np.asarray(scaled @ K @ camera.T_camera_from_sensor, np.float64)
 
 
 def check_camera(camera: CameraView) -> None:

@@ -39,6 +39,7 @@ class Options:
     # Geometry.
     ego_motion_of_velocity_and_heading: bool = True  # official: only the centre of a track is compensated
     orthonormalise_extrinsics: bool = True  # official: the stored rotation is used as it is
+    scale_about_corner: bool = True  # official: a scaled image moves against its projection by up to half a pixel
     # Queries and tracks.
     random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
     ids_for_background: bool = False  # official: every query gets an id, about 850 in each frame
@@ -60,6 +61,7 @@ OFFICIAL = Options(
     wrap_yaw_difference=False,
     ego_motion_of_velocity_and_heading=False,
     orthonormalise_extrinsics=False,
+    scale_about_corner=False,
     random_fresh_queries=True,
     ids_for_background=True,
     independent_batch=False,
@@ -86,6 +88,7 @@ class ModelConfig:
     backbone_stages: int = 4  # the last of four stages may be left out
     backbone_norm: str = "frozen_batch_norm"  # frozen_batch_norm, batch_norm, group_norm
     feature_levels: int = 1  # FPN levels, from the coarsest stage up
+    attended_levels: int = 0  # the finest of them so many, which the BEV encoder looks at; 0: all
     # BEV encoder.
     embed_dims: int = 256
     num_heads: int = 8
@@ -99,6 +102,7 @@ class ModelConfig:
     stored_cameras: int = 1
     # Decoder.
     num_queries: int = 900
+    proposals: int = 0  # of these so many come from the image (model/proposals.py); 0: all are learned
     decoder_layers: int = 6
     decoder_ffn: int = 512
     decoder_points: int = 4
@@ -125,6 +129,11 @@ class ModelConfig:
         return self.role == "coop"
 
     @property
+    def map_levels(self) -> int:
+        """Number of maps that the neck gives."""
+        return self.attended_levels or self.feature_levels
+
+    @property
     def bev_cells(self) -> int:
         """Number of BEV cells, rows times columns."""
         return self.bev_size[0] * self.bev_size[1]
@@ -138,20 +147,23 @@ _TINY = ModelConfig(
     backbone_width=32,
     backbone_stages=4,
     backbone_norm="group_norm",
-    feature_levels=2,
-    stored_levels=2,
+    feature_levels=3,
+    attended_levels=1,
     embed_dims=128,
     bev_size=(32, 32),
     encoder_layers=2,
     encoder_ffn=256,
-    num_queries=150,
+    temporal_points=2,
+    points_per_anchor=1,
+    num_queries=128,
+    proposals=64,
     decoder_layers=3,
     decoder_ffn=256,
     reasoner_layers=1,
     reasoner_ffn=192,
     dropout=0.0,
     max_gap_s=1.0,
-    max_outputs=150,
+    max_outputs=128,
 )
 _R50 = ModelConfig(name="r50", role="coop", backbone_norm="batch_norm", max_gap_s=1.0)
 _OFFICIAL_R50 = ModelConfig(

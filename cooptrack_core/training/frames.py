@@ -1,0 +1,162 @@
+"""Training frames of a dataset, decoded once and kept on disk, so that the processor and not the disk is the limit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cooptrack_core.data.v2x_seq import Dataset
+from cooptrack_core.model.image_input import decoded_pixels, image_scale, lidar_to_image
+from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.progress import progress_bar
+from cooptrack_core.training.ground_truth import GroundTruth
+from cooptrack_core.training.sequence import LabelledFrame, labelled_frames
+from cooptrack_core.types import CooptrackError
+
+Float = NDArray[np.float64]
+
+AGENT_OF_ROLE = {"inf": "rsu", "veh": "vehicle", "coop": "vehicle"}
+_SCHEMA = 3
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The F consecutive frames of one agent in one sequence, at the size that a network takes in."""
+
+    sequence: str
+    agent: str  # vehicle or rsu
+    folder: Path
+    lidar2img: Float  # [F, 4, 4] to pixels of the network's image
+    T_map_from_sensor: Float  # [F, 4, 4]
+    stamp_s: Float  # [F] since the first frame of the sequence
+    log_time_ns: NDArray[np.int64]  # [F] when the frame reaches the network
+    truths: tuple[GroundTruth, ...]  # [F]
+
+    def __len__(self) -> int:
+        return len(self.stamp_s)
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """[F, h, w, 3] BGR, on disk until they are looked at; h may be less than the network's, which pads."""
+        return np.load(self.folder / f"{self.sequence}_{self.agent}.npy", mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Clips of some sequences of a dataset."""
+
+    clips: tuple[Clip, ...]
+
+    def of(self, agent: str) -> FrameSet:
+        """The clips of an agent, `vehicle` or `rsu`."""
+        return FrameSet(tuple(clip for clip in self.clips if clip.agent == agent))
+
+    @property
+    def frames(self) -> int:
+        """All frames together."""
+        return sum(map(len, self.clips))
+
+
+def load_frames(dataset: Dataset, sequences: Sequence[str], config: ModelConfig, cache: Path) -> FrameSet:
+    """Clips of both agents of the sequences; what the cache folder does not have yet is decoded into it.
+
+    The network's image size decides what is kept. Raises CooptrackError for sequences without usable frames.
+    """
+    folder = cache / _digest(dataset, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in sequences if not (folder / f"{name}.json").is_file()]
+    if missing:
+        _decode(dataset.root, missing, config, folder)
+    clips = [clip for name in sequences for clip in _load(folder, name)]
+    if not clips:
+        raise CooptrackError(f"{dataset.root}: no sequence of the split has labelled frames with images; choose another")
+    return FrameSet(tuple(clips))
+
+
+def _digest(dataset: Dataset, config: ModelConfig) -> str:
+    """Changes with the place and the lists of the dataset and with the size of the image."""
+    lists = [dataset.root / side / "data_info.json" for side in ("vehicle-side", "infrastructure-side", "cooperative")]
+    stamps = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in lists if path.is_file()]
+    what = [_SCHEMA, str(dataset.root.resolve()), stamps, config.image_size]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def _decode(root: Path, names: Sequence[str], config: ModelConfig, folder: Path) -> None:
+    with progress_bar(total=len(names), desc="decoding images", unit="sequence") as bar:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), mp_context=spawn) as pool:
+            for future in as_completed([pool.submit(decode_sequence, root, name, config, folder) for name in names]):
+                future.result()
+                bar.update()
+
+
+def decode_sequence(root: Path, name: str, config: ModelConfig, folder: Path) -> None:
+    """Writes the clips of a sequence; its .json comes last and says that all is there."""
+    cv2.setNumThreads(1)
+    frames = labelled_frames(Dataset(root), name)
+    agents = []
+    for agent in ("vehicle", "rsu"):
+        own = [frame for frame in frames if frame.event.agent_id == agent]
+        if own:
+            _write_clip(folder, name, agent, own, config)
+            agents.append(agent)
+    temporary = folder / f"{name}.json.part"
+    temporary.write_text(json.dumps({"agents": agents}))
+    temporary.replace(folder / f"{name}.json")
+
+
+def _write_clip(folder: Path, name: str, agent: str, frames: Sequence[LabelledFrame], config: ModelConfig) -> None:
+    first_ns = frames[0].event.frame.stamp_ns
+    images, columns = [], []
+    for item in frames:
+        frame = item.event.frame
+        assert frame.image is not None and frame.camera is not None and frame.T_map_from_sensor is not None
+        pixels = decoded_pixels(frame.image)
+        scale = image_scale(pixels.shape[1], pixels.shape[0], config)
+        size = (config.image_size[1], round(pixels.shape[0] * scale))
+        same = pixels.shape[1::-1] == size
+        images.append(pixels if same else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        lidar2img = lidar_to_image(frame.camera, scale, config)
+        columns.append((lidar2img, frame.T_map_from_sensor, (frame.stamp_ns - first_ns) / 1e9, item.event.log_time_ns))
+    truths = [item.truth for item in frames]
+    seen = [torch.ones(len(t), dtype=torch.bool) if t.seen is None else t.seen for t in truths]
+    lidar2img, T_map, stamp_s, log_time_ns = (np.stack(column) for column in zip(*columns, strict=True))
+    np.save(folder / f"{name}_{agent}.npy", np.stack(images))
+    np.savez(
+        folder / f"{name}_{agent}.npz",
+        lidar2img=lidar2img, T_map_from_sensor=T_map, stamp_s=stamp_s, log_time_ns=log_time_ns,
+        count=np.array([len(t) for t in truths]),
+        boxes=torch.cat([t.boxes for t in truths]).numpy(), labels=torch.cat([t.labels for t in truths]).numpy(),
+        ids=torch.cat([t.ids for t in truths]).numpy(), seen=torch.cat(seen).numpy(),
+    )  # fmt: skip
+
+
+def _load(folder: Path, name: str) -> list[Clip]:
+    agents = json.loads((folder / f"{name}.json").read_text())["agents"]
+    return [_load_clip(folder, name, agent) for agent in agents]
+
+
+def _load_clip(folder: Path, name: str, agent: str) -> Clip:
+    with np.load(folder / f"{name}_{agent}.npz", allow_pickle=False) as data:
+        counts = data["count"].tolist()
+        columns = [torch.from_numpy(data[key]).split(counts) for key in ("boxes", "labels", "ids", "seen")]
+        truths = tuple(GroundTruth(*row) for row in zip(*columns, strict=True))
+        return Clip(
+            name, agent, folder, data["lidar2img"], data["T_map_from_sensor"], data["stamp_s"], data["log_time_ns"],
+            truths,
+        )  # fmt: skip
+
+
+__all__ = ["AGENT_OF_ROLE", "Clip", "FrameSet", "decode_sequence", "load_frames"]
