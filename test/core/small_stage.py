@@ -1,0 +1,129 @@
+"""A stage that takes milliseconds: a small network learns a fixed function of random points.
+
+As a script it is `cooptrack` with this stage as `small`, for tests that need processes of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cooptrack_core.training import stages
+from cooptrack_core.training.stage import mix
+
+CHECKPOINT_EVERY = 4
+DATA_SEED = 11
+
+
+class SmallNetwork(nn.Module):
+    """Losses of a step. Like the real ones it has dropout, frozen entries, a part without gradient and a memory."""
+
+    def __init__(self, options: stages.StageOptions, before: Callable[[int, int], None], dropout: float) -> None:
+        super().__init__()
+        self.options, self.before = options, before
+        self.layers = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 2))
+        self.sometimes = nn.Linear(2, 1)
+        self.never = nn.Linear(2, 2)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.memory: Tensor | None = None
+        self.spoil: Callable[[int, int], float] = lambda step, micro: 1.0
+
+    def forward(self, step: int, micro: int) -> dict[str, Tensor]:
+        """Losses averaged over the slots of this process."""
+        self.before(step, micro)
+        points = points_of(step, micro, self.options)
+        if step % CHECKPOINT_EVERY == 0 and micro == 0:
+            self.memory = None
+        out = self.layers(points)
+        if self.memory is not None:
+            out = out + 0.01 * self.memory.mean(0)
+        self.memory = out.detach()
+        target = torch.stack([points.prod(-1), points.sum(-1)], -1)
+        losses = {"first": (out - target)[:, 0].square().mean(), "second": (out - target)[:, 1].square().mean()}
+        if step % 2:
+            losses["third"] = 0.1 * (self.sometimes(out)[:, 0] - points[:, 0]).square().mean()
+        return {name: loss * self.spoil(step, micro) for name, loss in losses.items()}
+
+
+def points_of(step: int, micro: int, options: stages.StageOptions) -> Tensor:
+    """[slots, 3] those of this process out of the batch of all."""
+    generator = torch.Generator().manual_seed(mix(options.seed, DATA_SEED, step, micro))
+    return torch.rand(options.batch or 8, 3, generator=generator)[options.rank :: options.world]
+
+
+class SmallStage:
+    """See the module."""
+
+    name, role = "small", "veh"
+
+    def __init__(
+        self,
+        options: stages.StageOptions = stages.StageOptions(),  # noqa: B008
+        *,
+        before: Callable[[int, int], None] = lambda step, micro: None,
+        dropout: float = 0.1,
+    ) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.network = SmallNetwork(options, before, dropout)
+        self.checkpoint_every = CHECKPOINT_EVERY
+        self.total_steps = options.steps or 20
+        self.evaluated: list[dict[str, float]] = []
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        net = self.network
+        return [
+            {"params": net.layers.parameters(), "rate": 1.0},
+            {"params": [*net.sometimes.parameters(), *net.never.parameters()], "rate": 0.1},
+        ]
+
+    def evaluate(self) -> dict[str, float]:
+        assert not self.network.training
+        points = torch.rand(64, 3, generator=torch.Generator().manual_seed(DATA_SEED))
+        with torch.no_grad():
+            error = float((self.network.layers(points)[:, 1] - points.sum(-1)).abs().mean())
+        self.evaluated.append({"score": -error, "error": error})
+        return self.evaluated[-1]
+
+    def export(self, folder: Path, notes: Mapping[str, str]) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "small_veh.safetensors"
+        save_file(dict(self.network.state_dict()), path, dict(notes))
+        return [path]
+
+    def describe(self, step: int, micro: int) -> str:
+        return f"points {step}.{micro}"
+
+
+def recipe(preset: str) -> dict[str, Any]:
+    """As `stages.loop_options` asks for it."""
+    return {"learning_rate": 0.01, "warm_up_steps": 3, "keep_every": 4, "evaluate_every": 8, "ema_decay": 0.9}
+
+
+def build(preset: str, data: Path, options: stages.StageOptions) -> SmallStage:
+    """As `stages.build` asks for it; a step that is to kill the process comes from the environment."""
+    deadly = int(os.environ.get("SMALL_STAGE_DIES_AT", -1))
+
+    def before(step: int, micro: int) -> None:
+        if step == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return SmallStage(options, before=before, dropout=0.0 if preset == "dry" else 0.1)
+
+
+ENTRY = stages.StageEntry("a small network for tests", "small_stage")
+
+if __name__ == "__main__":
+    from cooptrack_core.cli import main
+
+    torch.set_num_threads(1)
+    stages.STAGES["small"] = ENTRY
+    sys.exit(main(sys.argv[1:]))
