@@ -92,11 +92,17 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDA
 
 def lidar_to_image(camera: CameraView, scale: float, config: ModelConfig) -> Float:
     """[4, 4] from the sensor frame to the pixels of the scaled image."""
-    K, scaled = np.eye(4), np.diag([scale, scale, 1.0, 1.0])
-    K[:3, :3] = camera.K
+    K = np.eye(4)
+    K[:3, :3] = scaled_camera(camera.K, scale, config)
+    return np.asarray(K @ camera.T_camera_from_sensor, np.float64)
+
+
+def scaled_camera(K: Float, scale: float, config: ModelConfig) -> Float:
+    """[3, 3] camera matrix of the scaled image."""
+    scaled = np.diag([scale, scale, 1.0])
     if config.options.scale_about_corner:  # pixels have their centres at whole numbers
         scaled[:2, 2] = 0.5 * (scale - 1.0)
-    return np.asarray(scaled @ K @ camera.T_camera_from_sensor, np.float64)
+    return np.asarray(scaled @ K, np.float64)
 
 
 def check_camera(camera: CameraView) -> None:

@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from cooptrack_core.data.v2x_seq import Dataset
-from cooptrack_core.model.image_input import decoded_pixels, image_scale, lidar_to_image
+from cooptrack_core.model.image_input import decoded_pixels, image_scale, scaled_camera
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.sequence import LabelledFrame, labelled_frames
-from cooptrack_core.types import CooptrackError
+from cooptrack_core.types import CameraView, CooptrackError, Frame
 
 Float = NDArray[np.float64]
 
 AGENT_OF_ROLE = {"inf": "rsu", "veh": "vehicle", "coop": "vehicle"}
-_SCHEMA = 3
+_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,29 @@ class Clip:
     sequence: str
     agent: str  # vehicle or rsu
     folder: Path
-    lidar2img: Float  # [F, 4, 4] to pixels of the network's image
+    K: Float  # [F, 3, 3] camera matrix of the kept images
+    T_camera_from_sensor: Float  # [F, 4, 4]
     T_map_from_sensor: Float  # [F, 4, 4]
-    stamp_s: Float  # [F] since the first frame of the sequence
+    stamp_s: Float  # [F] since the first frame of the sequence, of whichever agent
     log_time_ns: NDArray[np.int64]  # [F] when the frame reaches the network
     truths: tuple[GroundTruth, ...]  # [F]
 
     def __len__(self) -> int:
         return len(self.stamp_s)
+
+    @cached_property
+    def lidar2img(self) -> Float:
+        """[F, 4, 4] from the sensor frame to pixels of the kept images."""
+        projection = np.zeros((len(self), 4, 4))
+        projection[:, :3, :3], projection[:, 3, 3] = self.K, 1.0
+        return np.asarray(projection @ self.T_camera_from_sensor)
+
+    def frame(self, index: int, epoch_ns: int = 0) -> Frame:
+        """A frame as it reaches an agent; epoch_ns: when the clip begins."""
+        image = np.asarray(self.images[index])
+        camera = CameraView(self.K[index], self.T_camera_from_sensor[index], image.shape[1], image.shape[0])
+        stamp_ns = epoch_ns + round(self.stamp_s[index] * 1e9)
+        return Frame(stamp_ns, self.T_map_from_sensor[index], image=image, camera=camera)
 
     @cached_property
     def images(self) -> NDArray[np.uint8]:
@@ -81,7 +96,9 @@ def load_frames(dataset: Dataset, sequences: Sequence[str], config: ModelConfig,
         _decode(dataset.root, missing, config, folder)
     clips = [clip for name in sequences for clip in _load(folder, name)]
     if not clips:
-        raise CooptrackError(f"{dataset.root}: no sequence of the split has labelled frames with images; choose another")
+        raise CooptrackError(
+            f"{dataset.root}: no sequence of the split has labelled frames with images; choose another"
+        )
     return FrameSet(tuple(clips))
 
 
@@ -106,19 +123,21 @@ def decode_sequence(root: Path, name: str, config: ModelConfig, folder: Path) ->
     """Writes the clips of a sequence; its .json comes last and says that all is there."""
     cv2.setNumThreads(1)
     frames = labelled_frames(Dataset(root), name)
+    first_ns = min((frame.event.frame.stamp_ns for frame in frames), default=0)
     agents = []
     for agent in ("vehicle", "rsu"):
         own = [frame for frame in frames if frame.event.agent_id == agent]
         if own:
-            _write_clip(folder, name, agent, own, config)
+            _write_clip(folder, name, agent, own, config, first_ns)
             agents.append(agent)
     temporary = folder / f"{name}.json.part"
     temporary.write_text(json.dumps({"agents": agents}))
     temporary.replace(folder / f"{name}.json")
 
 
-def _write_clip(folder: Path, name: str, agent: str, frames: Sequence[LabelledFrame], config: ModelConfig) -> None:
-    first_ns = frames[0].event.frame.stamp_ns
+def _write_clip(
+    folder: Path, name: str, agent: str, frames: Sequence[LabelledFrame], config: ModelConfig, first_ns: int
+) -> None:
     images, columns = [], []
     for item in frames:
         frame = item.event.frame
@@ -128,15 +147,16 @@ def _write_clip(folder: Path, name: str, agent: str, frames: Sequence[LabelledFr
         size = (config.image_size[1], round(pixels.shape[0] * scale))
         same = pixels.shape[1::-1] == size
         images.append(pixels if same else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-        lidar2img = lidar_to_image(frame.camera, scale, config)
-        columns.append((lidar2img, frame.T_map_from_sensor, (frame.stamp_ns - first_ns) / 1e9, item.event.log_time_ns))
+        K, T_camera = scaled_camera(frame.camera.K, scale, config), frame.camera.T_camera_from_sensor
+        stamp_s = (frame.stamp_ns - first_ns) / 1e9
+        columns.append((K, T_camera, frame.T_map_from_sensor, stamp_s, item.event.log_time_ns))
     truths = [item.truth for item in frames]
     seen = [torch.ones(len(t), dtype=torch.bool) if t.seen is None else t.seen for t in truths]
-    lidar2img, T_map, stamp_s, log_time_ns = (np.stack(column) for column in zip(*columns, strict=True))
+    K, T_camera, T_map, stamp_s, log_time_ns = (np.stack(column) for column in zip(*columns, strict=True))
     np.save(folder / f"{name}_{agent}.npy", np.stack(images))
     np.savez(
         folder / f"{name}_{agent}.npz",
-        lidar2img=lidar2img, T_map_from_sensor=T_map, stamp_s=stamp_s, log_time_ns=log_time_ns,
+        K=K, T_camera_from_sensor=T_camera, T_map_from_sensor=T_map, stamp_s=stamp_s, log_time_ns=log_time_ns,
         count=np.array([len(t) for t in truths]),
         boxes=torch.cat([t.boxes for t in truths]).numpy(), labels=torch.cat([t.labels for t in truths]).numpy(),
         ids=torch.cat([t.ids for t in truths]).numpy(), seen=torch.cat(seen).numpy(),
@@ -154,8 +174,8 @@ def _load_clip(folder: Path, name: str, agent: str) -> Clip:
         columns = [torch.from_numpy(data[key]).split(counts) for key in ("boxes", "labels", "ids", "seen")]
         truths = tuple(GroundTruth(*row) for row in zip(*columns, strict=True))
         return Clip(
-            name, agent, folder, data["lidar2img"], data["T_map_from_sensor"], data["stamp_s"], data["log_time_ns"],
-            truths,
+            name, agent, folder, data["K"], data["T_camera_from_sensor"], data["T_map_from_sensor"], data["stamp_s"],
+            data["log_time_ns"], truths,
         )  # fmt: skip
 
 

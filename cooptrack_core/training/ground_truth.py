@@ -34,6 +34,11 @@ class GroundTruth:
         seen = None if self.seen is None else self.seen[index]
         return GroundTruth(self.boxes[index], self.labels[index], self.ids[index], seen)
 
+    def to(self, device: torch.device) -> GroundTruth:
+        """Every field on a device."""
+        seen = None if self.seen is None else self.seen.to(device)
+        return GroundTruth(self.boxes.to(device), self.labels.to(device), self.ids.to(device), seen)
+
     def within(self, point_range_m: tuple[float, ...]) -> GroundTruth:
         """The objects whose bottom centre lies inside the range, borders excluded."""
         low, high = self.boxes.new_tensor(point_range_m[:3]), self.boxes.new_tensor(point_range_m[3:])

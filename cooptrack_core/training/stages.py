@@ -28,12 +28,17 @@ class StageOptions:
     world: int = 1
     jobs: int = 0  # processes that prepare data; 0: none beside the training itself
 
+    def slots(self, batch: int) -> range:
+        """The slots of a batch that this process trains."""
+        own = batch // self.world
+        return range(self.rank * own, (self.rank + 1) * own)
+
 
 @dataclass(frozen=True)
 class StageEntry:
     """A stage by name.
 
-    module: has `build(preset, data, options) -> Stage` and `recipe(preset) -> dict`, the fields of LoopOptions in
+    module: has `build(stage, preset, data, options) -> Stage` and `recipe(stage, preset) -> dict`, the fields of LoopOptions in
     which a preset differs from the defaults.
     """
 
@@ -42,13 +47,19 @@ class StageEntry:
     extra: Mapping[str, Any] = field(default_factory=dict)  # further keyword arguments of build
 
 
-STAGES: dict[str, StageEntry] = {}
+_BUILDING = "cooptrack_core.training.building"
+STAGES: dict[str, StageEntry] = {
+    "pretrain": StageEntry("stage 0, from scratch: the image trunk of both agents on single frames", _BUILDING),
+    "detection": StageEntry("stage 1a: one agent's detector, without tracks", _BUILDING),
+    "tracking": StageEntry("stage 1b: one agent's tracker", _BUILDING),
+    "cooperation": StageEntry("stage 2: the vehicle with the messages of a finished roadside network", _BUILDING),
+}
 
 
 def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
     """The stage, ready to be trained. CooptrackError for an unknown one, bad data or missing weights."""
     entry = entry_of(stage)
-    built: Stage = importlib.import_module(entry.module).build(preset, data, options, **entry.extra)
+    built: Stage = importlib.import_module(entry.module).build(stage, preset, data, options, **entry.extra)
     return built
 
 
@@ -56,7 +67,7 @@ def loop_options(stage: str, preset: str, given: Mapping[str, Any]) -> LoopOptio
     """Those of the recipe, with what is given (no None) in their place."""
     from cooptrack_core.training.stage import LoopOptions
 
-    recipe: Mapping[str, Any] = importlib.import_module(entry_of(stage).module).recipe(preset)
+    recipe: Mapping[str, Any] = importlib.import_module(entry_of(stage).module).recipe(stage, preset)
     return LoopOptions(**{**recipe, **given})
 
 

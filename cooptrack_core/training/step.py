@@ -5,7 +5,7 @@ Each slot is a stream of frames with its own memory. Nothing of a frame carries 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
@@ -30,6 +31,8 @@ from cooptrack_core.training.supervision import (
     supervise_decoder,
     supervise_together,
 )
+
+TOLD_WITHIN_M = 4.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ class Outcome:
     terms: list[Losses]  # [B] losses of each slot, before the average
 
 
+ExtraLosses = Callable[[Perception, Sequence[Sample]], dict[str, Tensor]]
+
+
 class Iteration:
     """The streaming state of training: call it with the next frame of every slot, then step the optimizer."""
 
@@ -65,13 +71,23 @@ class Iteration:
         seed: int = 0,
         shuffle: bool = True,
         steps_done: int = 0,
+        extra: ExtraLosses | None = None,
     ) -> None:
-        """shuffle False: the fresh queries that give way to tracks are the last ones under every option."""
+        """shuffle False: the fresh queries that give way to tracks are the last ones under every option.
+
+        extra: further losses of a batch, from what the network perceived, averaged over the slots.
+        """
+        self.extra = extra
         self.model, self.shuffle, self.steps_done = model, shuffle, steps_done
         self.carry = CarryOptions() if carry is None else carry
         self._generator = torch.Generator().manual_seed(seed)
         self._memories: list[Memory | None] = []
         self._scenes: list[str] = []
+
+    def begin(self, step: int, seed: int) -> None:
+        """What follows is step `step` of the training, with random numbers of its own."""
+        self.steps_done = step
+        self._generator.manual_seed(seed)
 
     def reset(self) -> None:
         """Forgets the memory of all slots."""
@@ -92,6 +108,8 @@ class Iteration:
         self._scenes = [sample.scene for sample in samples]
         self.steps_done += 1
         losses = batch_average([slot.losses for slot in done])
+        if self.extra is not None:
+            losses |= self.extra(perception, samples)
         total = torch.stack(list(losses.values())).sum()
         return Outcome(losses, total, [slot.assignment for slot in done], rows, carried, [slot.losses for slot in done])
 
@@ -144,11 +162,22 @@ class Iteration:
         if sample.truth.seen is None:
             return supervise_together(cooperation, own, remote, refined, sample.truth)
         # What the vehicle can know without others: what it sees, and what it has been told before.
-        own_truth = sample.truth.select(sample.truth.seen | torch.isin(sample.truth.ids, own.track_id))
-        truth = sample.truth if sample.messages else own_truth
+        own_known = sample.truth.seen | torch.isin(sample.truth.ids, own.track_id)
+        own_truth = sample.truth.select(own_known)
+        truth = sample.truth.select(own_known | _told(sample.truth, remote))
         done = supervise_together(cooperation, own, remote, refined, truth)
+        if not logits.requires_grad:  # a frozen decoder learns nothing
+            return done
         extra, _ = supervise_decoder(logits, boxes, own.track_id, own_truth, "decoder_loss")
         return Supervised(done.losses | extra, done.refined, done.assignment)
+
+
+def _told(truth: GroundTruth, remote: RemoteInstances) -> Tensor:
+    """[G] bool whether an aligned instance [I] is near: what nobody reports cannot be learned."""
+    if len(remote) == 0 or len(truth) == 0:
+        return torch.zeros(len(truth), dtype=torch.bool, device=truth.labels.device)
+    theirs = box_code.center(remote.boxes.detach())[:, :2]
+    return torch.cdist(truth.boxes[:, :2].to(theirs), theirs).amin(1) < TOLD_WITHIN_M
 
 
 def _tracks(refined: Queries, rows: Tensor) -> Queries:
@@ -157,4 +186,4 @@ def _tracks(refined: Queries, rows: Tensor) -> Queries:
     return live.with_(is_track=torch.ones_like(live.is_track))
 
 
-__all__ = ["Iteration", "Outcome", "Sample"]
+__all__ = ["ExtraLosses", "Iteration", "Outcome", "Sample"]

@@ -1,0 +1,105 @@
+"""From a stage's name to the stage: its preset, its data, and the weights that it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cooptrack_core.checkpoints import store
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.presets import ModelConfig, get_preset
+from cooptrack_core.training.agent_stage import AgentStage, start_from
+from cooptrack_core.training.cooperation_stage import CooperationStage, training_config
+from cooptrack_core.training.data import CACHE_FOLDER, TrainingData, load_data
+from cooptrack_core.training.loop import WEIGHTS_FOLDER
+from cooptrack_core.training.messages import roadside_messages
+from cooptrack_core.training.pretrain import Pretraining
+from cooptrack_core.training.recipes import Recipe, recipe_of
+from cooptrack_core.training.stage import Stage
+from cooptrack_core.training.stages import StageOptions
+from cooptrack_core.types import CooptrackError
+
+BEFORE = {"detection": "pretrain", "tracking": "detection", "cooperation": "tracking"}
+
+
+def recipe(stage: str, preset: str) -> Mapping[str, Any]:
+    """What the loop's options are by default."""
+    return recipe_of(stage, preset).loop
+
+
+def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
+    """Raises CooptrackError for a preset of another role, bad data, or missing weights of the stage before."""
+    config, plan = get_preset(preset), recipe_of(stage, preset)
+    _check_role(stage, config)
+    frames = load_data(data, config)
+    if stage == "pretrain":
+        return Pretraining(config, frames, plan, options)
+    start = _weights(stage, config, options)
+    torch.manual_seed(options.seed)
+    if stage == "cooperation":
+        return _cooperation(config, frames, plan, options, start, data)
+    model = AgentModel(config)
+    if start is not None:
+        start_from(model, start)
+    return AgentStage(stage, model, frames, plan, options)
+
+
+def _cooperation(
+    config: ModelConfig, frames: TrainingData, plan: Recipe, options: StageOptions, start: Path | None, data: Path
+) -> Stage:
+    family = config.name.rpartition("_")[0]
+    if options.roadside is None:
+        raise CooptrackError(
+            f"train: --roadside: is missing; stage cooperation of {config.name} learns with the messages of a finished "
+            f"{family}_inf: give its run folder or weights"
+        )
+    roadside = _file(options.roadside, f"{family}_inf", "--roadside", "tracking")
+    checkpoint = store.load(roadside, f"{family}_inf")
+    cache = data / CACHE_FOLDER / f"messages_{checkpoint.fingerprint.hex()[:16]}"
+    messages = {}
+    for part in (frames.train, frames.val):
+        messages |= roadside_messages(roadside, f"{family}_inf", part, cache)
+    plan = plan if options.steps is None else replace(plan, steps=options.steps)
+    model = AgentModel(training_config(config, plan))
+    if start is not None:
+        start_from(model, start)
+    return CooperationStage(model, frames, plan, options, checkpoint.fingerprint, messages)
+
+
+def _check_role(stage: str, config: ModelConfig) -> None:
+    roles = {"pretrain": ("inf",), "cooperation": ("coop",)}.get(stage, ("inf", "veh"))
+    if config.role not in roles:
+        family = config.name.rpartition("_")[0]
+        names = " or ".join(f"{family}_{role}" for role in roles)
+        raise CooptrackError(f"train: --preset: {config.name} has no stage {stage}; give {names}")
+
+
+def _weights(stage: str, config: ModelConfig, options: StageOptions) -> Path | None:
+    """The file that a stage starts from; None where the recipe starts without."""
+    before = BEFORE[stage]
+    if options.init is None:
+        if config.name.startswith("official") and stage == "detection":
+            return None
+        raise CooptrackError(
+            f"train: --init: is missing; stage {stage} of {config.name} starts from the weights of stage {before}: "
+            f"give the folder of that run"
+        )
+    role = "veh" if config.role == "coop" else config.role
+    return _file(options.init, f"{config.name.rpartition('_')[0]}_{role}", "--init", before)
+
+
+def _file(given: Path, preset: str, option: str, stage: str) -> Path:
+    """The weights that an option means: a file, or the folder of a finished run."""
+    path = given if given.is_file() else given / WEIGHTS_FOLDER / f"{preset}{store.SUFFIX}"
+    if not path.is_file():
+        raise CooptrackError(
+            f"{path}: {option}: no such file; finish stage {stage} first, or give a {store.SUFFIX} file"
+        )
+    return path
+
+
+__all__ = ["build", "recipe"]

@@ -1,0 +1,141 @@
+"""Stage 2: alignment, association and fusion of the vehicle with the messages of a finished roadside network (spec 7.1).
+
+The streams run as at inference: what is fused in one frame is tracked into the next. What is frozen runs without
+gradient, which is most of the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cooptrack_core.checkpoints import store
+from cooptrack_core.geometry.transforms import inverse, make_transform
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.presets import ModelConfig, get_preset
+from cooptrack_core.model.remote import remote_instances
+from cooptrack_core.training.agent_stage import AgentStage, AgentTraining
+from cooptrack_core.training.data import TrainingData
+from cooptrack_core.training.frames import Clip, FrameSet
+from cooptrack_core.training.ground_truth import GroundTruth
+from cooptrack_core.training.messages import EPOCH_NS, newest_before
+from cooptrack_core.training.recipes import Recipe
+from cooptrack_core.training.sampling import Draw, GroupSampler
+from cooptrack_core.training.stages import StageOptions
+from cooptrack_core.training.step import Sample
+from cooptrack_core.training.validation import CooperativeRun, tracking_quality
+from cooptrack_core.training.views import View, network_input
+from cooptrack_core.types import Message
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a vehicle can hear: the roadside's clips and messages by sequence."""
+
+    clips: Mapping[str, Clip]
+    messages: Mapping[str, Sequence[Message]]
+
+    @staticmethod
+    def of(frames: FrameSet, messages: Mapping[str, Sequence[Message]]) -> Heard:
+        """Of all roadside clips."""
+        return Heard({clip.sequence: clip for clip in frames.of("rsu").clips}, messages)
+
+    def message(self, clip: Clip, frame: int, back: int = 0) -> Message | None:
+        """The newest message that the vehicle has by its frame, or one so many frames older; None: none yet."""
+        roadside = self.clips.get(clip.sequence)
+        if roadside is None:
+            return None
+        row = newest_before(clip, roadside, frame, back)
+        return None if row < 0 else self.messages[clip.sequence][row]
+
+
+class CooperationTraining(AgentTraining):
+    """The vehicle's network with the messages that it hears."""
+
+    def __init__(
+        self, model: AgentModel, sampler: GroupSampler, recipe: Recipe, options: StageOptions, heard: Heard
+    ) -> None:
+        super().__init__(model, sampler, recipe, options)
+        self.heard = heard
+        if {"bev_encoder", "decoder"} <= set(recipe.frozen):  # then the learned queries stay as well
+            for parameter in (model.reference_points, model.query_features, *model.query_embedding.parameters()):
+                parameter.requires_grad_(False)
+
+    def wanted(self, truth: GroundTruth) -> GroundTruth:
+        """Everything in range; which of it the vehicle sees itself stays known."""
+        return truth.within(self.model.config.point_range_m)
+
+    def _sample(self, draw: Draw, view: View, image: Tensor) -> Sample:
+        truth = self.wanted(view.truth).to(image.device)
+        given = network_input(view, image)
+        rng = np.random.default_rng([draw.number % 2**32, draw.frame])
+        messages = ()
+        if rng.random() >= self.recipe.message_dropout:
+            message = self.heard.message(draw.clip, draw.frame, int(rng.integers(self.recipe.delay_frames + 1)))
+            if message is not None:
+                messages = (self._received(message, draw, rng),)
+        return Sample(given, truth, str(draw.number), messages)
+
+    @torch.no_grad()
+    def _received(self, message: Message, draw: Draw, rng: np.random.Generator) -> tuple[RemoteInstances, Tensor]:
+        """As the vehicle's node hears it, with an error of the pose if the recipe has one."""
+        assert message.T_map_from_sensor is not None
+        T = inverse(draw.clip.T_map_from_sensor[draw.frame]) @ message.T_map_from_sensor @ self._noise(rng)
+        dt_s = draw.clip.stamp_s[draw.frame] - (message.stamp_ns - EPOCH_NS) / 1e9
+        config, embed = self.model.config, self.model.embed
+        device = self.model.reference_points.device
+        remote = remote_instances(message, 0, dt_s, T, config, lambda points: embed(points.to(device)).cpu())
+        return remote.to(device), torch.from_numpy(T).float().to(device)
+
+    def _noise(self, rng: np.random.Generator) -> Float:
+        recipe = self.recipe
+        yaw = rng.normal(0.0, recipe.yaw_noise_rad) if recipe.yaw_noise_rad else 0.0
+        shift = rng.normal(0.0, recipe.position_noise_m, 2) if recipe.position_noise_m else np.zeros(2)
+        c, s = np.cos(yaw), np.sin(yaw)
+        return make_transform([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], (*shift, 0.0))
+
+
+class CooperationStage(AgentStage):
+    """Implements training.stage.Stage."""
+
+    def __init__(
+        self, model: AgentModel, data: TrainingData, recipe: Recipe, options: StageOptions,
+        roadside_fingerprint: bytes, messages: Mapping[str, Sequence[Message]],
+    ) -> None:  # fmt: skip
+        super().__init__("cooperation", model, data, recipe, options)
+        self.roadside_fingerprint = roadside_fingerprint
+        self.heard_val = Heard.of(data.val, messages)
+        heard = Heard.of(data.train, messages)
+        self.network = CooperationTraining(model, self.sampler, recipe, options, heard)
+
+    def evaluate(self) -> dict[str, float]:
+        """Of the vehicle with the messages on its held-out clips."""
+        return tracking_quality(self.model, self.val, CooperativeRun(self.heard_val.message))
+
+    def export(self, folder: Path, notes: Mapping[str, str]) -> list[Path]:
+        """The network's weights, which name the roadside network they belong to."""
+        config = get_preset(self.model.config.name)  # training pairs by other rules at first
+        path = folder / f"{config.name}{store.SUFFIX}"
+        about = store.Metadata(self.roadside_fingerprint, {**notes, "stage": self.name})
+        store.save_state(path, config, self.model.state_dict(), about)
+        return [path]
+
+
+def training_config(config: ModelConfig, recipe: Recipe) -> ModelConfig:
+    """With pairs by distance for the recipe's first steps."""
+    if config.options.affinity_matching_after_steps is None:
+        return config
+    steps = round(recipe.by_rule_until * recipe.steps)
+    return replace(config, options=replace(config.options, affinity_matching_after_steps=steps))
+
+
+__all__ = ["CooperationStage", "CooperationTraining", "Heard", "training_config"]

@@ -1,0 +1,102 @@
+"""What a finished roadside network sends about kept frames: made once, in the precision of the air, and kept on disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cooptrack_core.config import NetworkConfig, RoadsideConfig
+from cooptrack_core.cooperation.loopback import over_the_air
+from cooptrack_core.model.loading import load_network
+from cooptrack_core.pipeline import RoadsideAgent
+from cooptrack_core.progress import progress_bar
+from cooptrack_core.training.frames import Clip, FrameSet
+from cooptrack_core.types import Features, Instances, Message
+
+EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
+_COLUMNS = ("center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "score", "instance_id")
+
+
+def roadside_messages(weights: Path, preset: str, frames: FrameSet, cache: Path) -> dict[str, list[Message]]:
+    """Messages of the roadside unit by sequence, one for each frame of its clip."""
+    clips = frames.of("rsu").clips
+    missing = [clip for clip in clips if not _file(cache, clip).is_file()]
+    if missing:
+        cache.mkdir(parents=True, exist_ok=True)
+        spawn = multiprocessing.get_context("spawn")
+        with (
+            progress_bar(total=len(missing), desc="messages of the roadside network", unit="sequence") as bar,
+            ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1), mp_context=spawn) as pool,
+        ):
+            for future in as_completed([pool.submit(send, weights, preset, clip, cache) for clip in missing]):
+                future.result()
+                bar.update()
+    return {clip.sequence: _load(_file(cache, clip), clip) for clip in clips}
+
+
+def _file(cache: Path, clip: Clip) -> Path:
+    return cache / f"{clip.sequence}.npz"
+
+
+def send(weights: Path, preset: str, clip: Clip, cache: Path) -> None:
+    """Runs the agent as the node does, over one clip."""
+    torch.set_num_threads(1)
+    network = load_network(NetworkConfig(preset=preset.rpartition("_")[0], weights=str(weights), device="cpu"), "inf")
+    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), network=network)
+    messages = []
+    for index in range(len(clip)):
+        message = agent.step(clip.frame(index, EPOCH_NS)).message
+        assert message is not None, "kept frames have image and pose"
+        messages.append(over_the_air(message, agent.config.feature_precision))
+    columns = {name: np.concatenate([getattr(m.instances, name) for m in messages]) for name in _COLUMNS}
+    features = [m.instances.features for m in messages]
+    streams = {
+        name: np.concatenate([getattr(f, name) for f in features if f is not None and getattr(f, name) is not None])
+        for name in ("query", "embedding", "motion")
+        if features and all(f is None or getattr(f, name) is not None for f in features)
+    }
+    about = {"fingerprint": network.fingerprint.hex(), "preset": preset}
+    temporary = _file(cache, clip).with_suffix(".part.npz")
+    np.savez(
+        temporary, count=np.array([len(m.instances) for m in messages]), about=np.array(json.dumps(about)),
+        **columns, **streams,
+    )  # fmt: skip
+    temporary.replace(_file(cache, clip))
+
+
+def _load(path: Path, clip: Clip) -> list[Message]:
+    with np.load(path, allow_pickle=False) as data:
+        about = json.loads(str(data["about"]))
+        ends = np.cumsum(data["count"])
+        arrays = {name: data[name] for name in data.files if name not in ("count", "about")}
+    messages = []
+    for index, (start, end) in enumerate(zip(ends - np.diff(ends, prepend=0), ends, strict=True)):
+        part = {name: values[start:end] for name, values in arrays.items()}
+        messages.append(_message(part, about, clip, index))
+    return messages
+
+
+def _message(part: dict[str, np.ndarray], about: dict[str, str], clip: Clip, index: int) -> Message:
+    features = Features(
+        part.pop("query"), part.pop("embedding", None), part.pop("motion"), about["preset"],
+        bytes.fromhex(about["fingerprint"]),
+    )  # fmt: skip
+    instances = Instances.create(**part, features=features)
+    stamp_ns = EPOCH_NS + round(clip.stamp_s[index] * 1e9)
+    return Message("rsu", 1, index + 1, stamp_ns, "rsu/lidar", clip.T_map_from_sensor[index], instances)
+
+
+def newest_before(clip: Clip, roadside: Clip, frame: int, back: int = 0) -> int:
+    """Row of the roadside frame that a vehicle has heard by its frame, `back` frames late; -1: none yet."""
+    heard = int(np.searchsorted(roadside.log_time_ns, clip.log_time_ns[frame], side="right")) - 1
+    return max(heard - back, -1)
+
+
+__all__ = ["EPOCH_NS", "Sequence", "newest_before", "roadside_messages", "send"]
