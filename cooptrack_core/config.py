@@ -18,6 +18,9 @@ LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a n
 DETECTORS = ("simulated", "network")
 DEVICES = ("auto", "cpu", "cuda")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
+NETWORK_VARIANTS = (  # of tiny, to compare with
+    "tiny-univ2x", "tiny-before", "tiny-nocaa", "tiny-nomdfe", "tiny-h0", "tiny-h1", "tiny-h2", "tiny-h3",
+)  # fmt: skip
 UNTRAINED = "untrained"  # instead of weights: random numbers
 PRECISIONS = ("none", "fp32", "fp16", "int8")
 
@@ -150,7 +153,9 @@ class AdmissionConfig:
 class NetworkConfig:
     """The network of an agent with `detector: network`."""
 
-    preset: str = parameter("tiny", "family of presets; the agent adds its role", choices=NETWORK_FAMILIES)
+    preset: str = parameter(
+        "tiny", "family of presets; the agent adds its role", choices=NETWORK_FAMILIES + NETWORK_VARIANTS
+    )
     weights: str = parameter(
         "untrained", "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so"
     )

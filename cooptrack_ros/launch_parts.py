@@ -15,7 +15,7 @@ from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariabl
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from cooptrack_core.config import DETECTORS, DEVICES, LEARNED_MODES, MODES, NETWORK_FAMILIES
+from cooptrack_core.config import DETECTORS, DEVICES, LEARNED_MODES, MODES, NETWORK_FAMILIES, NETWORK_VARIANTS
 
 FLAG = ("true", "false")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -56,7 +56,7 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "preset",
             default_value="",
-            choices=["", *NETWORK_FAMILIES],
+            choices=["", *NETWORK_FAMILIES, *NETWORK_VARIANTS],
             description="detector network: family of networks; empty: as the parameter files say (tiny)",
         ),
         DeclareLaunchArgument(

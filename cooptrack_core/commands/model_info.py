@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from cooptrack_core.model.presets import FAMILIES, PRESETS, ROLES, ModelConfig, get_preset
+from cooptrack_core.model.presets import FAMILIES, ROLES, VARIANTS, ModelConfig, get_preset
 from cooptrack_core.types import CooptrackError
 
 HELP = "parameters, multiply-adds and bytes per message of a preset, or the totals of a family of presets"
@@ -23,17 +23,19 @@ _NOT_COUNTED = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument(
-        "preset", metavar="PRESET", help=f"{', '.join(FAMILIES)}, with _{', _'.join(ROLES)} for one network of them"
-    )
+        "preset", metavar="PRESET", help=f"{', '.join(FAMILIES)}, with _{', _'.join(ROLES)} for one network of them; "
+        f"or a variant to compare with: {', '.join(VARIANTS)}",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON; by default a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table or JSON."""
-    names = [f"{args.preset}_{role}" for role in ROLES] if args.preset in FAMILIES else [args.preset]
-    if names[0] not in PRESETS:
-        known = f"a family ({', '.join(FAMILIES)}) or one of it with _{', _'.join(ROLES)}"
-        raise CooptrackError(f"preset {args.preset!r} is unknown; choose {known}")
+    known = FAMILIES | VARIANTS
+    names = [f"{args.preset}_{role}" for role in ROLES] if args.preset in known else [args.preset]
+    if names[0].rpartition("_")[0] not in known or names[0].rpartition("_")[2] not in ROLES:
+        families = f"a family ({', '.join(known)}) or one of it with _{', _'.join(ROLES)}"
+        raise CooptrackError(f"preset {args.preset!r} is unknown; choose {families}")
     facts = [describe(get_preset(name)) for name in names]
     if args.json:
         print(json.dumps(facts[0] if len(facts) == 1 else facts, indent=1))

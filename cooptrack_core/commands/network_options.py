@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, UNTRAINED
+from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, NETWORK_VARIANTS, UNTRAINED
 
 if TYPE_CHECKING:
     from cooptrack_core.config import NetworkConfig
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """--preset, --weights, --roadside-weights and --device."""
     group = parser.add_argument_group("detector network")
-    group.add_argument("--preset", choices=NETWORK_FAMILIES, default="tiny", help="family of networks")
+    group.add_argument(
+        "--preset", choices=NETWORK_FAMILIES + NETWORK_VARIANTS, default="tiny", metavar="FAMILY",
+        help=f"family of networks: {', '.join(NETWORK_FAMILIES)}; or a variant to compare with: "
+        f"{', '.join(NETWORK_VARIANTS)}",
+    )  # fmt: skip
     group.add_argument(
         "--weights", default=UNTRAINED, metavar="FILE|NAME",
         help="weights of the networks: a safetensors file or the name of shipped ones; 'untrained': random numbers",

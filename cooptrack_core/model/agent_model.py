@@ -3,7 +3,8 @@
     image -> backbone -> neck -> BEV encoder -> decoder -> motion features -> history reasoning
           -> [vehicle: alignment of messages -> association -> aggregation] -> refinement heads
 
-A roadside unit and a vehicle alone end at the heads; their networks have no cooperative modules.
+With fusion before decoding (ModelConfig.fusion) the aligned messages enter the decoder instead. A roadside unit and
+a vehicle alone end at the heads; their networks have no cooperative modules.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cooptrack_core.model.aggregation import Aggregation, Fused
+from cooptrack_core.model import early_fusion
+from cooptrack_core.model.aggregation import Aggregation
 from cooptrack_core.model.alignment import CrossAgentAlignment, RemoteInstances, as_queries
 from cooptrack_core.model.association import GraphAssociation, match_by_affinity, match_by_distance
 from cooptrack_core.model.backbone import build_backbone
 from cooptrack_core.model.bev_encoder import BevEncoder
+from cooptrack_core.model.completion import Fused
 from cooptrack_core.model.decoder import Decoder, DecoderOutput
+from cooptrack_core.model.early_fusion import Entry
 from cooptrack_core.model.heads import RefinementHeads
 from cooptrack_core.model.motion_features import MotionExtractor
 from cooptrack_core.model.neck import FeaturePyramid
@@ -27,6 +31,7 @@ from cooptrack_core.model.positional import pe3d
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.proposals import DenseBoxes, ImageProposals
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.query_fusion import PoseConcatenation, QueryFusion
 from cooptrack_core.model.temporal import HistoryReasoner
 from cooptrack_core.model.unused import UnusedModules
 
@@ -51,6 +56,7 @@ class Cooperation:
     affinity: Tensor  # [V, I] logits
     ego_index: Tensor  # [P] rows of the ego queries
     remote_index: Tensor  # [P] rows of the aligned instances
+    learned: bool = True  # False: the affinity only tells how close the pairs are
 
 
 class AgentModel(nn.Module):
@@ -69,15 +75,22 @@ class AgentModel(nn.Module):
         self.query_features = nn.Parameter(torch.zeros(config.num_queries, dims))
         self.query_embedding = nn.Sequential(nn.Linear(dims * 3 // 2, dims), nn.ReLU(), nn.Linear(dims, dims))
         self.decoder = Decoder(config)
-        self.motion_extractor = MotionExtractor(config)
+        self.motion_extractor = MotionExtractor(config) if config.motion_features else None
         self.reasoner = HistoryReasoner(config)
         if config.cooperative:
-            self.alignment = CrossAgentAlignment(config)
-            self.association = GraphAssociation(config)
-            self.aggregation = Aggregation(config)
+            self._build_cooperation(config)
         self.heads = RefinementHeads(config)
         if config.unused_modules:
             self.unused = UnusedModules(config)
+
+    def _build_cooperation(self, config: ModelConfig) -> None:
+        by_pose = config.fusion == "univ2x" and config.latent_alignment
+        self.alignment = PoseConcatenation(config) if by_pose else CrossAgentAlignment(config)
+        if config.fusion == "graph":
+            self.association = GraphAssociation(config)
+            self.aggregation = Aggregation(config)
+        elif config.fusion == "univ2x":
+            self.query_fusion = QueryFusion(config)
 
     def embed(self, ref_pts: Tensor) -> Tensor:
         """Positional query embeddings [..., C] of normalised reference points [..., 3] (spec 1.5)."""
@@ -96,12 +109,25 @@ class AgentModel(nn.Module):
         )
         return blank.with_(ref_pts=points, query_feats=feats, query_embeds=self.embed(points))
 
-    def assemble(self, live: Queries | None, generator: torch.Generator | None = None) -> Queries:
+    def enter(self, live: Queries | None, remote: RemoteInstances | None) -> Entry | None:
+        """How [I] aligned instances enter the decoder beside [A] live tracks; None where they do not."""
+        if remote is None or self.config.fusion == "graph":
+            return None
+        tracks = early_fusion.no_tracks(self.config, self.reference_points) if live is None else live
+        if self.config.fusion == "univ2x":
+            return self.query_fusion(tracks, remote)
+        return early_fusion.enter(tracks, remote, self.config, self.embed)
+
+    def assemble(
+        self, live: Queries | None, generator: torch.Generator | None = None, entry: Entry | None = None
+    ) -> Queries:
         """[N] fresh queries followed by the live tracks of one agent (spec 1.2.3); N is always the same.
 
-        Which fresh queries give way is random in the published network (from `generator`, on the CPU), the
-        last rows in ours; without a generator always the last rows.
+        With an entry its guests and its live tracks follow instead. Which fresh queries give way is random in the
+        published network (from `generator`, on the CPU), always the last rows in ours or without a generator.
         """
+        if entry is not None:
+            live = Queries.cat([entry.guests, entry.live])
         if live is None or len(live) == 0:
             return self.fresh_queries()
         free = self.config.num_queries - len(live)
@@ -132,12 +158,12 @@ class AgentModel(nn.Module):
         if dense is not None:
             queries = self.with_proposals(queries, dense)
         decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers=all_layers)
-        boxes, logits = decoder.boxes[-1], decoder.logits[-1]
+        boxes, logits, extractor = decoder.boxes[-1], decoder.logits[-1], self.motion_extractor
         decoded = queries.with_(
             ref_pts=decoder.last_ref_pts,
             query_embeds=self.embed(decoder.last_ref_pts),
             query_feats=decoder.feats,
-            motion_feats=self.motion_extractor(boxes),
+            motion_feats=torch.zeros_like(decoder.feats) if extractor is None else extractor(boxes),
             boxes=boxes,
             logits=logits,
             scores=logits.sigmoid().amax(-1),
@@ -147,7 +173,8 @@ class AgentModel(nn.Module):
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
         """[B, N] queries, of which the first fresh ones give way to the best peaks of the image."""
         found, count = self.proposals(dense), self.config.proposals
-        fresh = ~queries.is_track[:, :count, None]  # [B, P, 1]; tracks come last
+        # Tracks and what others sent come last, and have boxes already.
+        fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]
 
         def put(values: Tensor, first: Tensor) -> Tensor:
             return torch.cat((torch.where(fresh, first, values[:, :count]), values[:, count:]), dim=1)
@@ -168,11 +195,19 @@ class AgentModel(nn.Module):
             return RemoteInstances.empty(self.config.embed_dims, like=self.reference_points)
         return RemoteInstances.cat(aligned)
 
-    def cooperate(self, ego: Queries, remote: RemoteInstances, matcher: str = "affinity") -> Cooperation:
+    def cooperate(
+        self, ego: Queries, remote: RemoteInstances, matcher: str = "affinity", entry: Entry | None = None
+    ) -> Cooperation:
         """Associates and fuses [V] queries of the vehicle with [I] aligned instances (spec 5); any may be empty.
 
-        matcher: `affinity` (learned) or `distance` (the same fusion, pairs by distance within 3.5 m).
+        matcher: `affinity` (learned) or `distance` (the same fusion, pairs by distance within 3.5 m). With fusion
+        before decoding all of that has happened: the entry of the frame says how.
         """
+        if self.config.fusion != "graph":
+            fused, ego_index, remote_index, affinity = early_fusion.leave(
+                ego, early_fusion.nobody(remote, self.config) if entry is None else entry
+            )
+            return Cooperation(fused.queries, fused, affinity, ego_index, remote_index, learned=False)
         theirs = as_queries(remote, self.config)
         affinity = self.association(ego, theirs)  # [V, I]
         if matcher == "affinity":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -71,7 +71,8 @@ def as_queries(remote: RemoteInstances, config: ModelConfig) -> Queries:
         like=remote.query_feats,
     )
     feats, motion, padding = blank.history_feats.clone(), blank.history_motion.clone(), blank.history_padding.clone()
-    feats[:, -1], motion[:, -1], padding[:, -1] = remote.query_feats.detach(), remote.motion_feats.detach(), False
+    if config.history_length > 0:
+        feats[:, -1], motion[:, -1], padding[:, -1] = remote.query_feats.detach(), remote.motion_feats.detach(), False
     return blank.with_(
         ref_pts=remote.ref_pts,
         query_embeds=remote.query_embeds,
@@ -92,18 +93,58 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     return ((u * last) @ vh).to(matrix.dtype)
 
 
+@dataclass(frozen=True)
+class Moved:
+    """What the pose says for itself."""
+
+    remote: RemoteInstances  # [I'] those within range, points and boxes in the vehicle's frame, features as sent
+    keep: Tensor  # [I] bool
+    R: Tensor  # [3, 3] of the pose
+    t: Tensor  # [3] m
+
+
+def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelConfig) -> Moved:
+    """[I] instances of one sender by T_vehicle_from_infra [4, 4] (m); x and y (not z) decide what is in range."""
+    R, t = T_vehicle_from_infra[:3, :3], T_vehicle_from_infra[:3, 3]
+    if config.options.orthonormalise_extrinsics:
+        R = nearest_rotation(R)
+    R, t = R.to(remote.ref_pts), t.to(remote.ref_pts)
+    points_m = box_code.denormalise(remote.ref_pts, config.roadside_point_range_m) @ R.T + t
+    point_range = points_m.new_tensor(config.point_range_m)
+    keep = ((points_m[:, :2] >= point_range[:2]) & (points_m[:, :2] <= point_range[3:5])).all(-1)
+    remote = remote.select(keep)
+    boxes = box_code.encode(box_code.rotate_translate(box_code.decode(remote.boxes), R, t))
+    ref_pts = box_code.normalise(points_m, config.point_range_m)[keep]
+    return Moved(replace(remote, ref_pts=ref_pts, boxes=boxes), keep, R, t)
+
+
+def _learned_streams(config: ModelConfig) -> dict[str, str]:
+    """Fields of RemoteInstances that are aligned by learned layers, and the name of their layers.
+
+    Before decoding, positions and motion follow from the points as those of all queries do.
+    """
+    streams = {"query_feats": "feature"}
+    if config.fusion == "graph":
+        streams["query_embeds"] = "embedding"
+        if config.motion_features:
+            streams["motion_feats"] = "motion"
+    return streams if config.latent_alignment else {}
+
+
 class CrossAgentAlignment(nn.Module):
     """The pose moves points and boxes exactly, and features through a rotation and a shift that it is mapped to."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.streams = config, _learned_streams(config)
+        if not self.streams:
+            return
         dims, blocks = config.embed_dims, config.alignment_blocks
         self.rotation_mlp = normed_mlp((6, dims, dims, dims * dims // blocks))
         self.translation_mlp = normed_mlp((3, dims, dims, dims))
-        self.feature_in, self.feature_out = normed_mlp((dims, dims)), normed_mlp((dims, dims))
-        self.embedding_in, self.embedding_out = normed_mlp((dims, dims)), normed_mlp((dims, dims))
-        self.motion_in, self.motion_out = normed_mlp((dims, dims)), normed_mlp((dims, dims))
+        for name in self.streams.values():
+            self.add_module(f"{name}_in", normed_mlp((dims, dims)))
+            self.add_module(f"{name}_out", normed_mlp((dims, dims)))
         self._start_near_identity()
 
     def _start_near_identity(self) -> None:
@@ -122,30 +163,21 @@ class CrossAgentAlignment(nn.Module):
 
     def forward(self, remote: RemoteInstances, T_vehicle_from_infra: Tensor) -> tuple[RemoteInstances, Tensor]:
         """[I] instances of one sender and T_vehicle_from_infra [4, 4] (m) -> those within range [I'], keep [I] bool."""
-        R, t = T_vehicle_from_infra[:3, :3], T_vehicle_from_infra[:3, 3]
-        if self.config.options.orthonormalise_extrinsics:
-            R = nearest_rotation(R)
-        R, t = R.to(remote.ref_pts), t.to(remote.ref_pts)
-        ref_pts, keep = self._move_points(remote.ref_pts, R, t)
-        remote = remote.select(keep)
-        rotation, shift = self.latent_pose(R, t)  # [blocks, s, s], [C]
-        aligned = RemoteInstances(
-            query_feats=_transform(remote.query_feats, rotation, shift, self.feature_in, self.feature_out),
-            query_embeds=_transform(remote.query_embeds, rotation, shift, self.embedding_in, self.embedding_out),
-            motion_feats=_transform(remote.motion_feats, rotation, shift, self.motion_in, self.motion_out),
-            ref_pts=ref_pts[keep],
-            boxes=box_code.encode(box_code.rotate_translate(box_code.decode(remote.boxes), R, t)),
-            owner=remote.owner,
-            row=remote.row,
-        )
-        return aligned, keep
-
-    def _move_points(self, ref_pts: Tensor, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """[I, 3] in the sender's range -> [I, 3] in the vehicle's, [I] whether x and y (not z) lie in it."""
-        points_m = box_code.denormalise(ref_pts, self.config.roadside_point_range_m) @ R.T + t
-        point_range = points_m.new_tensor(self.config.point_range_m)
-        keep = ((points_m[:, :2] >= point_range[:2]) & (points_m[:, :2] <= point_range[3:5])).all(-1)
-        return box_code.normalise(points_m, self.config.point_range_m), keep
+        moved = move(remote, T_vehicle_from_infra, self.config)
+        if not self.streams:
+            return moved.remote, moved.keep
+        rotation, shift = self.latent_pose(moved.R, moved.t)  # [blocks, s, s], [C]
+        features = {
+            field: _transform(
+                getattr(moved.remote, field),
+                rotation,
+                shift,
+                self.get_submodule(f"{name}_in"),
+                self.get_submodule(f"{name}_out"),
+            )
+            for field, name in self.streams.items()
+        }
+        return replace(moved.remote, **features), moved.keep
 
     def latent_pose(self, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """R [3, 3], t [3] (m) -> blocks of the latent rotation [blocks, C / blocks, C / blocks] and shift [C]."""

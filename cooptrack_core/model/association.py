@@ -28,8 +28,9 @@ class GraphAssociation(nn.Module):
         super().__init__()
         self.config = config
         dims = config.embed_dims
-        self.ego_node = two_layer_mlp(2 * dims, dims)
-        self.remote_node = two_layer_mlp(2 * dims, dims)
+        inputs = 2 * dims if config.motion_features else dims
+        self.ego_node = two_layer_mlp(inputs, dims)
+        self.remote_node = two_layer_mlp(inputs, dims)
         self.edge = nn.Sequential(Linear(3, dims), nn.ReLU(), Linear(dims, dims))
         self.wq = nn.Parameter(torch.empty(dims, dims))
         self.wk = nn.Parameter(torch.empty(dims, dims))
@@ -53,8 +54,8 @@ class GraphAssociation(nn.Module):
 
     def plain(self, ego: Queries, remote: Queries) -> Tensor:
         """The affinity as the paper writes it: [V], [I] -> [V, I] logits."""
-        q = _node(self.ego_node, ego) @ self.wq  # [V, C]
-        k = _node(self.remote_node, remote) @ self.wk  # [I, C]
+        q = self._node(self.ego_node, ego) @ self.wq  # [V, C]
+        k = self._node(self.remote_node, remote) @ self.wk  # [I, C]
         offset = ego.ref_pts[:, None] - remote.ref_pts  # [V, I, 3], signed, in shares of the point range
         z = (q @ k.T)[..., None] * self.similarity_scale + self.edge(offset) @ self.we  # [V, I, C]
         return self.affinity(z)[..., 0]
@@ -90,8 +91,13 @@ class GraphAssociation(nn.Module):
         return logits
 
     def _similarity(self, ego: Queries, remote: Queries) -> Tensor:
-        k = _node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
-        return _node(self.ego_node, ego) @ (k.T * self.similarity_scale)  # [V, I]
+        k = self._node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
+        return self._node(self.ego_node, ego) @ (k.T * self.similarity_scale)  # [V, I]
+
+    def _node(self, mlp: nn.Module, queries: Queries) -> Tensor:
+        if not self.config.motion_features:
+            return mlp(queries.query_feats)
+        return mlp(torch.cat((queries.query_feats, queries.motion_feats), dim=-1))
 
     def _edge_sides(self, ego: Queries, remote: Queries) -> tuple[Tensor, Tensor]:
         """The first linear map of an edge is a difference of these: [V, C] minus [I, C]."""
@@ -124,10 +130,6 @@ class _PairScorer:
         return self.last(self.norm(z).relu_())[:, 0]
 
 
-def _node(mlp: nn.Module, queries: Queries) -> Tensor:
-    return mlp(torch.cat((queries.query_feats, queries.motion_feats), dim=-1))
-
-
 def distances_m(ego: Queries, remote: Queries, config: ModelConfig) -> Tensor:
     """[V, I] distances in space between reference points, m."""
     a, b = (box_code.denormalise(side.ref_pts.detach(), config.point_range_m) for side in (ego, remote))
@@ -147,7 +149,7 @@ def match_by_affinity(
     allowed = affinity >= config.options.affinity_threshold
     if math.isfinite(config.options.distance_gate_m):
         allowed &= distances_m(ego, remote, config) <= config.options.distance_gate_m
-    return _match(1.0 - affinity, allowed, owner)
+    return match(1.0 - affinity, allowed, owner)
 
 
 @torch.no_grad()
@@ -156,11 +158,14 @@ def match_by_distance(
 ) -> tuple[Tensor, Tensor]:
     """The rule that training starts with: nearest pairs, none farther apart than the limit (spec 5.3)."""
     distance = distances_m(ego, remote, config)
-    return _match(distance, distance <= limit_m, owner)
+    return match(distance, distance <= limit_m, owner)
 
 
-def _match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """One assignment for each agent, so that a query takes at most one instance of each: [P], [P] by query."""
+def match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """One assignment for each agent, so that a query takes at most one instance of each: [P], [P] by query.
+
+    cost, allowed (bool) [V, I]; owner [I].
+    """
     costs, masks, owners = cost.double().cpu().numpy(), allowed.cpu().numpy(), owner.cpu().numpy()
     queries, instances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for agent in np.unique(owners):

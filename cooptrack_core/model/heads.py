@@ -1,4 +1,4 @@
-"""Last heads of a frame: class from semantics, box from motion (spec 3.2.4)."""
+"""Last heads of a frame: class from semantics, box from motion (spec 3.2.4), or all from semantics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RefinementHeads(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.point_range_m = config.point_range_m
+        self.point_range_m, self.from_motion = config.point_range_m, config.motion_features
         widths = (config.embed_dims,) * 3
         self.class_head = normed_mlp(widths, config.num_classes)
         self.box_head = normed_mlp(widths, box_code.CODE_SIZE)
@@ -26,6 +26,6 @@ class RefinementHeads(nn.Module):
     def forward(self, queries: Queries) -> Queries:
         """[..., N] queries -> the same with logits, scores, boxes (m, m/s) and reference points replaced."""
         logits = self.class_head(queries.query_feats)  # [..., N, K]
-        deltas = self.box_head(queries.motion_feats)  # [..., N, 10]
+        deltas = self.box_head(queries.motion_feats if self.from_motion else queries.query_feats)  # [..., N, 10]
         boxes, ref_pts = box_code.refine(deltas, queries.ref_pts, self.point_range_m)
         return queries.with_(logits=logits, scores=logits.sigmoid().amax(-1), boxes=boxes, ref_pts=ref_pts)

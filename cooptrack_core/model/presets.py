@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from cooptrack_core.types import CooptrackError
 
 ROLES = ("inf", "veh", "coop")
+FUSIONS = ("graph", "univ2x", "before_decoding")
 
 VEHICLE_POINT_RANGE_M = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 ROADSIDE_POINT_RANGE_M = (0.0, -51.2, -5.0, 102.4, 51.2, 3.0)
@@ -108,7 +109,7 @@ class ModelConfig:
     decoder_points: int = 4
     # Motion features, history, alignment.
     motion_width: int = 64
-    history_length: int = 4  # includes the present frame
+    history_length: int = 4  # includes the present frame; 0: no reasoning at all
     reasoner_layers: int = 2
     reasoner_ffn: int = 2048
     alignment_blocks: int = 16
@@ -119,9 +120,19 @@ class ModelConfig:
     max_misses: int = 3  # a track survives one less consecutive misses
     max_gap_s: float = 0.5  # a longer gap between frames starts anew
     max_outputs: int = 300
+    # Baselines and parts to leave out.
+    fusion: str = "graph"  # graph (after decoding, as published), or before decoding: before_decoding, univ2x
+    latent_alignment: bool = True  # False: the pose moves points and boxes alone, features stay as they were sent
+    motion_features: bool = True  # False: no motion stream, boxes come from semantic features
     # The published network has modules that it never uses; kept so that its checkpoints load strictly.
     unused_modules: bool = False
     options: Options = Options()
+
+    def __post_init__(self) -> None:
+        if self.fusion not in FUSIONS:
+            raise CooptrackError(f"{self.name}: fusion {self.fusion!r} is unknown; choose one of {', '.join(FUSIONS)}")
+        if self.history_length < 0:
+            raise CooptrackError(f"{self.name}: history_length {self.history_length} is not possible; give 0 or more")
 
     @property
     def cooperative(self) -> bool:
@@ -179,15 +190,25 @@ FAMILIES: dict[str, ModelConfig] = {
     ),
     "official_r50": _OFFICIAL_R50,
 }
+# Families to compare with: one thing of `tiny` is another, or left out.
+VARIANTS: dict[str, ModelConfig] = {
+    "tiny-univ2x": replace(_TINY, name="tiny-univ2x", fusion="univ2x"),
+    "tiny-before": replace(_TINY, name="tiny-before", fusion="before_decoding"),
+    "tiny-nocaa": replace(_TINY, name="tiny-nocaa", latent_alignment=False),
+    "tiny-nomdfe": replace(_TINY, name="tiny-nomdfe", motion_features=False),
+    **{f"tiny-h{length}": replace(_TINY, name=f"tiny-h{length}", history_length=length) for length in range(4)},
+}
 PRESETS = tuple(f"{family}_{role}" for family in FAMILIES for role in ROLES)
 
 
 def get_preset(name: str) -> ModelConfig:
     """The configuration of a preset such as `tiny_coop`. Raises CooptrackError with the known names."""
     family, _, role = name.rpartition("_")
-    if family not in FAMILIES or role not in ROLES:
-        raise CooptrackError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
-    config = replace(FAMILIES[family], name=name, role=role)
+    known = FAMILIES | VARIANTS
+    if family not in known or role not in ROLES:
+        variants = f"a variant ({', '.join(VARIANTS)}) with _{', _'.join(ROLES)}"
+        raise CooptrackError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)} or {variants}")
+    config = replace(known[family], name=name, role=role)
     official = family.startswith("official")
     if role == "inf":
         config = replace(config, point_range_m=ROADSIDE_POINT_RANGE_M, output_range_m=ROADSIDE_OUTPUT_RANGE_M)

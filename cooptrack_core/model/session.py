@@ -83,7 +83,10 @@ class Session:
         """
         self._forget_what_is_too_old(frame.stamp_s)
         model, memory = self.model, self.memory
-        queries = model.assemble(self.live_at(frame), self._generator if shuffle else None)
+        remote = model.align(messages) if model.config.cooperative else None
+        live = self.live_at(frame)
+        entry = model.enter(live, remote)
+        queries = model.assemble(live, self._generator if shuffle else None, entry)
         perception = model.perceive(
             frame.image[None],
             frame.lidar2img[None].to(frame.image),
@@ -93,10 +96,9 @@ class Session:
             all_layers=self.all_layers,
         )
         own = perception.queries.select(0)
-        remote = cooperation = None
-        if model.config.cooperative:
-            remote = model.align(messages)
-            cooperation = model.cooperate(own, remote, self.matcher)
+        cooperation = None
+        if remote is not None:
+            cooperation = model.cooperate(own, remote, self.matcher, entry)
             own = cooperation.queries
         refined = model.refine(own)
         advanced = advance(refined, self.next_id, model.config)

@@ -17,14 +17,23 @@ class HistoryReasoner(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.with_history, self.with_motion = config.history_length > 0, config.motion_features
+        if not self.with_history:
+            return
         self.time_embedding = two_layer_mlp(config.embed_dims, config.embed_dims)
         self.history = TransformerStack(config)
         self.spatial = TransformerStack(config)
-        self.motion = TransformerStack(config)
-        self.motion.load_state_dict(self.history.state_dict())
+        if self.with_motion:
+            self.motion = TransformerStack(config)
+            self.motion.load_state_dict(self.history.state_dict())
 
     def forward(self, queries: Queries) -> Queries:
-        """[B, N] queries -> the same with the present frame in the history and both features reasoned over."""
+        """[B, N] queries -> the same with the present frame in the history and both features reasoned over.
+
+        Without history slots they come back as they are.
+        """
+        if not self.with_history:
+            return queries
         pushed = push(queries)
         if queries.scores.numel() == 0:
             return pushed
@@ -32,7 +41,9 @@ class HistoryReasoner(nn.Module):
         time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
         feats = _over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
-        motion = _over_time(self.motion, pushed.motion_feats, pushed.history_motion, pushed.history_padding, time)
+        motion = pushed.motion_feats
+        if self.with_motion:
+            motion = _over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,

@@ -17,6 +17,7 @@ from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
+from cooptrack_core.model.early_fusion import Entry
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import Memory, NetworkInput
@@ -43,6 +44,15 @@ class Sample:
     truth: GroundTruth  # in the agent's lidar frame
     scene: str = ""  # another name than in the slot's last frame starts a new stream
     messages: Sequence[tuple[RemoteInstances, Tensor]] = ()  # as AgentModel.align takes them
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What a slot brings into a frame."""
+
+    queries: Queries  # [N] of the decoder
+    remote: RemoteInstances | None  # aligned instances; None: the network is not cooperative
+    entry: Entry | None  # of fusion before decoding
 
 
 @dataclass(frozen=True)
@@ -96,9 +106,9 @@ class Iteration:
     def __call__(self, samples: Sequence[Sample]) -> Outcome:
         """Losses of the next frame of every slot; slot j goes on with samples[j]."""
         memories = [self._memory(j, sample) for j, sample in enumerate(samples)]
-        incoming = [self._queries(memory, sample) for memory, sample in zip(memories, samples, strict=True)]
-        perception = self._perceive(samples, memories, Queries.stack(incoming))
-        done = [self._supervise(perception, j, sample) for j, sample in enumerate(samples)]
+        incoming = [self._incoming(memory, sample) for memory, sample in zip(memories, samples, strict=True)]
+        perception = self._perceive(samples, memories, Queries.stack([slot.queries for slot in incoming]))
+        done = [self._supervise(perception, j, sample, incoming[j]) for j, sample in enumerate(samples)]
         rows = [carried_rows(slot.refined, slot.assignment, self.carry, self._generator) for slot in done]
         carried = [_tracks(slot.refined, going_on) for slot, going_on in zip(done, rows, strict=True)]
         self._memories = [
@@ -127,15 +137,22 @@ class Iteration:
         gap_s = sample.given.stamp_s - memory.stamp_s
         return memory if 0.0 <= gap_s <= self.model.config.max_gap_s else None
 
-    def _queries(self, memory: Memory | None, sample: Sample) -> Queries:
-        """[N] fresh queries and the slot's tracks, moved to the time and pose of the frame (spec 1.2.2, 1.2.3)."""
-        generator = self._generator if self.shuffle else None
+    def _incoming(self, memory: Memory | None, sample: Sample) -> Incoming:
+        """[N] fresh queries and the slot's tracks, and what the messages bring (spec 1.2.3)."""
+        remote = self.model.align(sample.messages) if self.model.config.cooperative else None
+        live = self._live(memory, sample)
+        entry = self.model.enter(live, remote)
+        queries = self.model.assemble(live, self._generator if self.shuffle else None, entry)
+        return Incoming(queries, remote, entry)
+
+    def _live(self, memory: Memory | None, sample: Sample) -> Queries | None:
+        """[A] the slot's tracks, moved to the time and pose of the frame (spec 1.2.2)."""
         if memory is None or len(memory.live) == 0:
-            return self.model.assemble(None, generator)
+            return None
         T_new_from_old = inverse(sample.given.T_map_from_sensor) @ memory.T_map_from_sensor
         dt_s = sample.given.stamp_s - memory.stamp_s
         live = propagate(memory.live, dt_s, torch.from_numpy(T_new_from_old), self.model.config)
-        return self.model.assemble(live.with_(query_embeds=self.model.embed(live.ref_pts)), generator)
+        return live.with_(query_embeds=self.model.embed(live.ref_pts))
 
     def _perceive(self, samples: Sequence[Sample], memories: Sequence[Memory | None], queries: Queries) -> Perception:
         """All slots as one batch, [B, N] queries. The BEV memory of a first frame is zeros (spec 2.4)."""
@@ -151,22 +168,30 @@ class Iteration:
         can = torch.from_numpy(np.stack(movement)).to(images)  # [B, 18]
         return self.model.perceive(images, lidar2img, can, queries, prev_bev)
 
-    def _supervise(self, perception: Perception, slot: int, sample: Sample) -> Supervised:
+    def _supervise(self, perception: Perception, slot: int, sample: Sample, incoming: Incoming) -> Supervised:
         logits, boxes = perception.decoder.logits[:, slot], perception.decoder.boxes[:, slot]  # [L, N, .]
         own = perception.queries.select(slot)  # [N]
-        if not self.model.config.cooperative:
+        remote, entry = incoming.remote, incoming.entry
+        if remote is None:
             return supervise_alone(logits, boxes, self.model.refine(own), sample.truth)
-        remote = self.model.align(sample.messages)  # [I]
-        cooperation = self.model.cooperate(own, remote, self.matcher)
+        cooperation = self.model.cooperate(own, remote, self.matcher, entry)
         refined = self.model.refine(cooperation.queries)
-        if sample.truth.seen is None:
-            return supervise_together(cooperation, own, remote, refined, sample.truth)
-        # What the vehicle can know without others: what it sees, and what it has been told before.
-        own_known = sample.truth.seen | torch.isin(sample.truth.ids, own.track_id)
-        own_truth = sample.truth.select(own_known)
-        truth = sample.truth.select(own_known | _told(sample.truth, remote))
+        truth = own_truth = sample.truth
+        if sample.truth.seen is not None:
+            # What the vehicle can know without others: what it sees, and what it has been told before.
+            own_known = sample.truth.seen | torch.isin(sample.truth.ids, own.track_id)
+            own_truth, truth = (
+                sample.truth.select(own_known),
+                sample.truth.select(own_known | _told(sample.truth, remote)),
+            )
         done = supervise_together(cooperation, own, remote, refined, truth)
         if not logits.requires_grad:  # a frozen decoder learns nothing
+            return done
+        if entry is not None:
+            # Fused before decoding, the decoder can know what others say.
+            rows, own_truth = entry.rows(len(own)), truth
+            logits, boxes, own = logits[:, rows], boxes[:, rows], own.select(rows)
+        elif sample.truth.seen is None:
             return done
         extra, _ = supervise_decoder(logits, boxes, own.track_id, own_truth, "decoder_loss")
         return Supervised(done.losses | extra, done.refined, done.assignment)

@@ -69,9 +69,10 @@ def supervise_together(
     class_term, box_term = frame_losses(refined.logits, refined.boxes, assignment, truth)
     losses = {"frame_0_loss_cls_0": class_term, "frame_0_loss_bbox_0": box_term}
     losses |= _refined(refined, assignment, truth)
-    sure = ego.scores > ASSOCIATION_MIN_SCORE
-    labels = association_labels(ego.boxes[sure], remote.boxes, truth)
-    losses["asso_loss"] = association_loss(cooperation.affinity[sure], labels)
+    if cooperation.learned:
+        sure = ego.scores > ASSOCIATION_MIN_SCORE
+        labels = association_labels(ego.boxes[sure], remote.boxes, truth)
+        losses["asso_loss"] = association_loss(cooperation.affinity[sure], labels)
     return Supervised(losses, refined.with_(track_id=assignment.track_id), assignment)
 
 

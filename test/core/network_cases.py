@@ -59,7 +59,7 @@ def random_queries(count: int, config: ModelConfig, seed: int = 0, dtype: torch.
     def normal(*shape: int) -> Tensor:
         return torch.from_numpy(random.standard_normal((count, *shape))).to(dtype)
 
-    valid = torch.from_numpy(random.integers(0, slots, count))
+    valid = torch.from_numpy(random.integers(0, max(slots, 1), count))
     logits = normal(config.num_classes)
     return Queries(
         ref_pts=torch.from_numpy(random.random((count, 3))).to(dtype),

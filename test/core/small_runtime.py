@@ -41,7 +41,7 @@ def model(config: ModelConfig, seed: int = 0, bias: float = -4.5) -> AgentModel:
         assert isinstance(last, nn.Linear)
         last.weight.mul_(6.0)
         last.bias.fill_(bias)
-        if config.cooperative:
+        if config.cooperative and config.fusion == "graph":
             made.association.affinity[-1].bias.fill_(1.0)
     return made
 

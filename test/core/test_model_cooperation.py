@@ -20,9 +20,10 @@ from network_cases import (
 from torch import Tensor
 
 from cooptrack_core.model import box_code
-from cooptrack_core.model.aggregation import Aggregation, Fused
+from cooptrack_core.model.aggregation import Aggregation
 from cooptrack_core.model.alignment import CrossAgentAlignment, RemoteInstances, as_queries
 from cooptrack_core.model.association import GraphAssociation, match_by_affinity, match_by_distance
+from cooptrack_core.model.completion import Fused
 from cooptrack_core.model.presets import ModelConfig, Options
 from cooptrack_core.model.queries import NO_ID, Queries
 

@@ -114,9 +114,8 @@ def test_tracks_move_with_velocity_and_ego_motion() -> None:
     model = network("veh")
     iteration = Iteration(model, CARRY_ALL)
     carried = iteration([Sample(given(0), truth())]).carried[0]
-    moved = iteration._queries(iteration._memory(0, Sample(given(1), truth())), Sample(given(1), truth())).select(
-        slice(-3, None)
-    )
+    sample = Sample(given(1), truth())
+    moved = iteration._incoming(iteration._memory(0, sample), sample).queries.select(slice(-3, None))
     extent = torch.tensor([102.4, 102.4])
     expected = carried.ref_pts[:, :2] + (carried.boxes[:, 8:10] * 0.1 - torch.tensor([1.0, 0.0])) / extent
     assert torch.allclose(moved.ref_pts[:, :2], expected, atol=1e-5)
