@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from cooptrack_core.training.optimizer_state import adam_w, flat_state, restore_
 from cooptrack_core.training.run_store import RunStore, flat_config
 from cooptrack_core.training.stage import LoopOptions, Stage, mix
 from cooptrack_core.training.step_report import StepReport
-from cooptrack_core.training.steps import Stepper
+from cooptrack_core.training.steps import Stepper, memory_for
 
 WEIGHTS_FOLDER = "weights"
 _EVALUATION_SEED = 1  # another stream of random numbers than that of training
@@ -40,17 +40,23 @@ class Result:
     best_step: int  # whose weights were exported
     score: float | None  # theirs; None: nothing was evaluated
     files: list[Path]  # the finished weights
+    already: bool = False  # the run had come to its end before
 
 
 def train(
-    stage: Stage, options: LoopOptions, run_folder: Path, settings: Mapping[str, Any] | None = None, command: str = ""
+    stage: Stage,
+    options: LoopOptions,
+    run_folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    command: str = "",
+    began: Callable[[int], None] = lambda done: None,
 ) -> Result:
     """Trains a stage to its end, from the last checkpoint in the folder if there is one.
 
-    settings: what else decides the run, by option (`--preset`): plain values, compared when it goes on. Started by
-    torchrun, call it inside `distributed.joined`, in every process. Raises TrainingStopped for losses that are no
-    numbers and for too little memory, CooptrackError for a folder of something else or a full disk; what was kept
-    before stays as it is.
+    settings: what else decides the run, by option (`--preset`): plain values, compared when it goes on. began: told, in
+    the first process, how many steps a run that is not finished has done. Started by torchrun, call it inside
+    `distributed.joined`, in every process. Raises TrainingStopped for losses that are no numbers and for too little
+    memory, CooptrackError for a folder of something else or a full disk; what was kept before stays as it is.
     """
     processes = distributed.this_process()
     facts = {"STAGE": stage.name, "role": stage.role, "--steps": stage.total_steps}
@@ -59,10 +65,13 @@ def train(
     store.check()
     result = store.result()
     if result is not None:
-        return Result(result["steps"], result["best_step"], result["score"], [run_folder / f for f in result["files"]])
+        files = [run_folder / name for name in result["files"]]
+        return Result(result["steps"], result["best_step"], result["score"], files, already=True)
     with store.opened() if processes.first else contextlib.nullcontext():
         distributed.wait_for_all()
         run = _Run(stage, options, store, processes)
+        if processes.first:
+            began(run.done)
         run.go_on()
         return run.finished(command)
 
@@ -120,7 +129,7 @@ class _Run:
             files = self.stage.export(self.store.folder / WEIGHTS_FOLDER, notes)
             result = Result(self.done, best_step, score, files)
             names = [str(file.relative_to(self.store.folder)) for file in files]
-            self.store.finish(asdict(result) | {"files": names})
+            self.store.finish({"steps": self.done, "best_step": best_step, "score": score, "files": names})
             self.log.close()
         distributed.wait_for_all()
         return result
@@ -140,7 +149,8 @@ class _Run:
             if due and not self.log.evaluated(self.done):
                 self.network.eval()
                 torch.manual_seed(mix(self.options.seed, self.done, _EVALUATION_SEED))
-                with self.ema.in_network() if self.ema else contextlib.nullcontext():
+                averaged = self.ema.in_network() if self.ema else contextlib.nullcontext()
+                with averaged, memory_for(f"evaluation after step {self.done}"):
                     self.log.add(self.done, EVALUATION, self.stage.evaluate())
                 self.log.sync()
             best = self.log.best()

@@ -8,12 +8,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cooptrack_core.config import DEVICES
 from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:  # the command line shows its help without torch
+    from torch import nn
 
 PRECISIONS = ("fp32", "bf16")
 _MIX_BYTES = 8

@@ -46,7 +46,7 @@ class Stepper:
     def __call__(self, step: int) -> StepTaken:
         """Takes step `step`, counted from 0. Raises TrainingStopped and leaves the weights as they were."""
         options = self._options
-        with _memory_of(step):
+        with memory_for(f"step {step + 1}"):
             rate = options.learning_rate * rate_factor(step, self._stage.total_steps, options)
             for group in self._optimizer.param_groups:
                 group["lr"] = rate * group["rate"]
@@ -83,7 +83,7 @@ class Stepper:
 
 
 @contextlib.contextmanager
-def _memory_of(step: int) -> Iterator[None]:
+def memory_for(what: str) -> Iterator[None]:
     """Inside, too little memory becomes TrainingStopped."""
     try:
         yield
@@ -91,7 +91,7 @@ def _memory_of(step: int) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         remedy = "start a new --out with a smaller --batch, and a larger --accumulate for the same total"
-        raise TrainingStopped(f"step {step + 1}: out of memory; {remedy}") from error
+        raise TrainingStopped(f"{what}: out of memory; {remedy}") from error
 
 
-__all__ = ["StepTaken", "Stepper"]
+__all__ = ["StepTaken", "Stepper", "memory_for"]
