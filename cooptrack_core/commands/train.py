@@ -51,8 +51,7 @@ _LOOP_OPTIONS: tuple[tuple[str, type, str, str], ...] = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    raw, shows_defaults = argparse.RawDescriptionHelpFormatter, parser.formatter_class
-    parser.formatter_class = type("_StagesInLines", (raw, shows_defaults), {})
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # stages in lines
     width = max(map(len, STAGES), default=0)
     lines = [f"  {name:{width}}  {entry.about}" for name, entry in STAGES.items()]
     parser.epilog = "\n".join(["stages:", *(lines or ["  none in this version"]), "", _EPILOG])
@@ -65,9 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--roadside", type=Path, metavar="FILE", help="weights of the roadside network that sends the messages")
     add("--steps", type=int, metavar="N", help="optimizer steps")
     add("--batch", type=int, metavar="N", help="frames of all processes together in a micro-batch")
-    add("--jobs", type=int, default=0, metavar="N", help="processes beside the training that prepare its data")
+    add(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that prepare its data beside the training (default: 0)",
+    )
     group = parser.add_argument_group(
-        "optimization", "Defaults of these, of --steps and of --batch: those of the recipe of stage and preset."
+        "optimization", "The default of each, and of --steps and --batch, is what the recipe of stage and preset says."
     )
     for field, kind, metavar, text in _LOOP_OPTIONS:
         group.add_argument(FLAGS[field], dest=field, type=kind, metavar=metavar, help=text)
