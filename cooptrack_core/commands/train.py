@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import check_positive
 from cooptrack_core.config import DEVICES
-from cooptrack_core.training.stage import FLAGS, PRECISIONS, TrainingStopped
+from cooptrack_core.training.stage import FLAGS, PRECISIONS, StoppedElsewhere, TrainingStopped
 from cooptrack_core.training.stages import STAGES, StageOptions, build, entry_of, loop_options
 from cooptrack_core.types import CooptrackError
 
@@ -28,7 +28,8 @@ The run folder gets checkpoints (the last two and the best), metrics.jsonl, the 
 last checkpoint and ends with the same weights as without the interruption.
 
 several processes:  torchrun --standalone --nproc-per-node 2 -m cooptrack_core.cli train STAGE ...
-exit status:        0 done, 1 stopped (a loss that is no number, too little memory), 2 bad input, 130 or 143 interrupted
+exit status:        0 done, 1 stopped on the way (data, memory, a loss that is no number), 2 bad input,
+                    130 or 143 interrupted
 """
 _WHOLE, _REAL = int, float
 # Field of LoopOptions, type, placeholder, help.
@@ -93,8 +94,10 @@ def run(args: argparse.Namespace) -> int:
     with _terminable():
         try:
             result = _train(args)
+        except StoppedElsewhere:
+            return 1  # that process says why
         except TrainingStopped as error:
-            print(f"cooptrack train: error: {error}. {_kept(args.out)}", file=sys.stderr)
+            print(f"cooptrack train: error: {error} ({_kept(args.out)})", file=sys.stderr)
             return 1
         except CooptrackError:
             if first:
@@ -102,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             return 2  # the first process says the same
         except KeyboardInterrupt as interrupt:
             if first:
-                print(f"\ncooptrack train: interrupted. {_kept(args.out)}", file=sys.stderr)
+                print(f"\ncooptrack train: interrupted ({_kept(args.out)}); the same command goes on", file=sys.stderr)
             return 128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT)
     if first:
         _print(args, result)
@@ -144,9 +147,7 @@ def _kept(out: Path) -> str:
     from cooptrack_core.training.run_store import last_checkpoint
 
     step = last_checkpoint(out)
-    if not step:
-        return f"{out}: no checkpoint yet, the same command starts anew"
-    return f"{out}: kept up to step {step}, the same command goes on from there"
+    return f"{out} is kept up to step {step}" if step else f"{out} has no checkpoint yet"
 
 
 def _print(args: argparse.Namespace, result: Result) -> None:

@@ -121,10 +121,14 @@ class TrainingStopped(CooptrackError):
     """Training cannot go on by itself: what it has kept so far is sound."""
 
 
+class StoppedElsewhere(TrainingStopped):
+    """Another process of the run has stopped, and says why."""
+
+
 def mix(*numbers: int) -> int:
     """A 64-bit seed from integers such as (seed, step, micro, rank), the same everywhere and unlike its neighbours."""
     digest = hashlib.blake2b(struct.pack(f"<{len(numbers)}q", *numbers), digest_size=_MIX_BYTES)
     return int.from_bytes(digest.digest(), "little")
 
 
-__all__ = ["FLAGS", "PRECISIONS", "Describes", "LoopOptions", "Stage", "TrainingStopped", "mix"]
+__all__ = ["FLAGS", "PRECISIONS", "Describes", "LoopOptions", "Stage", "StoppedElsewhere", "TrainingStopped", "mix"]

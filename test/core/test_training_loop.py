@@ -14,7 +14,6 @@ from small_run import equal, lines, options, run
 from small_stage import SmallStage
 from torch import nn
 
-from cooptrack_core.training.distributed import Processes
 from cooptrack_core.training.ema import Ema
 from cooptrack_core.training.optimizer_state import adam_w
 from cooptrack_core.training.schedule import rate_factor
@@ -60,16 +59,15 @@ def test_rate_rises_from_its_share_and_falls_by_a_cosine() -> None:
 
 
 def test_groups_have_their_share_of_the_rate() -> None:
-    stage = SmallStage()
-    optimizer = adam_w(stage, options())
-    taken = stepper(stage, optimizer, options())(0)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01 / 3, 0.001 / 3])
+    stepping = stepper(SmallStage(), options())
+    taken = stepping(0)
+    assert [group["lr"] for group in stepping.optimizer.param_groups] == pytest.approx([0.01 / 3, 0.001 / 3])
     assert taken.learning_rate == pytest.approx(0.01 / 3)
 
 
-def stepper(stage: SmallStage, optimizer: torch.optim.Optimizer, chosen: LoopOptions) -> Stepper:
+def stepper(stage: SmallStage, chosen: LoopOptions) -> Stepper:
     stage.network.train()
-    return Stepper(stage, chosen, optimizer, torch.device("cpu"), Processes())
+    return Stepper(stage, chosen, torch.device("cpu"))
 
 
 def test_a_parameter_in_no_group_is_a_fault_that_is_named() -> None:
@@ -95,7 +93,7 @@ def test_long_gradients_are_shortened_and_reported_as_they_were() -> None:
     for limit in (math.inf, 0.01):
         stage = SmallStage()
         chosen = options(max_gradient_norm=limit)
-        reported = stepper(stage, adam_w(stage, chosen), chosen)(0).gradient_norm
+        reported = stepper(stage, chosen)(0).gradient_norm
         gradients = [p.grad for p in stage.network.parameters() if p.grad is not None]
         norms[limit] = reported, float(torch.cat([g.flatten() for g in gradients]).norm())
     assert norms[math.inf][0] == pytest.approx(norms[math.inf][1]) == pytest.approx(norms[0.01][0])

@@ -52,7 +52,7 @@ def test_help_explains_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = "import sys; from cooptrack_core.cli import build_parser; build_parser(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
 def test_options_reach_the_stage_and_the_loop_and_the_rest_is_the_recipe(
@@ -138,7 +138,7 @@ def test_a_loss_that_is_no_number_ends_with_1_and_says_what_is_kept(
     monkeypatch.setattr(small_stage, "build", build)
     said = error_of(capsys, arguments(tmp_path), code=1)
     assert "step 7, micro-batch 1, process 0 (points 6.0): loss first is nan" in said
-    assert said.endswith(f"{tmp_path / 'run'}: kept up to step 4, the same command goes on from there\n")
+    assert said.endswith(f"({tmp_path / 'run'} is kept up to step 4)\n")
     assert kept(tmp_path / "run") == ["step_00000004"]
 
 

@@ -138,3 +138,13 @@ def test_impossible_options_are_one_line_with_option_and_value(field: str, value
     with pytest.raises(CooptrackError, match=rf"--[a-z-]+: {value} is not possible; give ") as error:
         LoopOptions(**{field: value})  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+def test_bad_data_in_a_step_is_one_line_with_the_step(tmp_path: Path) -> None:
+    def before(step: int, micro: int) -> None:
+        if step == 6:
+            raise CooptrackError("image/7.jpg: cannot be read; restore it")
+
+    with pytest.raises(TrainingStopped, match=r"^step 7: image/7.jpg: cannot be read; restore it$"):
+        run(tmp_path, SmallStage(before=before))
+    assert kept(tmp_path) == ["step_00000004"]

@@ -214,8 +214,6 @@ def test_an_interrupted_command_says_how_to_go_on(
         assert main(arguments) == code
     assert signal.getsignal(signal.SIGTERM) is before
     said = capsys.readouterr().err.strip().splitlines()
-    assert said == [
-        f"cooptrack train: interrupted. {tmp_path / 'run'}: kept up to step 8, the same command goes on from there"
-    ]
+    assert said == [f"cooptrack train: interrupted ({tmp_path / 'run'} is kept up to step 8); the same command goes on"]
     assert main(arguments) == 0
     assert "goes on after step 8" in capsys.readouterr().out
