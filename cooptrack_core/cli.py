@@ -14,7 +14,7 @@ from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
-    "overfit", "evaluate", "tune", "compare", "robustness", "figures",
+    "overfit", "train", "evaluate", "tune", "compare", "robustness", "figures",
 )  # fmt: skip
 
 

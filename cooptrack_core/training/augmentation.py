@@ -92,7 +92,10 @@ def distort(images: Tensor, drawn: Distortion) -> Tensor:
     """[B, 3, h, w] the images, BGR of 0 to 255, with what was drawn for them."""
     images = images if images.is_floating_point() else images.float()
     # One by one: an image fits the cache of a processor, a batch does not.
-    return torch.stack([_distort(image, drawn, row) for row, image in enumerate(images)])
+    done = torch.empty_like(images)
+    for row, image in enumerate(images):
+        done[row] = _distort(image, drawn, row)
+    return done
 
 
 def _distort(image: Tensor, drawn: Distortion, row: int) -> Tensor:

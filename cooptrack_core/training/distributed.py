@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cooptrack_core.training.stage import StoppedElsewhere
 from cooptrack_core.types import CooptrackError
 
 # The first process evaluates and writes while the others wait for it.
@@ -54,16 +55,32 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield processes
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    yield processes
+    dist.destroy_process_group()  # after an error it could wait for processes that are gone
+
+
+@contextlib.contextmanager
+def all_or_none(device: torch.device) -> Iterator[None]:
+    """Ends when every process has come to its end; what goes wrong in one of them is StoppedElsewhere in the others.
+
+    Without it they would wait for ever, or end with errors that explain nothing.
+    """
     try:
-        yield processes
-    finally:
-        dist.destroy_process_group()
+        yield
+    except Exception:
+        _anywhere(True, device)
+        raise
+    if _anywhere(False, device):
+        raise StoppedElsewhere("another process had to stop")
 
 
-def wait_for_all() -> None:
-    """Returns when every process has come here."""
-    if dist.is_initialized():
-        dist.barrier()
+def _anywhere(here: bool, device: torch.device) -> bool:
+    """Whether it is so in any process; every process asks at the same time."""
+    if not dist.is_initialized():
+        return here
+    flag = torch.tensor(float(here), device=device)
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
 
 
 def replicated(network: nn.Module, device: torch.device) -> nn.Module:
@@ -82,4 +99,4 @@ def without_exchange(network: nn.Module) -> contextlib.AbstractContextManager[No
     return contextlib.nullcontext()
 
 
-__all__ = ["Processes", "joined", "replicated", "this_process", "wait_for_all", "without_exchange"]
+__all__ = ["Processes", "all_or_none", "joined", "replicated", "this_process", "without_exchange"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from cooptrack_core.model.loading import choose_device
 from cooptrack_core.training import distributed
 from cooptrack_core.training.ema import Ema
 from cooptrack_core.training.metrics_log import EVALUATION, MetricsLog
-from cooptrack_core.training.optimizer_state import adam_w, flat_state, restore_state
-from cooptrack_core.training.run_store import RunStore, flat_config
+from cooptrack_core.training.optimizer_state import flat_state, restore_state
+from cooptrack_core.training.run_store import RunStore, flat_config, last_checkpoint
 from cooptrack_core.training.stage import LoopOptions, Stage, mix
 from cooptrack_core.training.step_report import StepReport
-from cooptrack_core.training.steps import Stepper
+from cooptrack_core.training.steps import Stepper, memory_for
 
 WEIGHTS_FOLDER = "weights"
 _EVALUATION_SEED = 1  # another stream of random numbers than that of training
@@ -40,17 +40,23 @@ class Result:
     best_step: int  # whose weights were exported
     score: float | None  # theirs; None: nothing was evaluated
     files: list[Path]  # the finished weights
+    already: bool = False  # the run had come to its end before
 
 
 def train(
-    stage: Stage, options: LoopOptions, run_folder: Path, settings: Mapping[str, Any] | None = None, command: str = ""
+    stage: Stage,
+    options: LoopOptions,
+    run_folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    command: str = "",
+    began: Callable[[int], None] = lambda done: None,
 ) -> Result:
     """Trains a stage to its end, from the last checkpoint in the folder if there is one.
 
-    settings: what else decides the run, by option (`--preset`): plain values, compared when it goes on. Started by
-    torchrun, call it inside `distributed.joined`, in every process. Raises TrainingStopped for losses that are no
-    numbers and for too little memory, CooptrackError for a folder of something else or a full disk; what was kept
-    before stays as it is.
+    settings: what else decides the run, by option (`--preset`): plain values, compared when it goes on. began: told, in
+    the first process, how many steps a run that is not finished has done. Started by torchrun, call it inside
+    `distributed.joined`, in every process. Raises TrainingStopped for losses that are no numbers and for too little
+    memory, CooptrackError for a folder of something else or a full disk; what was kept before stays as it is.
     """
     processes = distributed.this_process()
     facts = {"STAGE": stage.name, "role": stage.role, "--steps": stage.total_steps}
@@ -59,31 +65,37 @@ def train(
     store.check()
     result = store.result()
     if result is not None:
-        return Result(result["steps"], result["best_step"], result["score"], [run_folder / f for f in result["files"]])
-    with store.opened() if processes.first else contextlib.nullcontext():
-        distributed.wait_for_all()
-        run = _Run(stage, options, store, processes)
+        files = [run_folder / name for name in result["files"]]
+        return Result(result["steps"], result["best_step"], result["score"], files, already=True)
+    device = choose_device(options.device)
+    with contextlib.ExitStack() as opened:
+        log = None
+        with distributed.all_or_none(device):
+            if processes.first:
+                opened.enter_context(store.opened())
+                log = opened.enter_context(contextlib.closing(MetricsLog(run_folder, last_checkpoint(run_folder))))
+        run = _Run(stage, options, store, log, Stepper(stage, options, device, processes.rank))
+        if processes.first:
+            began(run.done)
         run.go_on()
         return run.finished(command)
 
 
 class _Run:
-    """One run in one process."""
+    """One run in one process; only the first has a log, and writes."""
 
-    def __init__(self, stage: Stage, options: LoopOptions, store: RunStore, processes: distributed.Processes) -> None:
-        self.stage, self.options, self.store, self.processes = stage, options, store, processes
-        device = choose_device(options.device)
-        self.network = stage.network.to(device)
-        self.optimizer = adam_w(stage, options)
-        self.done = max(store.steps(), default=0)
+    def __init__(
+        self, stage: Stage, options: LoopOptions, store: RunStore, log: MetricsLog | None, stepper: Stepper
+    ) -> None:
+        self.stage, self.options, self.store, self.log, self.stepper = stage, options, store, log, stepper
+        self.network, self.optimizer, self.device = stage.network, stepper.optimizer, stepper.device
+        self.done = last_checkpoint(store.folder)
         if self.done:
             self.network.load_state_dict(store.load(self.done, "weights"))
             restore_state(self.optimizer, self.network, store.load(self.done, "optimizer"))
         self.ema = Ema(self.network, options.ema_decay) if options.ema_decay > 0 else None
         if self.ema is not None and self.done:
             self.ema.load(store.load(self.done, "ema"))
-        self.stepper = Stepper(stage, options, self.optimizer, device, processes)
-        self.log = MetricsLog(store.folder, self.done) if processes.first else None
         self.keep_every = _rounded_up(options.keep_every, stage.checkpoint_every)
         self.evaluate_every = _rounded_up(options.evaluate_every, self.keep_every)
 
@@ -92,7 +104,8 @@ class _Run:
         total = self.stage.total_steps
         with StepReport(self.stage, self.options.log_every, self.done, self.log) as report:
             if self.done:  # killed after the checkpoint and before its evaluation
-                self._evaluate()
+                with distributed.all_or_none(self.device):
+                    self._evaluate()
             self.network.train()
             for step in range(self.done, total):
                 taken = self.stepper(step)
@@ -102,28 +115,28 @@ class _Run:
                 keep = self.done % self.keep_every == 0 or self.done == total
                 report.add(self.done, taken, flush=keep)
                 if keep:
-                    self._keep()
-                    self._evaluate()
+                    with distributed.all_or_none(self.device):
+                        self._keep()
+                        self._evaluate()
                     self.network.train()
                     report.restart_clock()
 
     def finished(self, command: str) -> Result:
         """Exports the best weights and says that the run is done."""
-        result = Result(self.done, self.done, None, [])
-        if self.log is not None:
-            best_step, score = self.log.best() or (self.done, None)
-            self._load_finished(best_step)
-            notes = {"stage": self.stage.name, "step": f"{best_step} of {self.done}", "seed": str(self.options.seed)}
-            notes |= {} if score is None else {"score": f"{score:.4f}"}
-            notes |= {"made_by": command} if command else {}
-            self.network.eval()
-            files = self.stage.export(self.store.folder / WEIGHTS_FOLDER, notes)
-            result = Result(self.done, best_step, score, files)
-            names = [str(file.relative_to(self.store.folder)) for file in files]
-            self.store.finish(asdict(result) | {"files": names})
-            self.log.close()
-        distributed.wait_for_all()
-        return result
+        with distributed.all_or_none(self.device):
+            return Result(self.done, self.done, None, []) if self.log is None else self._export(self.log, command)
+
+    def _export(self, log: MetricsLog, command: str) -> Result:
+        best_step, score = log.best() or (self.done, None)
+        self._load_finished(best_step)
+        notes = {"stage": self.stage.name, "step": f"{best_step} of {self.done}", "seed": str(self.options.seed)}
+        notes |= {} if score is None else {"score": f"{score:.4f}"}
+        notes |= {"made_by": command} if command else {}
+        self.network.eval()
+        files = self.stage.export(self.store.folder / WEIGHTS_FOLDER, notes)
+        names = [str(file.relative_to(self.store.folder)) for file in files]
+        self.store.finish({"steps": self.done, "best_step": best_step, "score": score, "files": names})
+        return Result(self.done, best_step, score, files)
 
     def _keep(self) -> None:
         if self.log is not None:
@@ -134,18 +147,19 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Measures the weights of the checkpoint just made, where that is due and not done yet."""
+        if self.log is None:
+            return
         last = self.done == self.stage.total_steps
         due = last or (self.evaluate_every > 0 and self.done % self.evaluate_every == 0)
-        if self.log is not None:
-            if due and not self.log.evaluated(self.done):
-                self.network.eval()
-                torch.manual_seed(mix(self.options.seed, self.done, _EVALUATION_SEED))
-                with self.ema.in_network() if self.ema else contextlib.nullcontext():
-                    self.log.add(self.done, EVALUATION, self.stage.evaluate())
-                self.log.sync()
-            best = self.log.best()
-            self.store.prune(None if best is None else best[0])
-        distributed.wait_for_all()
+        if due and not self.log.evaluated(self.done):
+            self.network.eval()
+            torch.manual_seed(mix(self.options.seed, self.done, _EVALUATION_SEED))
+            averaged = self.ema.in_network() if self.ema else contextlib.nullcontext()
+            with averaged, memory_for(f"evaluation after step {self.done}"):
+                self.log.add(self.done, EVALUATION, self.stage.evaluate())
+            self.log.sync()
+        best = self.log.best()
+        self.store.prune(None if best is None else best[0])
 
     def _load_finished(self, step: int) -> None:
         """The weights of a checkpoint as they are to be used: averaged, if they are."""

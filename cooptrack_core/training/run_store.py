@@ -80,10 +80,7 @@ class RunStore:
 
     def steps(self) -> list[int]:
         """Steps after which there are checkpoints, in order."""
-        if not self.folder.is_dir():
-            return []
-        matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir() if path.is_dir())
-        return sorted(int(match[1]) for match in matches if match)
+        return _steps(self.folder)
 
     def path(self, step: int) -> Path:
         """The folder of a checkpoint."""
@@ -132,6 +129,18 @@ class RunStore:
             replace_synced(self.folder / RESULT, json.dumps(result, indent=2).encode())
 
 
+def last_checkpoint(folder: Path) -> int:
+    """Steps that the last checkpoint in a folder has done; 0: there is none."""
+    return max(_steps(folder), default=0)
+
+
+def _steps(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
 def flat_config(
     stage: Mapping[str, Any], options: Mapping[str, Any], settings: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
@@ -150,4 +159,4 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-__all__ = ["CONFIG", "KEPT", "RESULT", "RunStore", "flat_config"]
+__all__ = ["CONFIG", "KEPT", "RESULT", "RunStore", "flat_config", "last_checkpoint"]

@@ -8,12 +8,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cooptrack_core.config import DEVICES
 from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:  # the command line shows its help without torch
+    from torch import nn
 
 PRECISIONS = ("fp32", "bf16")
 _MIX_BYTES = 8
@@ -120,10 +121,14 @@ class TrainingStopped(CooptrackError):
     """Training cannot go on by itself: what it has kept so far is sound."""
 
 
+class StoppedElsewhere(TrainingStopped):
+    """Another process of the run has stopped, and says why."""
+
+
 def mix(*numbers: int) -> int:
     """A 64-bit seed from integers such as (seed, step, micro, rank), the same everywhere and unlike its neighbours."""
     digest = hashlib.blake2b(struct.pack(f"<{len(numbers)}q", *numbers), digest_size=_MIX_BYTES)
     return int.from_bytes(digest.digest(), "little")
 
 
-__all__ = ["FLAGS", "PRECISIONS", "Describes", "LoopOptions", "Stage", "TrainingStopped", "mix"]
+__all__ = ["FLAGS", "PRECISIONS", "Describes", "LoopOptions", "Stage", "StoppedElsewhere", "TrainingStopped", "mix"]

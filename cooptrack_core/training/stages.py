@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cooptrack_core.training.stage import LoopOptions
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
-    from cooptrack_core.training.stage import LoopOptions, Stage
+    from cooptrack_core.training.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,6 @@ def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
 
 def loop_options(stage: str, preset: str, given: Mapping[str, Any]) -> LoopOptions:
     """Those of the recipe, with what is given (no None) in their place."""
-    from cooptrack_core.training.stage import LoopOptions
-
     recipe: Mapping[str, Any] = importlib.import_module(entry_of(stage).module).recipe(stage, preset)
     return LoopOptions(**{**recipe, **given})
 
@@ -75,7 +74,7 @@ def entry_of(stage: str) -> StageEntry:
     """CooptrackError for a name that is not known."""
     if stage not in STAGES:
         known = ", ".join(STAGES) or "none in this version"
-        raise CooptrackError(f"train: STAGE: {stage!r} is not known; choose one of: {known}")
+        raise CooptrackError(f"STAGE: {stage!r} is not known; choose one of: {known}")
     return STAGES[stage]
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cooptrack_core.training.distributed import Processes, replicated, without_exchange
+from cooptrack_core.training.distributed import all_or_none, replicated, without_exchange
+from cooptrack_core.training.optimizer_state import adam_w
 from cooptrack_core.training.schedule import rate_factor
 from cooptrack_core.training.stage import Describes, LoopOptions, Stage, TrainingStopped, mix
+from cooptrack_core.types import CooptrackError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -30,27 +32,22 @@ class StepTaken:
 class Stepper:
     """Takes the steps of one process, together with the others."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        options: LoopOptions,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        processes: Processes,
-    ) -> None:
-        self._stage, self._options, self._optimizer, self._rank = stage, options, optimizer, processes.rank
-        self._losses_of = replicated(stage.network, device)
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    def __init__(self, stage: Stage, options: LoopOptions, device: torch.device, rank: int = 0) -> None:
+        """Moves the network to the device."""
+        self.device, self._stage, self._options, self._rank = device, stage, options, rank
+        self._losses_of = replicated(stage.network.to(device), device)
+        self.optimizer = adam_w(stage, options)
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
 
     def __call__(self, step: int) -> StepTaken:
         """Takes step `step`, counted from 0. Raises TrainingStopped and leaves the weights as they were."""
         options = self._options
-        with _memory_of(step):
+        with memory_for(f"step {step + 1}"):
             rate = options.learning_rate * rate_factor(step, self._stage.total_steps, options)
-            for group in self._optimizer.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["rate"]
-            self._optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             sums: dict[str, float] = {}
             for micro in range(options.accumulate):
                 for name, value in self._micro_batch(step, micro).items():
@@ -58,22 +55,31 @@ class Stepper:
             norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, options.max_gradient_norm))
             if not math.isfinite(norm):  # the same in all processes
                 raise TrainingStopped(self._says(step, options.accumulate - 1, f"the gradient is {norm}"))
-            self._optimizer.step()
+            self.optimizer.step()
         return StepTaken(sums, sum(sums.values()), norm, rate)
 
     def _micro_batch(self, step: int, micro: int) -> dict[str, float]:
-        """Adds to the gradients; returns the losses."""
+        """Adds to the gradients; returns the losses. What goes wrong in one process stops all before the backward."""
         torch.manual_seed(mix(self._options.seed, step, micro, self._rank))
         last = micro == self._options.accumulate - 1
         with contextlib.nullcontext() if last else without_exchange(self._losses_of):
-            with self._autocast:
-                losses: dict[str, Tensor] = self._losses_of(step, micro)
-            values = torch.stack([loss.float() for loss in losses.values()])
-            found = dict(zip(losses, values.tolist(), strict=True))
-            if bad := [f"{name} is {value}" for name, value in found.items() if not math.isfinite(value)]:
-                raise TrainingStopped(self._says(step, micro, f"loss {bad[0]}"))
+            with all_or_none(self.device):
+                values, found = self._losses(step, micro)
             torch.autograd.backward(values.sum() / self._options.accumulate)
         return found
+
+    def _losses(self, step: int, micro: int) -> tuple[Tensor, dict[str, float]]:
+        """[L] losses with gradient, and the same by name."""
+        try:
+            with self._autocast:
+                losses: dict[str, Tensor] = self._losses_of(step, micro)
+        except CooptrackError as error:  # such as an image that cannot be read
+            raise TrainingStopped(f"step {step + 1}: {error}") from error
+        values = torch.stack([loss.float() for loss in losses.values()])
+        found = dict(zip(losses, values.tolist(), strict=True))
+        if bad := [f"{name} is {value}" for name, value in found.items() if not math.isfinite(value)]:
+            raise TrainingStopped(self._says(step, micro, f"loss {bad[0]}"))
+        return values, found
 
     def _says(self, step: int, micro: int, what: str) -> str:
         described = f" ({self._stage.describe(step, micro)})" if isinstance(self._stage, Describes) else ""
@@ -83,7 +89,7 @@ class Stepper:
 
 
 @contextlib.contextmanager
-def _memory_of(step: int) -> Iterator[None]:
+def memory_for(what: str) -> Iterator[None]:
     """Inside, too little memory becomes TrainingStopped."""
     try:
         yield
@@ -91,7 +97,7 @@ def _memory_of(step: int) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         remedy = "start a new --out with a smaller --batch, and a larger --accumulate for the same total"
-        raise TrainingStopped(f"step {step + 1}: out of memory; {remedy}") from error
+        raise TrainingStopped(f"{what}: out of memory; {remedy}") from error
 
 
-__all__ = ["StepTaken", "Stepper"]
+__all__ = ["StepTaken", "Stepper", "memory_for"]
