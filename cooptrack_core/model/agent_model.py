@@ -10,7 +10,7 @@ a vehicle alone end at the heads; their networks have no cooperative modules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -193,7 +193,11 @@ class AgentModel(nn.Module):
         aligned = [self.alignment(remote, T)[0] for remote, T in messages]
         if not aligned:
             return RemoteInstances.empty(self.config.embed_dims, like=self.reference_points)
-        return RemoteInstances.cat(aligned)
+        found = RemoteInstances.cat(aligned)
+        if self.config.fusion != "graph" or not self.config.options.explicit_alignment:
+            return found
+        motion = found.motion_feats if self.motion_extractor is None else self.motion_extractor(found.boxes)
+        return replace(found, query_embeds=self.embed(found.ref_pts), motion_feats=motion)
 
     def cooperate(
         self, ego: Queries, remote: RemoteInstances, matcher: str = "affinity", entry: Entry | None = None

@@ -121,10 +121,10 @@ def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelCon
 def _learned_streams(config: ModelConfig) -> dict[str, str]:
     """Fields of RemoteInstances that are aligned by learned layers, and the name of their layers.
 
-    Before decoding, positions and motion follow from the points as those of all queries do.
+    Before decoding, and by option, positions and motion follow from the aligned box as those of all queries do.
     """
     streams = {"query_feats": "feature"}
-    if config.fusion == "graph":
+    if config.fusion == "graph" and not config.options.explicit_alignment:
         streams["query_embeds"] = "embedding"
         if config.motion_features:
             streams["motion_feats"] = "motion"
@@ -145,6 +145,8 @@ class CrossAgentAlignment(nn.Module):
         for name in self.streams.values():
             self.add_module(f"{name}_in", normed_mlp((dims, dims)))
             self.add_module(f"{name}_out", normed_mlp((dims, dims)))
+            if config.options.residual_fusion:
+                self.register_parameter(f"{name}_gate", nn.Parameter(torch.zeros(dims)))
         self._start_near_identity()
 
     def _start_near_identity(self) -> None:
@@ -167,16 +169,13 @@ class CrossAgentAlignment(nn.Module):
         if not self.streams:
             return moved.remote, moved.keep
         rotation, shift = self.latent_pose(moved.R, moved.t)  # [blocks, s, s], [C]
-        features = {
-            field: _transform(
-                getattr(moved.remote, field),
-                rotation,
-                shift,
-                self.get_submodule(f"{name}_in"),
-                self.get_submodule(f"{name}_out"),
-            )
-            for field, name in self.streams.items()
-        }
+        features = {}
+        for field, name in self.streams.items():
+            x: Tensor = getattr(moved.remote, field)
+            inner, outer = self.get_submodule(f"{name}_in"), self.get_submodule(f"{name}_out")
+            features[field] = _transform(x, rotation, shift, inner, outer)
+            if self.config.options.residual_fusion:
+                features[field] = x + self.get_parameter(f"{name}_gate") * features[field]
         return replace(moved.remote, **features), moved.keep
 
     def latent_pose(self, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

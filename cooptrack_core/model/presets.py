@@ -30,6 +30,10 @@ class Options:
     affinity_matching_after_steps: int | None = 2000  # training fuses by the rule first, then as inference; None: never
     scaled_similarity: bool = True  # by 1 / sqrt(C) as in the paper; official: not, so that it drowns the edges
     protect_live_tracks: bool = True  # completion drops background queries only
+    # Embeddings and motion features of an instance follow from its aligned box; official: from the ones it came with.
+    explicit_alignment: bool = True
+    residual_fusion: bool = True  # learned layers add to features, at first nothing; official: they replace them
+    weighted_positions: bool = True  # of a pair, by what both know; official: the mean
     kinematic_compensation: bool = True  # roadside instances are moved by their velocity to the time of the frame
     own_vehicle_m: tuple[float, float] = (4.6, 2.9)  # length, width with a margin; what others report there is us
     # BEV memory.
@@ -54,6 +58,9 @@ OFFICIAL = Options(
     affinity_matching_after_steps=None,
     scaled_similarity=False,
     protect_live_tracks=False,
+    explicit_alignment=False,
+    residual_fusion=False,
+    weighted_positions=False,
     kinematic_compensation=False,
     own_vehicle_m=(0.0, 0.0),
     rotate_about_bev_centre=False,
