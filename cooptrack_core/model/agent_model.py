@@ -172,7 +172,8 @@ class AgentModel(nn.Module):
 
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
         """[B, N] queries, of which the first fresh ones give way to the best peaks of the image."""
-        found, count = self.proposals(dense), self.config.proposals
+        found = self.proposals(dense)
+        count = found.scores.shape[1]
         # Tracks and what others sent come last, and have boxes already.
         fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]
 

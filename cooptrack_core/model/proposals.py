@@ -79,7 +79,8 @@ class ImageProposals(nn.Module):
         peak = best == F.max_pool2d(best, 3, stride=1, padding=1)
         ref_pts = box_code.normalise(box_code.center(dense.boxes.detach()), self.config.point_range_m)  # [B, h, w, 3]
         within = ((ref_pts[..., :2] > 0.0) & (ref_pts[..., :2] < 1.0)).all(-1)  # [B, h, w]
-        chosen = (best * peak * within[:, None]).flatten(1).topk(self.config.proposals, dim=1)  # [B, P]
+        count = min(self.config.proposals, self.config.num_queries, within[0].numel())
+        chosen = (best * peak * within[:, None]).flatten(1).topk(count, dim=1)  # [B, P]
         index = chosen.indices
         code = _at(dense.boxes.detach().flatten(1, 2), index)  # [B, P, 10]
         ref_pts = _at(ref_pts.flatten(1, 2), index).clamp(0.001, 0.999)
