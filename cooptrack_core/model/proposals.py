@@ -42,6 +42,7 @@ class Proposals:
     """The P best peaks of each sample."""
 
     ref_pts: Tensor  # [B, P, 3] normalised bottom centres
+    boxes: Tensor  # [B, P, 10] codes, m
     feats: Tensor  # [B, P, C]
     scores: Tensor  # [B, P]
 
@@ -86,7 +87,7 @@ class ImageProposals(nn.Module):
         ref_pts = _at(ref_pts.flatten(1, 2), index).clamp(0.001, 0.999)
         told = torch.cat((_scaled(code, ref_pts), _at(scores.flatten(2).transpose(1, 2), index)), dim=-1)
         feats = _at(dense.feats.flatten(2).transpose(1, 2), index)
-        return Proposals(ref_pts, self.query(torch.cat((feats, told), dim=-1)), chosen.values)
+        return Proposals(ref_pts, code, self.query(torch.cat((feats, told), dim=-1)), chosen.values)
 
 
 class _View:

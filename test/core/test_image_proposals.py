@@ -173,3 +173,23 @@ def test_proposals_lie_within_the_point_range() -> None:
 def test_networks_without_proposals_have_no_dense_head() -> None:
     model = AgentModel(replace(CONFIG, proposals=0))
     assert not any(name.startswith("proposals") for name in model.state_dict())
+
+
+@torch.no_grad()
+def test_boxes_of_an_untaught_decoder_are_those_that_queries_came_with() -> None:
+    """With residual boxes; the published network forgets all but the centre."""
+    model = network()
+    for branch in model.decoder.box_branches:
+        branch[-1].weight.zero_()
+    model.heads.box_head[-1].weight.zero_()
+    code = TRUTH.codes().nan_to_num()
+    points = box_code.normalise(box_code.center(code), CONFIG.point_range_m)
+    feats = torch.randn(2, CONFIG.embed_dims)
+    queries = model.fresh_queries(torch.tensor([0, 1])).with_(boxes=code, ref_pts=points, query_feats=feats)
+    bev = torch.randn(1, CONFIG.bev_cells, CONFIG.embed_dims)
+    out = model.decoder(bev, feats[None], feats[None], points[None], True, code[None])
+    torch.testing.assert_close(out.boxes[-1, 0], code, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(model.refine(queries).boxes, code, atol=1e-3, rtol=1e-4)
+    absolute = model.decoder(bev, feats[None], feats[None], points[None])
+    torch.testing.assert_close(absolute.boxes[-1, 0, :, [0, 1, 4]], code[:, [0, 1, 4]], atol=1e-3, rtol=1e-4)
+    assert not absolute.boxes[-1, 0, :, [2, 3, 5, 6, 7, 8, 9]].any()
