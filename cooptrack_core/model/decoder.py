@@ -98,7 +98,9 @@ class Decoder(nn.Module):
             # Gradients of a layer's boxes stop at the points it starts from.
             entering = points.detach() if i > 0 else points
             x = layer(x, embeds, bev, entering[..., :2])  # [B, N, C]
-            code, points = box_code.refine(self.box_branches[i](x), entering, self.point_range_m, base)  # [.., 10], [.., 3]
+            code, points = box_code.refine(
+                self.box_branches[i](x), entering, self.point_range_m, base
+            )  # [.., 10], [.., 3]
             base = None if base is None else code.detach()
             if all_layers or i == len(self.layers) - 1:
                 logits.append(self.class_branches[i](x))  # [B, N, K]

@@ -119,9 +119,7 @@ def sampler(folder: Path, length: int, batch: int, seed: int = 0) -> GroupSample
 
 def test_every_group_comes_once_before_any_comes_again(tmp_path: Path) -> None:
     groups = sampler(tmp_path, length=3, batch=2)  # 4 clips of 2 groups each
-    seen = [
-        (draw.clip.sequence, draw.frame) for step in range(0, 12, 3) for draw in groups.draw(step, 0, range(2))
-    ]
+    seen = [(draw.clip.sequence, draw.frame) for step in range(0, 12, 3) for draw in groups.draw(step, 0, range(2))]
     assert len(seen) == len(set(seen)) == 8
 
 
@@ -141,5 +139,7 @@ def test_draws_depend_on_step_and_seed_alone_and_processes_share_a_batch(tmp_pat
     whole = [(draw.clip.sequence, draw.frame) for draw in one.draw(17, 0, range(4))]
     parts = [(draw.clip.sequence, draw.frame) for part in (range(2), range(2, 4)) for draw in two.draw(17, 0, part)]
     assert whole == parts
-    first, other = ([d.frame for s in range(6) for d in sampler(tmp_path, 1, 4, seed).draw(s, 0, range(4))] for seed in (0, 1))
+    first, other = (
+        [d.frame for s in range(6) for d in sampler(tmp_path, 1, 4, seed).draw(s, 0, range(4))] for seed in (0, 1)
+    )
     assert first != other
