@@ -31,7 +31,7 @@ _STEEL, _DARK = (0.52, 0.54, 0.55), (0.10, 0.10, 0.11)
 _STYLES = (buildings.PLASTER, buildings.BRICK, buildings.RIBBON, buildings.SLENDER, buildings.TOWER)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)  # as many poles as a site has
 def build(site_number: int, pole_number: int) -> Mesh:
     """The static world of a site around one of its roadside cameras, whose view is kept free of trees."""
     site = load_site(site_number)
