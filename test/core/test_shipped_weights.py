@@ -124,6 +124,9 @@ def test_packed_runs_are_half_as_large_and_still_a_pair(
     for name, value in before.state.items():
         assert torch.allclose(inf.state[name], value, rtol=2**-11, atol=2**-24), name
     assert "small_inf.safetensors: " in capsys.readouterr().out
+    assert pack_weights.main([runs[0], runs[2], "--preset", "mini", "--name", "small", "--out", str(out)]) == 0
+    again = store.load(out / "small_coop.safetensors", "mini_coop")
+    assert again.fingerprint == coop.fingerprint and not any(name.startswith("alone") for name in again.metadata.notes)
 
 
 def test_what_cannot_be_packed_is_one_line_and_changes_nothing(
@@ -138,6 +141,7 @@ def test_what_cannot_be_packed_is_one_line_and_changes_nothing(
         assert said.startswith("pack_weights: ") and len(said.splitlines()) == 1 and not out.exists()
         return said
 
+    assert "RUN: 1 given; give RUN_INF RUN_COOP" in refusal(runs[0])
     assert "give the folder of a finished run of mini_inf" in refusal(str(tmp_path), *runs[1:])
     veh = Path(runs[1]) / "weights" / "mini_veh.safetensors"
     assert "expected weights of preset mini_coop, found those of 'mini_veh'" in refusal(*runs[:2], str(veh))
