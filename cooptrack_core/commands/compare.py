@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import check_positive, print_files, warn
+from cooptrack_core.commands.compare_networks import TITLES, add_network_rows, alone, further_runs
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.commands.tune import TRIALS, print_tuned
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 HELP = "all methods over a split: one table, bootstrap intervals of every difference"
 METHODS = ("learned", "distance", "late", "alone", "ego")
 _OF_DETECTIONS = ("late", "ego")
+_SHARES_NO_FEATURES = ("late", "alone", "ego")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the network tracked as in late, nothing received); default: all that the detector allows",
     )  # fmt: skip
     add_run_options(parser)
+    add_network_rows(parser)
     add_disturbance_options(parser)
     tuning = parser.add_argument_group("parameters of the object-level methods (unless --params gives them)")
     tuning.add_argument(
@@ -60,8 +63,12 @@ def run(args: argparse.Namespace) -> int:
     keys = _keys(args.modes, options.vehicle.detector)
     if args.params is not None:
         _warn_of_shared(args, options)
-    tunings = None if args.no_tune or args.params is not None else _Tunings(args, options)
+    tunings = None if args.no_tune or args.params is not None else _Tunings(args, alone(args, options))
     methods = [_method(args, key, options, tunings) for key in keys]
+    methods += [
+        _method(args, "learned", other, None, name) for name, other in further_runs(args, options, METHODS).items()
+    ]
+    methods.sort(key=lambda method: method.key in _SHARES_NO_FEATURES)
     result = compare(
         methods, args.out, overwrite=args.overwrite, seed=args.bootstrap_seed, command=args.command_line,
         warn=lambda text: warn(args, [text]),
@@ -90,13 +97,18 @@ def _keys(modes: str | None, detector: str) -> list[str]:
     return [name for name in METHODS if name in given]
 
 
-def _method(args: argparse.Namespace, key: str, given: RunOptions, tunings: _Tunings | None) -> Method:
-    """A row of the table: the given run in its mode, with tuned parameters where it has an object-level tracker."""
+def _method(args: argparse.Namespace, key: str, given: RunOptions, tunings: _Tunings | None, also: str = "") -> Method:
+    """A row of the table: the given run in its mode, with tuned parameters where it has an object-level tracker.
+
+    also: name of a row for another network.
+    """
     from cooptrack_core.cooperation.disturbance import Disturbance
     from cooptrack_core.evaluation.comparison import Method
 
     mode = "late" if key == "alone" else key
     options = replace(given, vehicle=replace(given.vehicle, mode=mode))
+    if key in _SHARES_NO_FEATURES:
+        options = alone(args, options)
     disturbance = disturbance_of(args)
     if key == "alone":
         disturbance = Disturbance(drop_roadside=1.0)
@@ -109,12 +121,17 @@ def _method(args: argparse.Namespace, key: str, given: RunOptions, tunings: _Tun
         parameters = "default parameters, not tuned"
     else:
         path = tunings.file("late" if key == "late" else "ego")
-        options = run_options(argparse.Namespace(**{**vars(args), "params": path}), mode)
+        options = alone(args, run_options(argparse.Namespace(**{**vars(args), "params": path}), mode))
         parameters = f"scores calibrated, gates and tracker tuned for it on split {args.tune_on} ({path.name})"
     # Who fuses objects is sent objects: nobody would pay for features that are not used.
     precision = options.roadside.feature_precision if key in LEARNED_MODES else "none"
     roadside = replace(options.roadside, feature_precision=precision)
-    return Method(key, replace(options, roadside=roadside, disturbance=disturbance), parameters)
+    made = replace(options, roadside=roadside, disturbance=disturbance)
+    if also:
+        return Method(also, made, f"network {made.vehicle.network.weights}, {parameters}", TITLES.get(also, also))
+    if args.alone_weights is not None and key in _SHARES_NO_FEATURES:
+        parameters = f"network trained alone ({made.vehicle.network.weights}), {parameters}"
+    return Method(key, made, parameters)
 
 
 def _warn_of_shared(args: argparse.Namespace, options: RunOptions) -> None:

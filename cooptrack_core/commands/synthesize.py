@@ -1,4 +1,4 @@
-"""`cooptrack synthesize`: a synthetic V2X-Seq-SPD dataset of a signalised intersection."""
+"""`cooptrack synthesize`: a synthetic V2X-Seq-SPD dataset of a signalised intersection, or the benchmark of many."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cooptrack_core.types import CooptrackError
+
+if TYPE_CHECKING:
+    from cooptrack_core.data.synthetic.options import SceneOptions
 
 HELP = "make a synthetic scene in the V2X-Seq-SPD layout (images, calibration, labels, maps)"
 
@@ -17,11 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="folder of the dataset; an interrupted run is continued")
-    add("--seed", type=int, default=7, help="same seed and options give the same bytes")
-    add("--sequences", type=int, default=1, help="number of sequences, each with its own traffic")
-    add("--duration-s", type=float, default=10.0, help="length of a sequence in s")
-    add("--rate-hz", type=float, default=10.0, help="pairs per second in Hz")
-    add("--image-size", default="1920x1080", metavar="WxH", help="image size in px; intrinsics scale with it")
+    add(
+        "--benchmark", action="store_true",
+        help="make CoopSynth v1: 240 train sequences of 2.5 s and 15 val sequences of 10 s at many intersections, "
+        "320x180 px, without point clouds unless asked for",
+    )  # fmt: skip
+    add("--every", type=int, metavar="N", help="of the benchmark only every N-th sequence; for trying things out")
+    add("--shard", metavar="I/N", help="make only the I-th of N parts; once all are there the dataset is completed")
+    add("--seed", type=int, help="same seed and options give the same bytes (7)")
+    add("--sequences", type=int, help="number of sequences, each with its own traffic (1)")
+    add("--duration-s", type=float, help="length of a sequence in s (10)")
+    add("--rate-hz", type=float, help="pairs per second in Hz (10)")
+    add(
+        "--image-size", metavar="WxH",
+        help="image size in px (1920x1080; with --benchmark 320x180); intrinsics scale with it",
+    )  # fmt: skip
     add(
         "--renderer", default="auto", choices=("auto", "egl", "rays", "none"),
         help="egl: OpenGL; rays: plain ray caster; none: everything but images; auto: egl where it starts, else rays",
@@ -36,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jpeg-quality", type=int, default=90, help="30 to 100")
     add(
         "--split",
-        default="auto",
         choices=("auto", "train", "val"),
-        help="split list of the sequences; auto: every third is val",
+        help="split list of the sequences; auto, as by default: every third is val",
     )
     add(
         "--skewed-extrinsics",
@@ -47,35 +60,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--point-clouds",
-        default="sparse",
         choices=("none", "sparse", "full"),
-        help="lidar sweeps of 20x480 rays, of 64x1800, or none",
+        help="lidar sweeps of 20x480 rays (sparse, the default), of 64x1800, or none",
     )
     add("--jobs", type=int, default=0, help="processes; 0: one per core. The result does not depend on it")
     add("--overwrite", action="store_true", help="replace a synthetic dataset of other options in OUT")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the dataset and prints its statistics."""
+    """Makes the dataset, or a part of it, and prints its statistics."""
     from cooptrack_core.data.synthetic import generate, renderers, statistics
-    from cooptrack_core.data.synthetic.options import SceneOptions
 
-    match = re.fullmatch(r"(\d+)x(\d+)", args.image_size)
-    if match is None:
-        raise CooptrackError(f"synthesize: --image-size: {args.image_size} is not possible; give WxH such as 1920x1080")
-    renderer, line = renderers.choose(args.renderer)
-    options = SceneOptions(
-        seed=args.seed, sequences=args.sequences, duration_s=args.duration_s, rate_hz=args.rate_hz,
-        width_px=int(match[1]), height_px=int(match[2]), renderer=renderer, supersample=args.supersample,
-        jpeg_quality=args.jpeg_quality, split=args.split, skewed_extrinsics=args.skewed_extrinsics,
-        point_clouds=args.point_clouds,
-    )  # fmt: skip
     if args.jobs < 0:
         raise CooptrackError(f"synthesize: --jobs: {args.jobs} is not possible; give 0 or more")
+    shard = _shard(args.shard)
+    renderer, line = renderers.choose(args.renderer)
+    options = _options(args, renderer)
     print(line)
     start, reused = time.monotonic(), generate.is_complete(args.out, options)
-    content = generate.generate(args.out, options, args.jobs or os.cpu_count() or 1, overwrite=args.overwrite)
+    jobs = args.jobs or os.cpu_count() or 1
+    content = generate.generate(args.out, options, jobs, overwrite=args.overwrite, shard=shard)
+    spent = f"{time.monotonic() - start:.1f} s"
+    if content is None:
+        print(f"{args.out}: part {args.shard} is there, {spent}; other parts are missing still")
+        return 0
     print(statistics.table(content))
-    state = "complete already" if reused else f"{time.monotonic() - start:.1f} s"
-    print(f"{args.out}: {options.sequences} x {options.frames} pairs, {state}")
+    pairs = sum(options.frames_of(number) for number in options.numbers)
+    state = "complete already" if reused else spent
+    print(f"{args.out}: {len(options.numbers)} sequences, {pairs} pairs, {state}")
     return 0
+
+
+def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
+    """Scene options of the command line. The benchmark's content is fixed: what would change it is refused."""
+    from cooptrack_core.data.synthetic.coopsynth.plan import BENCHMARKS
+    from cooptrack_core.data.synthetic.options import SceneOptions
+
+    size = args.image_size or ("320x180" if args.benchmark else "1920x1080")
+    match = re.fullmatch(r"(\d+)x(\d+)", size)
+    if match is None:
+        raise CooptrackError(f"synthesize: --image-size: {size} is not possible; give WxH such as 1920x1080")
+    free = {
+        "seed": args.seed, "sequences": args.sequences, "duration_s": args.duration_s, "rate_hz": args.rate_hz,
+        "split": args.split, "skewed_extrinsics": args.skewed_extrinsics or None,
+    }  # fmt: skip
+    given = {name: value for name, value in free.items() if value is not None}
+    if args.benchmark:
+        if given:
+            name = next(iter(given)).replace("_", "-")
+            raise CooptrackError(f"synthesize: --{name}: does not go with --benchmark, whose content is fixed; omit it")
+        given = {"benchmark": BENCHMARKS[0], "seed": 1, "every": 1 if args.every is None else args.every}
+    elif args.every is not None:
+        raise CooptrackError("synthesize: --every: chooses from the benchmark; add --benchmark or omit it")
+    return SceneOptions(
+        width_px=int(match[1]), height_px=int(match[2]), renderer=renderer, supersample=args.supersample,
+        jpeg_quality=args.jpeg_quality,
+        point_clouds=args.point_clouds or ("none" if args.benchmark else "sparse"), **given,
+    )  # fmt: skip
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """(I, N) of --shard I/N."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise CooptrackError(f"synthesize: --shard: {text} is not possible; give I/N such as 1/4 to 4/4")
+    return int(match[1]), int(match[2])

@@ -66,12 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, metavar="N", help="optimizer steps")
     add("--batch", type=int, metavar="N", help="frames of all processes together in a micro-batch")
     add(
-        "--jobs",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that prepare its data beside the training (default: 0)",
-    )
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="changes",
+        help="another value for a part of the recipe, such as visibility=all, message_dropout=0.3 or clip_frames=10; "
+        "may be given several times, a wrong name lists them",
+    )  # fmt: skip
     group = parser.add_argument_group(
         "optimization", "The default of each, and of --steps and --batch, is what the recipe of stage and preset says."
     )
@@ -86,8 +84,6 @@ def run(args: argparse.Namespace) -> int:
     entry_of(args.stage)
     for name in ("steps", "batch"):
         check_positive(f"--{name}", getattr(args, name))
-    if args.jobs < 0:
-        raise CooptrackError(f"--jobs: {args.jobs} is not possible; give 0 or more")
     from cooptrack_core.training.distributed import this_process
 
     first = this_process().first
@@ -124,7 +120,7 @@ def _train(args: argparse.Namespace) -> Result:
             raise CooptrackError(f"--batch: {args.batch} is not a multiple of the {processes.world} processes")
         stage_options = StageOptions(
             steps=args.steps, batch=args.batch, init=args.init, roadside=args.roadside, device=options.device,
-            seed=options.seed, rank=processes.rank, world=processes.world, jobs=args.jobs,
+            seed=options.seed, rank=processes.rank, world=processes.world, changes=tuple(args.changes),
         )  # fmt: skip
         stage = build(args.stage, args.preset, args.data, stage_options)
 
@@ -139,7 +135,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """What decides the run beside the options of the loop, by option."""
     paths = {name: getattr(args, name) for name in ("data", "init", "roadside")}
     named = {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
-    return {"--preset": args.preset, **{f"--{name}": path for name, path in named.items()}, "--batch": args.batch}
+    settings = {"--preset": args.preset, **{f"--{name}": path for name, path in named.items()}, "--batch": args.batch}
+    return settings | {"--set": ", ".join(sorted(args.changes))}
 
 
 def _kept(out: Path) -> str:

@@ -50,6 +50,8 @@ ROW = {
     "recall occluded": ("hidden_recall", "all", "occluded"),
     "recall roadside only": ("hidden_recall", "all", "roadside_only"),
     "bytes per second": ("bandwidth", "encoded", "per_second"),
+    "association precision": ("association", "precision"),
+    "association recall": ("association", "recall"),
 }
 
 
@@ -57,14 +59,15 @@ ROW = {
 class Method:
     """A row: what is run, and in words where its parameters come from."""
 
-    key: str
+    key: str  # name of its folder
     options: RunOptions
     parameters: str
+    named: str = ""  # a key that TITLES does not have gets its title here
 
     @property
     def title(self) -> str:
         """Name as in the papers' tables."""
-        return TITLES[self.key]
+        return self.named or TITLES[self.key]
 
 
 def compare(
@@ -128,7 +131,9 @@ def _row(method: Method, metrics: Mapping[str, Any]) -> Result:
         values["bytes per second"] = 0.0
     return {
         "method": method.key, "title": method.title, "mode": method.options.vehicle.mode, "folder": method.key,
-        "parameters": method.parameters, "metrics": values,
+        "parameters": method.parameters, "weights": metrics["run"].get("weights"),
+        "roadside_weights": metrics["run"].get("roadside_weights"), "metrics": values,
+        "association": metrics["association"],
     }  # fmt: skip
 
 

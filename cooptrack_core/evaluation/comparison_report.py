@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.data.files import write_file
 from cooptrack_core.evaluation.caveats import MEANINGLESS, caveats, missing_objects
-from cooptrack_core.evaluation.comparison import TITLES
 from cooptrack_core.evaluation.page import (
     Html,
     code,
@@ -26,7 +25,7 @@ from cooptrack_core.evaluation.page import (
 )
 from cooptrack_core.evaluation.plots import COLORS, plot_style, subplots
 from cooptrack_core.evaluation.report import describe, table_section, text_table
-from cooptrack_core.evaluation.report_tables import ReportTable
+from cooptrack_core.evaluation.report_tables import ASSOCIATION, ReportTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,9 +70,21 @@ def methods_table(result: Result) -> ReportTable:
     return ReportTable("Methods", ("method", *(_COLUMNS[name][0] for name in shown)), cells, note)
 
 
+def association_tables(result: Result) -> list[ReportTable]:
+    """Whether what was paired is one object: one row per method that pairs anything; no table where none does."""
+    found = [(row["title"], row["association"]) for row in result["rows"]]
+    rows = tuple(
+        (title, *(counts[key] for key in ASSOCIATION))
+        for title, counts in found if counts["pairs"] or counts["possible"]
+    )  # fmt: skip
+    if not rows:
+        return []
+    return [ReportTable("Association", ("method", *ASSOCIATION.values()), rows, found[0][1]["definition"])]
+
+
 def difference_tables(result: Result) -> list[ReportTable]:
     """One table for each pair of methods; of one sequence, without intervals."""
-    bootstrap = result["bootstrap"]
+    bootstrap, titles = result["bootstrap"], {row["method"]: row["title"] for row in result["rows"]}
     share = f"{bootstrap['confidence']:.0%}"
     columns: tuple[str, ...] = ("metric", "difference", f"{share} interval", "excludes 0")
     note = f"{share} percentile intervals of {bootstrap['resamples']} paired resamples of the sequences, "
@@ -86,7 +97,7 @@ def difference_tables(result: Result) -> list[ReportTable]:
             (name, _signed(item["difference"]), _interval(item), _verdict(item))[: len(columns)]
             for name, item in pair["metrics"].items()
         )
-        title = f"{TITLES[pair['of']]} - {TITLES[pair['minus']]}"
+        title = f"{titles[pair['of']]} - {titles[pair['minus']]}"
         found.append(ReportTable(title, columns, rows, note))
     return found
 
@@ -98,6 +109,8 @@ def print_comparison(result: Result) -> None:
         print(f"note: {note}")
     methods = methods_table(result)
     print(f"\n{text_table(methods)}\n{textwrap.fill(methods.note, 118)}")
+    for item in association_tables(result):
+        print(f"\n{item.title}\n{text_table(item)}\n{textwrap.fill(item.note, 118)}")
     tables = difference_tables(result)
     for item in tables:
         print(f"\n{item.title}\n{text_table(item)}")
@@ -128,7 +141,7 @@ def write_html(result: Result, path: Path) -> None:
     """One page: notes, the methods, the differences with their intervals as plot and tables."""
     serious = (MEANINGLESS, result["bootstrap"]["caution"])
     parts: list[object] = [paragraph(note, "warning" if note in serious else "note") for note in notes_of(result)]
-    parts.append(table_section(methods_table(result)))
+    parts += [table_section(item) for item in (methods_table(result), *association_tables(result))]
     links = ", ".join(f'<a href="{row["folder"]}/metrics.html">{row["title"]}</a>' for row in result["rows"])
     parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
     reach = _reach(result["differences"])

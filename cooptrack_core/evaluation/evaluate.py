@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.data.recording_frames import without_nan
+from cooptrack_core.evaluation.association import association_scores
 from cooptrack_core.evaluation.bandwidth import bandwidth
 from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.curves import metric_curves
@@ -49,6 +50,7 @@ def evaluate(recordings: Sequence[Recording], convention: Convention, run: Mappi
         "hota": _hota(scenes.hota),
         "iou_ap": iou_ap(everything) | {"text": iou_ap_text},
         "hidden_recall": combined_hidden(scenes.hidden),
+        "association": association_scores(recordings, convention),
         "bandwidth": bandwidth([{**recording, "sent": _needed(recording)} for recording in recordings]),
         "by_sequence": _by_sequence(scenes, data.frames.scene_names),
         "curves": metric_curves(data, scenes.matches, curves_of(classes)),

@@ -67,14 +67,22 @@ def evaluation_set(recordings: Iterable[Recording], convention: Convention) -> E
 def _scenes_of(recording: Recording, convention: Convention) -> list[_Scene]:
     """The sequences of one recording, usually one."""
     source = recording.get("source_bag", "recording")
-    rows = _scored_rows(recording, source)
     T = recording.get("T_novatel_from_lidar")
     T_novatel_from_lidar = np.eye(4) if T is None else np.asarray(T, np.float64)
+    return [
+        _scene(name or str(source), rows, T_novatel_from_lidar, convention, source)
+        for name, rows in scored_frames(recording, convention)
+    ]
+
+
+def scored_frames(recording: Recording, convention: Convention) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """By sequence the frames of a recording that the convention scores, in time order."""
+    rows = _scored_rows(recording, recording.get("source_bag", "recording"))
     found = []
     for name in sorted({row["sequence_id"] for row in rows}):
         own = [row for row in rows if row["sequence_id"] == name]
         kept = convention.kept([row["frame_id"] for row in own], [row["stamp_ns"] for row in own])
-        found.append(_scene(name or str(source), [own[n] for n in kept], T_novatel_from_lidar, convention, source))
+        found.append((name, [own[n] for n in kept]))
     return found
 
 
@@ -138,4 +146,4 @@ def _table(parts: Sequence[MapBoxes], starts: NDArray[np.int64]) -> BoxTable:
     return BoxTable(**{**joined, "frame": frame, "track": track.reshape(-1).astype(np.int64)})
 
 
-__all__ = ["CLASSES", "RANGES_M", "evaluation_set"]
+__all__ = ["CLASSES", "RANGES_M", "evaluation_set", "scored_frames"]

@@ -37,6 +37,10 @@ _HOTA = {
     "hota": f"HOTA {UP}", "deta": f"DetA {UP}", "assa": f"AssA {UP}", "loca": f"LocA {UP}", "detre": "DetRe",
     "detpr": "DetPr", "assre": "AssRe", "asspr": "AssPr",
 }  # fmt: skip
+ASSOCIATION = {
+    "precision": f"precision {UP}", "recall": f"recall {UP}", "precision_all": "precision of all", "pairs": "pairs",
+    "judged": "judged", "right": "right", "possible": "possible",
+}  # fmt: skip
 _BANDWIDTH = {
     "encoded": "encoded", "encoded_without_header": "encoded, without header and pose",
     "papers": "papers' floats", "papers_with_header": "papers' floats, with pose",
@@ -70,7 +74,7 @@ class ReportTable:
 
 def report_tables(metrics: Metrics) -> list[ReportTable]:
     """What there is to print, in the order of its weight; metrics that are not there give no table."""
-    makers = (_headline, _detection, _tracking, _hota, _iou_ap, _hidden, _bandwidth, _by_sequence)
+    makers = (_headline, _detection, _tracking, _hota, _iou_ap, _hidden, _association, _bandwidth, _by_sequence)
     return [table for maker in makers for table in maker(metrics) if table.rows]
 
 
@@ -234,6 +238,13 @@ def _shown_views(metrics: Metrics) -> list[str]:
     """The views of which there is any object."""
     section: Metrics = metrics.get("hidden_recall") or {}
     return [view for view in _VIEWS if any(value_of(section, n, "objects", view) for n in classes_of(section))]
+
+
+def _association(metrics: Metrics) -> Iterator[ReportTable]:
+    section: Metrics = metrics.get("association") or {}
+    row = tuple(section.get(key) for key in ASSOCIATION)
+    rows = (("vehicle and roadside", *row),) if section.get("pairs") or section.get("possible") else ()
+    yield ReportTable("Association", ("", *ASSOCIATION.values()), rows, str(section.get("definition") or ""))
 
 
 def _bandwidth(metrics: Metrics) -> Iterator[ReportTable]:

@@ -157,7 +157,8 @@ class AgentModel(nn.Module):
         dense = self.proposals.dense(maps[0], lidar2img) if self.config.proposals else None
         if dense is not None:
             queries = self.with_proposals(queries, dense)
-        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers=all_layers)
+        base = queries.boxes if self.config.options.residual_boxes else None
+        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers, base)
         boxes, logits, extractor = decoder.boxes[-1], decoder.logits[-1], self.motion_extractor
         decoded = queries.with_(
             ref_pts=decoder.last_ref_pts,
@@ -172,7 +173,8 @@ class AgentModel(nn.Module):
 
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
         """[B, N] queries, of which the first fresh ones give way to the best peaks of the image."""
-        found, count = self.proposals(dense), self.config.proposals
+        found = self.proposals(dense)
+        count = found.scores.shape[1]
         # Tracks and what others sent come last, and have boxes already.
         fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]
 
@@ -180,6 +182,7 @@ class AgentModel(nn.Module):
             return torch.cat((torch.where(fresh, first, values[:, :count]), values[:, count:]), dim=1)
 
         return queries.with_(
+            boxes=put(queries.boxes, found.boxes),
             ref_pts=put(queries.ref_pts, found.ref_pts),
             query_feats=put(queries.query_feats, found.feats),
             query_embeds=put(queries.query_embeds, self.embed(found.ref_pts)),

@@ -69,11 +69,16 @@ def denormalise(ref_pts: Tensor, point_range_m: Sequence[float]) -> Tensor:
     return ref_pts * extent + low
 
 
-def refine(deltas: Tensor, ref_pts: Tensor, point_range_m: Sequence[float]) -> tuple[Tensor, Tensor]:
+def refine(
+    deltas: Tensor, ref_pts: Tensor, point_range_m: Sequence[float], base: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """What a box head means: [..., 10] its output, [..., 3] reference points -> ([..., 10] code, [..., 3] points).
 
-    The centre is an offset of the reference point before the logistic function; the rest is absolute (spec 2.5, 3.2.4).
+    The centre is an offset of the reference point before the logistic function; the rest is absolute (spec 2.5, 3.2.4),
+    or what is added to a code [..., 10] that the head starts from.
     """
+    if base is not None:
+        deltas = deltas + with_center(base, torch.zeros_like(base[..., :3]))
     points = (center(deltas) + inverse_sigmoid(ref_pts)).sigmoid()
     return with_center(deltas, denormalise(points, point_range_m)), points
 

@@ -78,10 +78,18 @@ class Decoder(nn.Module):
         self.box_branches = nn.ModuleList(_box_branch(config.embed_dims) for _ in layers)
 
     def forward(
-        self, bev: Tensor, feats: Tensor, embeds: Tensor, ref_pts: Tensor, all_layers: bool = True
+        self,
+        bev: Tensor,
+        feats: Tensor,
+        embeds: Tensor,
+        ref_pts: Tensor,
+        all_layers: bool = True,
+        base: Tensor | None = None,
     ) -> DecoderOutput:
         """bev [B, HW, C]; feats, embeds [B, N, C]; ref_pts [B, N, 3] normalised.
 
+        base: codes [B, N, 10] to which the first layer's boxes add, and each later one's to those before; None: boxes
+        are absolute but for their centres.
         all_layers False: logits and boxes are those of the last layer only, which is all that inference needs.
         """
         logits, boxes = [], []
@@ -90,7 +98,10 @@ class Decoder(nn.Module):
             # Gradients of a layer's boxes stop at the points it starts from.
             entering = points.detach() if i > 0 else points
             x = layer(x, embeds, bev, entering[..., :2])  # [B, N, C]
-            code, points = box_code.refine(self.box_branches[i](x), entering, self.point_range_m)  # [.., 10], [.., 3]
+            code, points = box_code.refine(
+                self.box_branches[i](x), entering, self.point_range_m, base
+            )  # [.., 10], [.., 3]
+            base = None if base is None else code.detach()
             if all_layers or i == len(self.layers) - 1:
                 logits.append(self.class_branches[i](x))  # [B, N, K]
                 boxes.append(code)  # [B, N, 10]

@@ -22,10 +22,15 @@ class RefinementHeads(nn.Module):
         self.class_head = normed_mlp(widths, config.num_classes)
         self.box_head = normed_mlp(widths, box_code.CODE_SIZE)
         set_prior(self.class_head[-1], POSITIVE_PRIOR)
+        self.residual = config.options.residual_boxes
+        if self.residual:  # boxes first stay as they are
+            nn.init.normal_(self.box_head[-1].get_parameter("weight"), std=0.01)
+            nn.init.zeros_(self.box_head[-1].get_parameter("bias"))
 
     def forward(self, queries: Queries) -> Queries:
         """[..., N] queries -> the same with logits, scores, boxes (m, m/s) and reference points replaced."""
         logits = self.class_head(queries.query_feats)  # [..., N, K]
         deltas = self.box_head(queries.motion_feats if self.from_motion else queries.query_feats)  # [..., N, 10]
-        boxes, ref_pts = box_code.refine(deltas, queries.ref_pts, self.point_range_m)
+        base = queries.boxes if self.residual else None
+        boxes, ref_pts = box_code.refine(deltas, queries.ref_pts, self.point_range_m, base)
         return queries.with_(logits=logits, scores=logits.sigmoid().amax(-1), boxes=boxes, ref_pts=ref_pts)

@@ -41,6 +41,7 @@ class Options:
     shift_past_only: bool = True  # official: the shift also moves the reference of the present frame
     shift_along_lidar_axes: bool = True  # official: along axes with y forward and x to the right
     wrap_yaw_difference: bool = True  # official: a step of the yaw over north gives 360 degrees
+    residual_boxes: bool = True  # boxes add to those that queries come with; official: all but the centre is absolute
     # Geometry.
     ego_motion_of_velocity_and_heading: bool = True  # official: only the centre of a track is compensated
     orthonormalise_extrinsics: bool = True  # official: the stored rotation is used as it is
@@ -67,6 +68,7 @@ OFFICIAL = Options(
     shift_past_only=False,
     shift_along_lidar_axes=False,
     wrap_yaw_difference=False,
+    residual_boxes=False,
     ego_motion_of_velocity_and_heading=False,
     orthonormalise_extrinsics=False,
     scale_about_corner=False,

@@ -42,6 +42,7 @@ class Proposals:
     """The P best peaks of each sample."""
 
     ref_pts: Tensor  # [B, P, 3] normalised bottom centres
+    boxes: Tensor  # [B, P, 10] codes, m
     feats: Tensor  # [B, P, C]
     scores: Tensor  # [B, P]
 
@@ -79,13 +80,14 @@ class ImageProposals(nn.Module):
         peak = best == F.max_pool2d(best, 3, stride=1, padding=1)
         ref_pts = box_code.normalise(box_code.center(dense.boxes.detach()), self.config.point_range_m)  # [B, h, w, 3]
         within = ((ref_pts[..., :2] > 0.0) & (ref_pts[..., :2] < 1.0)).all(-1)  # [B, h, w]
-        chosen = (best * peak * within[:, None]).flatten(1).topk(self.config.proposals, dim=1)  # [B, P]
+        count = min(self.config.proposals, self.config.num_queries, within[0].numel())
+        chosen = (best * peak * within[:, None]).flatten(1).topk(count, dim=1)  # [B, P]
         index = chosen.indices
         code = _at(dense.boxes.detach().flatten(1, 2), index)  # [B, P, 10]
         ref_pts = _at(ref_pts.flatten(1, 2), index).clamp(0.001, 0.999)
         told = torch.cat((_scaled(code, ref_pts), _at(scores.flatten(2).transpose(1, 2), index)), dim=-1)
         feats = _at(dense.feats.flatten(2).transpose(1, 2), index)
-        return Proposals(ref_pts, self.query(torch.cat((feats, told), dim=-1)), chosen.values)
+        return Proposals(ref_pts, code, self.query(torch.cat((feats, told), dim=-1)), chosen.values)
 
 
 class _View:

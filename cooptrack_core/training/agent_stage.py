@@ -79,7 +79,7 @@ class AgentTraining(nn.Module):
         truths = [sample.truth for sample in samples]
         assert self.bev_head is not None
         losses = self.bev_head.losses(perception.bev, truths)
-        if perception.dense is not None and "proposals" not in self.recipe.frozen:
+        if perception.dense is not None and perception.dense.heat.requires_grad:
             lidar2img = torch.stack([sample.given.lidar2img for sample in samples]).to(perception.bev)
             losses |= proposal_losses(perception.dense, truths, lidar2img, self.model.config)
         return losses

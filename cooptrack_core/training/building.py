@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cooptrack_core.checkpoints import store
+from cooptrack_core.checkpoints.header import read_header
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.training.agent_stage import AgentStage, start_from
@@ -18,7 +19,7 @@ from cooptrack_core.training.data import CACHE_FOLDER, TrainingData, load_data
 from cooptrack_core.training.loop import WEIGHTS_FOLDER
 from cooptrack_core.training.messages import roadside_messages
 from cooptrack_core.training.pretrain import Pretraining
-from cooptrack_core.training.recipes import Recipe, recipe_of
+from cooptrack_core.training.recipes import Recipe, recipe_of, with_changes
 from cooptrack_core.training.stage import Stage
 from cooptrack_core.training.stages import StageOptions
 from cooptrack_core.types import CooptrackError
@@ -33,7 +34,7 @@ def recipe(stage: str, preset: str) -> Mapping[str, Any]:
 
 def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
     """Raises CooptrackError for a preset of another role, bad data, or missing weights of the stage before."""
-    config, plan = get_preset(preset), recipe_of(stage, preset)
+    config, plan = get_preset(preset), with_changes(recipe_of(stage, preset), options.changes)
     _check_role(stage, config)
     frames = load_data(data, config)
     if stage == "pretrain":
@@ -57,12 +58,13 @@ def _cooperation(
             f"train: --roadside: is missing; stage cooperation of {config.name} learns with the messages of a finished "
             f"{family}_inf: give its run folder or weights"
         )
-    roadside = _file(options.roadside, f"{family}_inf", "--roadside", "tracking")
-    checkpoint = store.load(roadside, f"{family}_inf")
+    roadside = _file(options.roadside, family, "inf", "--roadside", "tracking")
+    preset = read_header(roadside).preset
+    checkpoint = store.load(roadside, preset)
     cache = data / CACHE_FOLDER / f"messages_{checkpoint.fingerprint.hex()[:16]}"
     messages = {}
     for part in (frames.train, frames.val):
-        messages |= roadside_messages(roadside, f"{family}_inf", part, cache)
+        messages |= roadside_messages(roadside, preset, part, cache)
     plan = plan if options.steps is None else replace(plan, steps=options.steps)
     model = AgentModel(training_config(config, plan))
     if start is not None:
@@ -89,17 +91,24 @@ def _weights(stage: str, config: ModelConfig, options: StageOptions) -> Path | N
             f"give the folder of that run"
         )
     role = "veh" if config.role == "coop" else config.role
-    return _file(options.init, f"{config.name.rpartition('_')[0]}_{role}", "--init", before)
+    return _file(options.init, config.name.rpartition("_")[0], role, "--init", before)
 
 
-def _file(given: Path, preset: str, option: str, stage: str) -> Path:
-    """The weights that an option means: a file, or the folder of a finished run."""
-    path = given if given.is_file() else given / WEIGHTS_FOLDER / f"{preset}{store.SUFFIX}"
-    if not path.is_file():
+def _file(given: Path, family: str, role: str, option: str, stage: str) -> Path:
+    """The weights that an option means: a file, or those in the folder of a finished run.
+
+    A variant such as tiny-univ2x may start from a run of tiny itself.
+    """
+    if given.is_file():
+        return given
+    names = dict.fromkeys((family, family.split("-")[0]))
+    paths = [given / WEIGHTS_FOLDER / f"{name}_{role}{store.SUFFIX}" for name in names]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
         raise CooptrackError(
-            f"{path}: {option}: no such file; finish stage {stage} first, or give a {store.SUFFIX} file"
+            f"{paths[0]}: {option}: no such file; finish stage {stage} first, or give a {store.SUFFIX} file"
         )
-    return path
+    return found
 
 
 __all__ = ["build", "recipe"]

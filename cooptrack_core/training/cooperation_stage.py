@@ -1,4 +1,4 @@
-"""Stage 2: alignment, association and fusion of the vehicle with the messages of a finished roadside network (spec 7.1).
+"""Stage 2: alignment, association and fusion of the vehicle with the messages of a roadside network (spec 7.1).
 
 The streams run as at inference: what is fused in one frame is tracked into the next. What is frozen runs without
 gradient, which is most of the frame.

@@ -1,4 +1,4 @@
-"""What a finished roadside network sends about kept frames: made once, in the precision of the air, and kept on disk."""
+"""What a finished roadside network sends about kept frames: made once, as precise as on the air, kept on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each stage of each family is trained: the paper's recipe for the official presets, ours from scratch for the rest.
+"""How each stage is trained: the paper's recipe for the official presets, ours from scratch for the rest.
 
 Steps of the official recipe are for the 7,110 vehicle, 7,445 roadside and 7,362 cooperative frames of its train split
 (spec 7.1).
@@ -6,7 +6,8 @@ Steps of the official recipe are for the 7,110 vehicle, 7,445 roadside and 7,362
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +42,14 @@ class Recipe:
     yaw_noise_rad: float = 0.0
     loop: Mapping[str, Any] = field(default_factory=dict)  # fields of LoopOptions
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is out of range."""
+        shares = (self.by_rule_until, self.message_dropout)
+        noises = (self.delay_frames, self.position_noise_m, self.yaw_noise_rad)
+        good = self.visibility in VISIBILITIES and self.clip_frames >= 1 and all(0 <= x <= 1 for x in shares)
+        if not good or not all(0 <= x < math.inf for x in noises):
+            raise ValueError("recipe")
+
 
 _OFFICIAL_LOOP = {"learning_rate": 2e-4, "weight_decay": 0.01, "warm_up_steps": 500, "max_gradient_norm": 35.0}
 _NO_TRACKS = CarryOptions(min_iou=2.0, drop_probability=0.0, false_positive_ratio=0.0)
@@ -61,34 +70,48 @@ def _official(stage: str, role: str) -> Recipe:
 
 _SCRATCH_LOOP = {
     "weight_decay": 0.01, "warm_up_steps": 100, "warm_up_from": 0.1, "last_rate": 0.01, "max_gradient_norm": 10.0,
-    "ema_decay": 0.999,
+    "ema_decay": 0.995,
 }  # fmt: skip
 _SCRATCH_VIEW = ViewOptions(mirror_probability=0.5, zoom=(0.9, 1.25), shift=0.06)
 # Small road users seldom overlap by half at first.
 _SCRATCH_CARRY = CarryOptions(min_iou=0.1, drop_probability=0.15, false_positive_ratio=0.2)
+_IMAGE_PARTS = (
+    "backbone", "neck", "proposals.trunk", "proposals.norm", "proposals.second", "proposals.heat", "proposals.values",
+)  # fmt: skip
+_FINISHED_ALONE = ("backbone", "neck", "proposals", "bev_encoder", "decoder", "motion_extractor", "reasoner")
 
 
-def _scratch(stage: str, role: str) -> Recipe:
+def _scratch(stage: str, family: str) -> Recipe:
+    """For a GPU all parts learn to the end; tiny, for two cores, keeps what sees the image after stage 0."""
+    small = family.startswith("tiny")
     base = Recipe(
         steps=700, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
-        slow={"backbone": 0.3, "neck": 0.5, "proposals": 0.5}, loop={**_SCRATCH_LOOP, "learning_rate": 6e-4},
+        frozen=_IMAGE_PARTS if small else (), slow={"backbone": 0.3, "neck": 0.5, "proposals": 0.5},
+        loop={**_SCRATCH_LOOP, "learning_rate": 8e-4 if small else 4e-4},
     )  # fmt: skip
+    if not small:
+        base = replace(base, steps=20_000, batch=16)
     if stage == "pretrain":
-        return replace(base, steps=1500, batch=16, clip_frames=1, slow={}, loop=base.loop | {"learning_rate": 1e-3})
+        steps, loop = 1000 if small else 20_000, base.loop | {"learning_rate": 1e-3}
+        return replace(base, steps=steps, batch=16, clip_frames=1, frozen=(), slow={}, loop=loop)
     if stage == "detection":
-        return replace(base, steps=700, clip_frames=2, carry=_NO_TRACKS)
+        return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
-        return replace(base, steps=700)
+        return base
+    # What fuses before decoding needs a decoder that knows of it.
+    early = family in ("tiny-univ2x", "tiny-before")
+    finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
-        base, steps=800, frozen=("backbone", "neck", "proposals", "bev_encoder", "decoder"), message_dropout=0.1
-    )
+        base, frozen=finished, dense_losses=False, view=ViewOptions(), message_dropout=0.1,
+        position_noise_m=0.3, yaw_noise_rad=0.005, slow={},
+    )  # fmt: skip
 
 
 def recipe_of(stage: str, preset: str) -> Recipe:
     """The recipe of a stage for a preset. CooptrackError where there is none."""
     family, _, role = preset.rpartition("_")
     if not family.startswith("official"):
-        return _scratch(stage, role)
+        return _scratch(stage, family)
     if stage == "pretrain":
         raise CooptrackError(
             f"train: STAGE: {preset} has no stage pretrain: its recipe starts from a backbone trained on ImageNet; "
@@ -97,4 +120,31 @@ def recipe_of(stage: str, preset: str) -> Recipe:
     return _official(stage, role)
 
 
-__all__ = ["Recipe", "recipe_of"]
+# What --set changes: name and how it is read.
+CHANGEABLE: Mapping[str, Callable[[str], Any]] = {
+    "visibility": str,
+    "clip_frames": int,
+    "by_rule_until": float,
+    "message_dropout": float,
+    "delay_frames": int,
+    "position_noise_m": float,
+    "yaw_noise_rad": float,
+    "dense_losses": lambda text: {"true": True, "false": False}[text],
+    "frozen": lambda text: tuple(filter(None, text.split(","))),
+}
+
+
+def with_changes(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with NAME=VALUE changes. CooptrackError for a wrong name or value."""
+    for change in changes:
+        name, _, text = change.partition("=")
+        if name not in CHANGEABLE:
+            raise CooptrackError(f"train: --set: {name!r} is not known; give one of {', '.join(CHANGEABLE)}")
+        try:
+            recipe = replace(recipe, **{name: CHANGEABLE[name](text)})
+        except (KeyError, ValueError):
+            raise CooptrackError(f"train: --set: {change}: {text!r} is not possible; see docs/training.md") from None
+    return recipe
+
+
+__all__ = ["CHANGEABLE", "VISIBILITIES", "Recipe", "recipe_of", "with_changes"]

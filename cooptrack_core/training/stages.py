@@ -27,7 +27,7 @@ class StageOptions:
     seed: int = 0
     rank: int = 0
     world: int = 1
-    jobs: int = 0  # processes that prepare data; 0: none beside the training itself
+    changes: tuple[str, ...] = ()  # NAME=VALUE for fields of the recipe
 
     def slots(self, batch: int) -> range:
         """The slots of a batch that this process trains."""
@@ -39,8 +39,8 @@ class StageOptions:
 class StageEntry:
     """A stage by name.
 
-    module: has `build(stage, preset, data, options) -> Stage` and `recipe(stage, preset) -> dict`, the fields of LoopOptions in
-    which a preset differs from the defaults.
+    module: has `build(stage, preset, data, options) -> Stage` and `recipe(stage, preset) -> dict`, the fields of
+    LoopOptions in which a preset differs from the defaults.
     """
 
     about: str  # one line for --help

@@ -95,8 +95,7 @@ def quality(find: Finder, frames: FrameSet, config: ModelConfig) -> dict[str, fl
     detection = detection_scores(match_detections(data))
     tracking = tracking_scores(data)["label_metrics"]
     present = [name for i, name in enumerate(CLASSES) if (data.truth.class_index == i).any()]
-    mean_ap = detection["mean_dist_aps"]
-    found = {f"ap_{name}": float(mean_ap[name]) for name in present}
+    found = {f"ap_{name}": float(detection[name]["ap"]) for name in present}
     amota = {f"amota_{name}": float(np.nan_to_num(tracking["amota"][name])) for name in present}
     score = amota.get("amota_car", float(np.mean(list(found.values() or [0.0]))))
     ids = {"ids_car": float(np.nan_to_num(tracking["ids"]["car"]))}
@@ -169,9 +168,9 @@ def dense_score(trunk: torch.nn.Module, config: ModelConfig, frames: FrameSet, e
         return peaks(dense, config)
 
     data = _thinned(_table(find, few, config).in_range(), every)
-    scores = detection_scores(match_detections(data))["mean_dist_aps"]
+    scores = detection_scores(match_detections(data))
     present = [name for i, name in enumerate(CLASSES) if (data.truth.class_index == i).any()]
-    found = {f"ap_{name}": float(scores[name]) for name in present}
+    found = {f"ap_{name}": float(scores[name]["ap"]) for name in present}
     return found | {"score": float(np.mean(list(found.values() or [0.0])))}
 
 

@@ -70,16 +70,25 @@ def record(
 
 
 def associations(output: VehicleOutput, mode: str) -> Any:
-    """cooptrack_msgs/AssociationArray with what a repetition needs."""
-    used = output.associations.messages
+    """cooptrack_msgs/AssociationArray without the refusals."""
+    a, used = output.associations, output.associations.messages
     head = messages.header(output.tracks.stamp_ns, "vehicle/lidar")
     u64, u32, f32 = np.uint64, np.uint32, np.float32
-    none = [np.zeros(0, dtype) for dtype in (u32, u32, u32, f32, u64, f32, f32, u32, u64, f32, u32, u32, u64, f32)]
+    links = [
+        np.asarray(values, dtype).ravel()
+        for values, dtype in (
+            (a.pair_ego_index, u32), (a.pair_message_index, u32), (a.pair_instance_index, u32),
+            (a.pair_affinity, f32), (a.pair_track_id, u64), (a.pair_ego_center_m, f32), (a.pair_remote_center_m, f32),
+            (a.unmatched_ego_index, u32), (a.unmatched_ego_track_id, u64), (a.unmatched_ego_center_m, f32),
+            (a.unmatched_remote_message_index, u32), (a.unmatched_remote_instance_index, u32),
+            (a.unmatched_remote_track_id, u64), (a.unmatched_remote_center_m, f32),
+        )
+    ]  # fmt: skip
     return make(
         "cooptrack_msgs/msg/AssociationArray", head, "vehicle", mode, output.frame_index, output.ego_lost,
         [use.agent_id for use in used], np.array([use.session_id for use in used], u64),
         np.array([use.sequence for use in used], u64), np.array([use.age_ms for use in used], f32),
-        np.array([use.size_bytes for use in used], u32), [], np.zeros(0, u64), [], *none,
+        np.array([use.size_bytes for use in used], u32), [], np.zeros(0, u64), [], *links,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ SMALL = replace(
     embed_dims=32,
     num_heads=4,
     bev_size=(6, 8),
+    attended_levels=2,
+    stored_levels=2,
     encoder_ffn=48,
     num_queries=11,
     decoder_layers=2,
@@ -35,7 +37,7 @@ class Perception(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.backbone = build_backbone(config)
-        self.neck = FeaturePyramid(self.backbone.channels, config.embed_dims)
+        self.neck = FeaturePyramid(self.backbone.channels, config.embed_dims, config.map_levels)
         self.bev_encoder = BevEncoder(config)
         self.decoder = Decoder(config)
 

@@ -22,11 +22,11 @@ ROADSIDE_POSE = yawed(np.pi, 60.0, 3.0)  # looks back at the vehicle
 
 
 def config(role: str = "coop", **changes) -> ModelConfig:
-    """Eight by eight BEV cells, 24 queries."""
+    """Eight by eight BEV cells, 24 queries, all of them learned: what random weights see in an image is all alike."""
     made = replace(
         get_preset(f"tiny_{role}"), options=Options(distance_gate_m=20.0), image_size=(64, 96), backbone_width=8,
         embed_dims=32, num_heads=4, bev_size=(8, 8), encoder_ffn=48, num_queries=24, decoder_layers=2, decoder_ffn=48,
-        motion_width=16, reasoner_ffn=48, alignment_blocks=4, max_outputs=24,
+        motion_width=16, reasoner_ffn=48, alignment_blocks=4, max_outputs=24, proposals=0,
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -67,6 +67,7 @@ def test_every_method_has_a_row_and_a_folder_like_that_of_evaluate(spd: Path, do
     row = result["rows"][0]["metrics"]
     metrics = json.loads((done / "late" / "metrics.json").read_text())
     assert row["AMOTA car"] == metrics["tracking"]["label_metrics"]["amota"]["car"]
+    assert row["association recall"] == metrics["association"]["recall"] and metrics["association"]["pairs"] > 0
     assert row["bytes per second"] == metrics["bandwidth"]["encoded"]["per_second"] > 0
     assert result["rows"][1]["metrics"]["bytes per second"] == 0
     assert (done / "ego" / "recordings" / "0007.json").is_file()

@@ -10,7 +10,7 @@ from small_runtime import camera
 from small_runtime import image as picture
 
 from cooptrack_core.model.can_bus import can_bus
-from cooptrack_core.model.image_input import image_input
+from cooptrack_core.model.image_input import image_input, scaled_camera
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.perception import FrameRejected
 from cooptrack_core.types import CameraView, Frame
@@ -44,10 +44,19 @@ def test_other_sizes_of_the_same_shape_give_about_the_same_input():
     smooth = cv2.resize(picture(1, 16, 9), FULL_HD, interpolation=cv2.INTER_CUBIC)
     full = image_input(frame(image=smooth), TINY)
     small = cv2.resize(smooth, (640, 360), interpolation=cv2.INTER_AREA)
-    half = image_input(frame(image=small, camera=camera(640, 360)), TINY)
+    third = replace(camera(640, 360), K=scaled_camera(view().K, 1 / 3, TINY))  # of the image that INTER_AREA makes
+    half = image_input(frame(image=small, camera=third), TINY)
     assert full.image.shape == (3, 192, 320) and not full.image[:, 180:].any()
     np.testing.assert_allclose(half.image, full.image, atol=0.05)
     np.testing.assert_allclose(half.lidar2img, full.lidar2img, rtol=1e-12)
+
+
+def test_scaling_keeps_the_corners_of_the_image_and_the_published_network_the_middle_of_its_first_pixel():
+    corner = np.array([-0.5, -0.5, 1.0])
+    K = view().K
+    np.testing.assert_allclose(scaled_camera(K, 1 / 6, TINY) @ np.linalg.inv(K) @ corner, corner, atol=1e-12)
+    pixel = np.array([0.0, 0.0, 1.0])
+    np.testing.assert_allclose(scaled_camera(K, 0.5, R50) @ np.linalg.inv(K) @ pixel, pixel, atol=1e-12)
 
 
 def test_a_point_projects_to_the_scaled_pixel():

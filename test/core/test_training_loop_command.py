@@ -107,7 +107,7 @@ def test_an_unknown_stage_is_one_line_with_those_that_exist(tmp_path: Path, caps
 
 @pytest.mark.parametrize(
     "more",
-    [("--steps", 0), ("--batch", -2), ("--jobs", -1), ("--lr", 0), ("--lr", "nan"), ("--ema", 1), ("--accumulate", 0)],
+    [("--steps", 0), ("--batch", -2), ("--lr", 0), ("--lr", "nan"), ("--ema", 1), ("--accumulate", 0)],
 )
 def test_impossible_options_are_one_line_that_names_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, object]

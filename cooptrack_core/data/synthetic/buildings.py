@@ -12,7 +12,7 @@ Float = NDArray[np.float64]
 
 # Styles of the facade shader: plaster, brick, glass tower, ribbon windows, slender windows.
 PLASTER, BRICK, TOWER, RIBBON, SLENDER = range(5)
-_WALLS = {
+WALL_COLOURS = {
     PLASTER: ((0.86, 0.80, 0.69), (0.83, 0.74, 0.62), (0.88, 0.86, 0.82), (0.79, 0.66, 0.54), (0.72, 0.75, 0.74)),
     BRICK: ((0.60, 0.34, 0.26), (0.55, 0.38, 0.30), (0.66, 0.47, 0.36), (0.48, 0.36, 0.32)),
     TOWER: ((0.46, 0.52, 0.57), (0.35, 0.42, 0.48), (0.55, 0.58, 0.58)),
@@ -62,7 +62,7 @@ def _house(
         if height < 24
         else int(rng.choice([TOWER, RIBBON, SLENDER, PLASTER], p=[0.45, 0.2, 0.2, 0.15]))
     )
-    colours = _WALLS[style]
+    colours = WALL_COLOURS[style]
     colour = np.clip(np.array(colours[int(rng.integers(len(colours)))]) + rng.normal(0, 0.015, 3), 0, 1)
     kind = style + float(rng.uniform(0.02, 0.98))
     floor = (3.0, 3.1, 3.6, 3.3, 3.3)[style]
@@ -71,13 +71,13 @@ def _house(
     has_shops = style != TOWER and rng.random() < 0.8
     base = SHOP_HEIGHT_M if has_shops else 0.0
     top = base + floor * max(2, round((height - base) / floor))
-    parts = [_walls(x, y, base, top, colour, FACADE, kind)]
+    parts = [walls(x, y, base, top, colour, FACADE, kind)]
     if has_shops:
-        parts.append(_walls(x, y, 0.0, base, colour * 0.85, SHOP, kind))
-        parts.append(_ledge(x, y, base - 0.25, base + 0.1, 0.3, colour * 0.9))
+        parts.append(walls(x, y, 0.0, base, colour * 0.85, SHOP, kind))
+        parts.append(ledge(x, y, base - 0.25, base + 0.1, 0.3, colour * 0.9))
         parts += _awnings(rng, x, y, signs)
     trim = colour * (0.95 if style != BRICK else 1.25)
-    parts.append(_ledge(x, y, top, top + 0.7, 0.18, np.clip(trim, 0, 1)))
+    parts.append(ledge(x, y, top, top + 0.7, 0.18, np.clip(trim, 0, 1)))
     parts.append(box((x[0], y[0], top + 0.1), (x[1], y[1], top + 0.2), (0.42, 0.41, 0.40)))
     parts += _roof(rng, x, y, top)
     if style == PLASTER:
@@ -85,13 +85,14 @@ def _house(
     return merge(parts)
 
 
-def _walls(x: list[float], y: list[float], z0: float, z1: float, colour: Float, material: int, extra: float) -> Mesh:
+def walls(x: list[float], y: list[float], z0: float, z1: float, colour: Float, material: int, extra: float) -> Mesh:
+    """Four walls over the rectangle x, y."""
     c = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
     faces = [[(*a, z0), (*b, z0), (*b, z1), (*a, z1)] for a, b in zip(c, [*c[1:], c[0]], strict=True)]
     return quads(faces, colour, material, extra=extra)
 
 
-def _ledge(x: list[float], y: list[float], z0: float, z1: float, out: float, colour: Float) -> Mesh:
+def ledge(x: list[float], y: list[float], z0: float, z1: float, out: float, colour: Float) -> Mesh:
     """A band around the house that stands out."""
     t = 0.25
     bars = (
@@ -194,12 +195,12 @@ def _skyline(rng: np.random.Generator) -> list[Mesh]:
             continue
         w, d, h = rng.uniform(24, 46), rng.uniform(20, 36), rng.uniform(24, 110)
         style = int(rng.choice([TOWER, RIBBON, SLENDER]))
-        colour = np.array(_WALLS[style][int(rng.integers(len(_WALLS[style])))])
+        colour = np.array(WALL_COLOURS[style][int(rng.integers(len(WALL_COLOURS[style])))])
         x, y = [cx - w / 2, cx + w / 2], [cy - d / 2, cy + d / 2]
         out.append(
             merge(
                 [
-                    _walls(x, y, 0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))),
+                    walls(x, y, 0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))),
                     box((x[0], y[0], h), (x[1], y[1], h + 1), (0.4, 0.4, 0.4)),
                 ]
             )
@@ -211,12 +212,12 @@ def _skyline(rng: np.random.Generator) -> list[Mesh]:
             start = layout.ROAD_END_M + 22 + float(rng.uniform(0, 10))
             a, b = layout.from_arm(arm, start, v), layout.from_arm(arm, start + 18, v + width)
             lo, hi = np.minimum(a, b), np.maximum(a, b)
-            colour = np.array(_WALLS[style][int(rng.integers(len(_WALLS[style])))])
+            colour = np.array(WALL_COLOURS[style][int(rng.integers(len(WALL_COLOURS[style])))])
             x, y, h = [lo[0], hi[0]], [lo[1], hi[1]], float(rng.uniform(14, 58))
-            out.append(_walls(x, y, 0.0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))))
-            out.append(_ledge(x, y, h, h + 1.0, 0.3, colour))
+            out.append(walls(x, y, 0.0, h, colour, FACADE, style + float(rng.uniform(0.02, 0.98))))
+            out.append(ledge(x, y, h, h + 1.0, 0.3, colour))
             v += width + (float(rng.uniform(3, 12)) if rng.random() < 0.5 else 0.3)
     return out
 
 
-__all__ = ["build"]
+__all__ = ["SHOP_HEIGHT_M", "WALL_COLOURS", "build", "ledge", "walls"]

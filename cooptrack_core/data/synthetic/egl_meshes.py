@@ -55,6 +55,9 @@ class Drawable:
             _Range(int(group[order[a]]), 3 * a, 3 * (b - a), _corners(vertices[3 * a : 3 * b, :3]) if cell_m else None)
             for a, b in pairwise(edges)
         ]
+        boxes = [r.corners for r in self.ranges if r.corners is not None]
+        self._corners = np.stack(boxes) if boxes else None
+        self._groups = np.array([r.group for r in self.ranges])
         buffer = programs.context.buffer(np.ascontiguousarray(vertices).tobytes())
         self.shaded = {
             g: programs.context.vertex_array(programs.surfaces[g], [(buffer, _LAYOUT, *_NAMES)], skip_errors=True)
@@ -70,10 +73,29 @@ class Drawable:
 
     def render_visible(self, kind: str, clip_from_scene: Float) -> None:
         """Draws the ranges that reach into the view: shaded, depth or identity."""
-        for item in self.ranges:
-            if item.reaches(clip_from_scene):
-                vao = self.shaded[item.group] if kind == "shaded" else getattr(self, kind)
-                vao.render(moderngl.TRIANGLES, vertices=item.count, first=item.first)
+        for group, first, count in self._in_view(clip_from_scene, by_group=kind == "shaded"):
+            vao = self.shaded[group] if kind == "shaded" else getattr(self, kind)
+            vao.render(moderngl.TRIANGLES, vertices=count, first=first)
+
+    def _in_view(self, clip: Float, *, by_group: bool) -> list[tuple[int, int, int]]:
+        """(group, first, count) of the vertices whose ranges reach into the view; neighbours are joined."""
+        c = self._corners @ clip[:, :3].T + clip[:, 3] if self._corners is not None else np.zeros((0, 8, 4))
+        w = c[..., 3:]
+        outside = np.any((c[..., :2] < -w).all(axis=1) | (c[..., :2] > w).all(axis=1), axis=1)
+        outside |= (w <= 0).all(axis=(1, 2))
+        kept = np.flatnonzero(~outside) if self._corners is not None else np.arange(len(self.ranges))
+        if not len(kept):
+            return []
+        apart = np.diff(kept) > 1
+        if by_group:
+            apart |= np.diff(self._groups[kept]) != 0
+        starts = np.concatenate([[0], np.flatnonzero(apart) + 1])
+        ends = np.concatenate([starts[1:], [len(kept)]]) - 1
+        joined = []
+        for a, b in zip(kept[starts].tolist(), kept[ends].tolist(), strict=True):
+            first, last = self.ranges[a], self.ranges[b]
+            joined.append((first.group, first.first, last.first + last.count - first.first))
+        return joined
 
     def render_group(self, group: int) -> None:
         """Draws what belongs to one surface program."""
@@ -88,15 +110,6 @@ class _Range:
     first: int
     count: int
     corners: Float | None  # [8, 3] of its bounding box
-
-    def reaches(self, clip: Float) -> bool:
-        """Whether the bounding box is not wholly outside one side of the view."""
-        if self.corners is None:
-            return True
-        c = self.corners @ clip[:, :3].T + clip[:, 3]
-        w = c[:, 3:]
-        outside = (c[:, :2] < -w).all(axis=0).any() or (c[:, :2] > w).all(axis=0).any() or (w <= 0).all()
-        return not bool(outside)
 
 
 def _corners(points: NDArray[np.float32]) -> Float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,7 @@ def lamp_places(arm: str) -> list[tuple[str, Float, float]]:
     return out
 
 
+@cache
 def lamp(colour: str) -> Mesh:
     """A lit lamp in head axes: x forward, z up, origin at the middle lamp."""
     t = np.linspace(0, 2 * np.pi, 13)

@@ -29,26 +29,33 @@ SCHEMA = "cooptrack/synthetic/1"
 MARKER = "synthetic.json"  # written last: its presence means that the dataset is complete
 
 
-def generate(root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = False) -> dict[str, Any]:
+def generate(
+    root: Path, options: SceneOptions, jobs: int, *, overwrite: bool = False, shard: tuple[int, int] = (1, 1)
+) -> dict[str, Any] | None:
     """Writes the dataset into root, or goes on with one begun there. Returns the content of synthetic.json.
 
-    Raises CooptrackError if root holds something else, or a dataset of other options, and not overwrite.
+    shard: (i, n) makes the i-th of n parts, 1 <= i <= n. The lists and synthetic.json are written once all parts
+    are there; until then the answer is None. Raises CooptrackError if root holds something else, or a dataset of
+    other options, and not overwrite.
     """
     done = _prepare(root, options, overwrite)
     if done is not None:
         return done
     write_json(root, root / WORK_FOLDER / "options.json", _identity(options))
-    scenes = _simulate(root, options, jobs)
-    tasks = [task for scene in scenes for task in _missing(root, scene)]
-    _draw(root, options, tasks, jobs)
-    written = []
-    for scene in scenes:
-        found = [_load_sights(root, scene, frame) for frame in range(options.frames)]
-        written.append(writer.write_frames(root, scene, found))
-        writer.write_map(root, scene)
+    mine = options.numbers[shard[0] - 1 :: shard[1]]
+    _simulate(root, options, jobs, mine)
+    tasks = [task for number in mine for task in _missing(root, options, number)]
+    _draw(root, options, tasks, jobs, sum(2 * options.frames_of(number) for number in mine))
+    with progress_bar(total=len(mine), desc="labels", unit="sequence") as bar:
+        _spread(bar, jobs, [(finish, (str(root), options, number), 1) for number in mine])
+    if any(not _summary_file(root, number).is_file() for number in options.numbers):
+        return None
+    scenes = [make_scene(options, number, _motion_file(root, number)) for number in options.numbers]
+    writer.write_maps(root, scenes)
     writer.write_split(root, options)
     writer.write_lists(root, scenes)
-    content = statistics.summary(SCHEMA, scenes, written) | _identity(options)
+    summaries = [json.loads(_summary_file(root, number).read_bytes()) for number in options.numbers]
+    content = statistics.summary(SCHEMA, options, summaries) | _identity(options)
     write_json(root, root / MARKER, content, indent=1)
     shutil.rmtree(root / WORK_FOLDER)
     return content
@@ -91,7 +98,9 @@ def is_complete(root: Path, options: SceneOptions) -> bool:
 def _identity(options: SceneOptions) -> dict[str, Any]:
     """What decides the bytes of a dataset: the options and the program that makes it."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    sources = [p for pattern in ("*.py", "coopsynth/*.py", "recordings/*.npz") for p in here.glob(pattern)]
+    for source in sorted(sources):
         digest.update(source.read_bytes())
     return {"options": options.to_json(), "generator": digest.hexdigest()[:16]}
 
@@ -112,16 +121,31 @@ def prepare(root_name: str, options: SceneOptions, number: int) -> None:
     """Simulates the traffic of a sequence and keeps its motion, unless that is there."""
     root = Path(root_name)
     file = _motion_file(root, number)
-    if not file.is_file():
+    if not file.is_file() and not options.benchmark:
         write_bytes(root, file, save_motion(make_scene(options, number)))
 
 
-def _simulate(root: Path, options: SceneOptions, jobs: int) -> list[Scene]:
-    """All sequences with their motion."""
-    numbers = range(options.sequences)
-    with progress_bar(total=options.sequences, desc="traffic", unit="sequence") as bar:
+def _simulate(root: Path, options: SceneOptions, jobs: int, numbers: range) -> None:
+    """The motion of these sequences, unless it is recorded."""
+    if options.benchmark:
+        return
+    with progress_bar(total=len(numbers), desc="traffic", unit="sequence") as bar:
         _spread(bar, jobs, [(prepare, (str(root), options, number), 1) for number in numbers])
-    return [make_scene(options, number, _motion_file(root, number)) for number in numbers]
+
+
+def _summary_file(root: Path, number: int) -> Path:
+    return root / WORK_FOLDER / f"summary_{number:04d}.json"
+
+
+def finish(root_name: str, options: SceneOptions, number: int) -> None:
+    """Writes calibration and labels of a sequence whose looks are all taken, and keeps its summary."""
+    root = Path(root_name)
+    if _summary_file(root, number).is_file():
+        return
+    scene = make_scene(options, number, _motion_file(root, number))
+    found = [_load_sights(root, scene, frame) for frame in range(options.frames_of(number))]
+    frames = writer.write_frames(root, scene, found)
+    write_json(root, _summary_file(root, number), statistics.sequence_summary(scene, frames))
 
 
 def _sights_file(root: Path, number: int, side: str, frame: int) -> Path:
@@ -133,20 +157,23 @@ def _sensor_file(root: Path, scene: Scene, side: str, frame: int, folder: str, s
     return root / f"{side}-side" / folder / f"{name(scene.options, scene.number, frame)}.{suffix}"
 
 
-def _missing(root: Path, scene: Scene) -> list[tuple[int, list[tuple[str, int]]]]:
-    """Looks still to take, in portions for one process."""
+def _missing(root: Path, options: SceneOptions, number: int) -> list[tuple[int, list[tuple[str, int]]]]:
+    """Looks of a sequence still to take, in portions for one process."""
     looks = [
         (side, frame)
-        for frame in range(scene.options.frames)
+        for frame in range(options.frames_of(number))
         for side in SIDES
-        if not _sights_file(root, scene.number, side, frame).is_file()
+        if not _sights_file(root, number, side, frame).is_file()
     ]
-    return [(scene.number, looks[i : i + 4]) for i in range(0, len(looks), 4)]
+    portion = 50 if options.benchmark else 4  # where many small images are drawn, setting up a sequence counts
+    return [(number, looks[i : i + portion]) for i in range(0, len(looks), portion)]
 
 
-def _draw(root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int) -> None:
-    """Takes all missing looks."""
-    total, left = 2 * options.frames * options.sequences, sum(len(looks) for _, looks in tasks)
+def _draw(
+    root: Path, options: SceneOptions, tasks: list[tuple[int, list[tuple[str, int]]]], jobs: int, total: int
+) -> None:
+    """Takes all missing looks, of `total`."""
+    left = sum(len(looks) for _, looks in tasks)
     with progress_bar(total=total, initial=total - left, desc="images", unit="image") as bar:
         _spread(bar, jobs, [(take, (str(root), options, number, looks), len(looks)) for number, looks in tasks])
 
@@ -206,7 +233,8 @@ def _take_one(root: Path, studio: _Studio, side: str, frame: int) -> None:
     picture = studio.renderer.look(view, placements, time_s)
     if picture.rgb is not None:
         parameters = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2BGR), parameters)
+        rgb = scene.develop(picture.rgb, side, frame)
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), parameters)
         write_bytes(root, _sensor_file(root, scene, side, frame, "image", "jpg"), data.tobytes())
     if studio.lidar is not None:
         points = studio.lidar.sweep(side, frame)
@@ -227,4 +255,4 @@ def _load_sights(root: Path, scene: Scene, frame: int) -> dict[str, dict[int, Si
     return out
 
 
-__all__ = ["MARKER", "SCHEMA", "generate", "is_complete", "prepare", "take"]
+__all__ = ["MARKER", "SCHEMA", "finish", "generate", "is_complete", "prepare", "take"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.synthetic.layout import ground_z_m
 from cooptrack_core.data.synthetic.scene import Scene
 from cooptrack_core.data.synthetic.traffic import RoadUser
 from cooptrack_core.data.synthetic.visibility import OUTSIDE, Sight
@@ -74,8 +73,7 @@ def row(user: RoadUser, time_s: float, T_sensor_from_scene: Float, track_id: str
     """One label: the road user at a time, in a sensor frame. name makes the token unique."""
     x, y, heading, _ = user.pose(time_s)
     length, width, height = user.plan.size_m
-    ground = ground_z_m(x, y) if user.plan.kind.raw_type == "Pedestrian" else 0.0
-    centre = apply(T_sensor_from_scene, [x, y, ground + height / 2])
+    centre = apply(T_sensor_from_scene, [x, y, user.ground_m(x, y) + height / 2])
     forward = T_sensor_from_scene[:3, :3] @ [np.cos(heading), np.sin(heading), 0.0]
     rotation = round(float(np.arctan2(forward[1], forward[0])), 6)
     alpha = float(np.arctan2(centre[1], centre[0])) - rotation - np.pi / 2

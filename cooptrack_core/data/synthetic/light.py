@@ -20,6 +20,8 @@ class Light:
     horizon: Float
     cloud: float
     fog_per_m: float
+    ambient: float = 1.0  # factor on the light that comes from no direction
+    glow: float = 1.0  # factor on what shines by itself
 
 
 def daylight(seed: int) -> Light:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cooptrack_core.data.synthetic.coopsynth.plan import BENCHMARKS, RATE_HZ, SEQUENCES, first_pair, sequence_plan
 from cooptrack_core.types import CooptrackError
 
 RENDERERS = ("auto", "egl", "rays", "none")
@@ -28,6 +29,8 @@ class SceneOptions:
     split: str = "auto"
     skewed_extrinsics: bool = False
     point_clouds: str = "sparse"
+    benchmark: str = ""  # its name; sequences, duration_s, rate_hz and split are then the benchmark's
+    every: int = 1  # of the benchmark's sequences: all, or every n-th
 
     def __post_init__(self) -> None:
         checks = (
@@ -57,6 +60,8 @@ class SceneOptions:
                 self.point_clouds,
                 f"choose from {', '.join(POINT_CLOUDS)}",
             ),
+            ("--benchmark", self.benchmark in ("", *BENCHMARKS), self.benchmark, f"choose {' or '.join(BENCHMARKS)}"),
+            ("--every", 1 <= self.every <= 120, self.every, "give 1 to 120"),
             ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),
         )
         for name, good, value, remedy in checks:
@@ -65,8 +70,26 @@ class SceneOptions:
 
     @property
     def frames(self) -> int:
-        """Frames of one sequence."""
+        """Frames of one sequence outside the benchmark."""
         return round(self.duration_s * self.rate_hz)
+
+    @property
+    def total(self) -> int:
+        """Sequences there are, made or not: ids count them all."""
+        return SEQUENCES if self.benchmark else self.sequences
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the sequences that are made."""
+        return range(0, self.total, self.every if self.benchmark else 1)
+
+    def frames_of(self, number: int) -> int:
+        """Frames of a sequence."""
+        return round(sequence_plan(number).duration_s * RATE_HZ) if self.benchmark else self.frames
+
+    def first_frame_of(self, number: int) -> int:
+        """Number of the first frame of a sequence within the dataset."""
+        return first_pair(number) if self.benchmark else number * self.frames
 
     @property
     def size_text(self) -> str:

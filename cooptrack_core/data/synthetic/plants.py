@@ -16,8 +16,8 @@ _GREENS = ((0.30, 0.44, 0.16), (0.26, 0.40, 0.15), (0.36, 0.46, 0.18), (0.24, 0.
 def build(rng: np.random.Generator, clear_of_m: list[tuple[float, float, float]]) -> Mesh:
     """Planting of a location; nothing grows within the discs (x, y, radius) of clear_of_m."""
     seeds = [int(rng.integers(1 << 30)) for _ in range(5)]
-    fine = [_tree(np.random.default_rng(s), i, 115, 0.36) for i, s in enumerate(seeds)]
-    coarse = [_tree(np.random.default_rng(s), i, 30, 0.72) for i, s in enumerate(seeds)]
+    fine = [tree(np.random.default_rng(s), i, 115, 0.36) for i, s in enumerate(seeds)]
+    coarse = [tree(np.random.default_rng(s), i, 30, 0.72) for i, s in enumerate(seeds)]
     parts = []
     for arm in layout.ARMS:
         for side in (-1.0, 1.0):
@@ -30,7 +30,7 @@ def build(rng: np.random.Generator, clear_of_m: list[tuple[float, float, float]]
             for _ in range(6):
                 x, y = layout.from_arm(arm, float(rng.uniform(24, 150)), side * float(rng.uniform(18.6, 21.0)))
                 if not _near(x, y, clear_of_m) and rng.random() < 0.6:
-                    parts.append(_shrub(rng, x, y))
+                    parts.append(shrub(rng, x, y))
         for _ in range(10):  # a park closes the street
             x, y = layout.from_arm(arm, layout.ROAD_END_M + float(rng.uniform(2, 18)), float(rng.uniform(-40, 40)))
             parts.append(_grown(coarse, rng, x, y, float(rng.uniform(0.9, 1.4))))
@@ -47,7 +47,7 @@ def _grown(shapes: list[Mesh], rng: np.random.Generator, x: float, y: float, sca
     return shape.placed(x, y, layout.SIDEWALK_Z_M, float(rng.uniform(0, 6.28)), stretch)
 
 
-def _tree(rng: np.random.Generator, kind: int, leaves: int, leaf_m: float) -> Mesh:
+def tree(rng: np.random.Generator, kind: int, leaves: int, leaf_m: float) -> Mesh:
     """A tree about 9 m high: trunk, boughs, and so many leaf cards of this size on each clump."""
     bark = (0.36, 0.29, 0.23)
     fork = float(rng.uniform(2.5, 3.1))
@@ -109,7 +109,8 @@ def _leaves(rng: np.random.Generator, clumps: list[tuple[Float, Float]], green: 
     )
 
 
-def _shrub(rng: np.random.Generator, x: float, y: float) -> Mesh:
+def shrub(rng: np.random.Generator, x: float, y: float) -> Mesh:
+    """A shrub about a metre high."""
     green = np.array(_GREENS[int(rng.integers(5))]) * 0.9
     clumps = []
     for _ in range(3):
@@ -119,4 +120,4 @@ def _shrub(rng: np.random.Generator, x: float, y: float) -> Mesh:
     return merge([*cores, _leaves(rng, clumps, green, 26, 0.22)])
 
 
-__all__ = ["build"]
+__all__ = ["build", "shrub", "tree"]

@@ -32,9 +32,9 @@ def shade(
         _print(albedo, material, extra, mixed[:, 9:11], p)
         direct = np.maximum(normal @ light.sun, 0.0) * lit[hit]
         up = 0.5 + 0.5 * normal[:, 2:3]
-        ambient = ((1 - up) * 0.19 + up * (0.55 * light.horizon + 0.45 * light.zenith)) * 0.62
+        ambient = ((1 - up) * 0.19 + up * (0.55 * light.horizon + 0.45 * light.zenith)) * 0.62 * light.ambient
         out = albedo * (direct[:, None] * light.sun_colour + ambient)
-        out += np.where((material == LIGHT)[:, None], albedo * extra[:, None], 0.0)
+        out += np.where((material == LIGHT)[:, None], albedo * extra[:, None] * light.glow, 0.0)
         haze = 1 - np.exp(-distance[hit, None] * light.fog_per_m)
         colour[hit] = (1 - haze) * out + haze * light.horizon
     c = (colour * (2.51 * colour + 0.03)) / (colour * (2.43 * colour + 0.59) + 0.14)

@@ -7,6 +7,7 @@ as if it were alone. Row 0 of every framebuffer is the top row of the image.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -23,17 +24,28 @@ from cooptrack_core.data.synthetic.egl_meshes import (
     set_uniform,
     sun_matrix,
 )
-from cooptrack_core.data.synthetic.light import daylight, noise_texture
+from cooptrack_core.data.synthetic.light import Light, noise_texture
 from cooptrack_core.data.synthetic.renderers import Picture, count_ids
 from cooptrack_core.data.synthetic.scene import Placement, Scene
 from cooptrack_core.data.synthetic.sensors import View
 from cooptrack_core.data.synthetic.surface_shaders import PLAIN_GROUP
-from cooptrack_core.data.synthetic.visibility import may_appear, silhouette_box
+from cooptrack_core.data.synthetic.visibility import may_appear, near_view, silhouette_box
 
 Float = NDArray[np.float64]
 
 _NEAR_SHADOW = (72.0, 3072)  # half extent in m, map size in texels
 _FAR_SHADOW = (320.0, 2048)
+_SMALL_PX = 640  # images up to this width get shadow maps of half the size
+_SHADOW_M, _REACH_M = 35.0, 15.0  # what stands farther outside the view throws no shadow into it, has no part in it
+_DIM = 0.3  # a sun below this throws no shadows that could be seen
+
+
+@lru_cache(maxsize=1)
+def _workshop() -> tuple[Any, Programs, dict[tuple[str, int], Drawable]]:
+    """Context, programs and meshes of road users, which all sequences that a process draws have in common."""
+    context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
+    context.gc_mode = "auto"  # what belongs to one sequence goes with its renderer
+    return context, Programs(context), {}
 
 
 class EglRenderer:
@@ -43,15 +55,14 @@ class EglRenderer:
 
     def __init__(self, scene: Scene) -> None:
         self.options = scene.options
-        self.context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
-        self.programs = Programs(self.context)
+        self.context, self.programs, self._meshes = _workshop()
+        self._cast_once = False
         corners = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._sky_quad = self.context.vertex_array(self.programs.sky, [(corners, "2f", "in_corner")])
         self._contact_quad = self.context.vertex_array(self.programs.contact, [(corners, "2f", "in_corner")])
-        self._meshes: dict[tuple[str, int], Drawable] = {}
         self._static = Drawable(self.programs, scene.surroundings, cell_m=40.0)
         self._make_targets()
-        self._make_light(scene.options.seed * 1000 + scene.number)
+        self._make_light(scene.light)
 
     def _make_targets(self) -> None:
         """Framebuffers: the supersampled picture, and ids at pixel centres."""
@@ -62,9 +73,9 @@ class EglRenderer:
         plain = (self.options.width_px, self.options.height_px)
         self._ids = gl.framebuffer([gl.renderbuffer(plain, 1, dtype="f4")], gl.depth_renderbuffer(plain))
 
-    def _make_light(self, seed: int) -> None:
+    def _make_light(self, light: Light) -> None:
         """Uniforms that stay, the noise texture, and the static shadow maps."""
-        gl, light = self.context, daylight(seed)
+        gl = self.context
         self._noise = gl.texture((256, 256), 4, noise_texture().tobytes())
         self._noise.build_mipmaps()
         self._noise.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
@@ -73,10 +84,15 @@ class EglRenderer:
             for key, value in {"u_sun": light.sun, **colours}.items():
                 set_uniform(program, key, tuple(float(v) for v in value))
             set_uniform(program, "u_noise", 0)
+            set_uniform(program, "u_ambient", light.ambient)
+            set_uniform(program, "u_glow", light.glow)
         set_uniform(self.programs.sky, "u_cloud", light.cloud)
         self._sun_near, self._sun_far = sun_matrix(light.sun, _NEAR_SHADOW[0]), sun_matrix(light.sun, _FAR_SHADOW[0])
-        self._near_static, self._near_map = self._shadow_map(_NEAR_SHADOW[1]), self._shadow_map(_NEAR_SHADOW[1])
-        self._far_map = self._shadow_map(_FAR_SHADOW[1])
+        divisor = 2 if self.options.width_px <= _SMALL_PX else 1
+        near_px, far_px = _NEAR_SHADOW[1] // divisor, _FAR_SHADOW[1] // divisor
+        self._near_static, self._near_map = self._shadow_map(near_px), self._shadow_map(near_px)
+        self._far_map = self._shadow_map(far_px)
+        self._bright = float(light.sun_colour.max()) >= _DIM
         for target, matrix in ((self._near_static, self._sun_near), (self._far_map, self._sun_far)):
             target.use()
             target.clear(depth=1.0)
@@ -104,8 +120,9 @@ class EglRenderer:
     def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         """See Renderer."""
         clip = clip_matrix(view)
-        self._cast_shadows([p for p in placements if not p.is_fixture])
-        present = [p for p in placements if may_appear(view, p)]
+        users = [p for p in placements if not p.is_fixture]
+        self._cast_shadows(near_view(view, users, _SHADOW_M))
+        present = [p for p in near_view(view, placements, _REACH_M) if may_appear(view, p)]
         rgb = self._shade(view, clip, present)
         ids, alone = self._identify(view, clip, [p for p in present if not p.is_fixture])
         return Picture(rgb, ids, count_ids(ids), alone)
@@ -117,6 +134,11 @@ class EglRenderer:
         return self._meshes[key]
 
     def _cast_shadows(self, placements: list[Placement]) -> None:
+        if not self._bright:
+            placements = []
+            if self._cast_once:
+                return
+        self._cast_once = True
         self.context.copy_framebuffer(self._near_map, self._near_static)
         self._near_map.use()
         self.context.enable_only(moderngl.DEPTH_TEST)
@@ -225,7 +247,7 @@ class EglRenderer:
             count = int(np.count_nonzero(np.frombuffer(raw, np.float32)))
             if count:
                 alone[placement.index] = count
-        self._ids.scissor = None  # type: ignore[assignment]
+        self._ids.scissor = None
         return alone
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.synthetic.light import daylight
 from cooptrack_core.data.synthetic.ray_shading import shade
 from cooptrack_core.data.synthetic.ray_tracing import Bodies, Target, in_scene
 from cooptrack_core.data.synthetic.renderers import Picture, count_ids
@@ -31,7 +30,7 @@ class RayRenderer:
     def __init__(self, scene: Scene, *, shaded: bool) -> None:
         self.name = "rays" if shaded else "none"
         self._shaded = shaded
-        self._light = daylight(scene.options.seed * 1000 + scene.number)
+        self._light = scene.light
         self._still = Target([scene.surroundings.triangles_m])
         self._still_vertices = scene.surroundings.vertices
         self._bodies = Bodies()

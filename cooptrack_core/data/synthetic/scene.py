@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from cooptrack_core.data.synthetic import bodies, furniture, population, surroundings
+from cooptrack_core.data.synthetic import bodies, furniture, layout, population, surroundings
 from cooptrack_core.data.synthetic.catalog import KINDS
-from cooptrack_core.data.synthetic.layout import ARMS, axis_of, ground_z_m
+from cooptrack_core.data.synthetic.layout import ARMS, MapLane, axis_of
+from cooptrack_core.data.synthetic.light import Light, daylight
 from cooptrack_core.data.synthetic.mesh import Mesh
 from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.selection import MAX_ATTEMPTS, judge
@@ -58,7 +59,7 @@ class Scene:
     options: SceneOptions
     number: int
     users: list[RoadUser]
-    signals: Signals
+    signals: Signals | None
     manoeuvre: str
     rig: Rig
     attempt: int = 0  # which draw of the traffic was taken
@@ -74,6 +75,24 @@ class Scene:
         return surroundings.build(
             self.options.seed * 1000 + site_of(self.number), self.view("infrastructure", 0).centre_m
         )
+
+    @property
+    def light(self) -> Light:
+        """Sun and sky."""
+        return daylight(self.options.seed * 1000 + self.number)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What synthetic.json says about the sequence beside its statistics."""
+        return {}
+
+    def maps(self) -> tuple[list[MapLane], list[Float], list[Float]]:
+        """Lanes, junction outlines and crosswalk outlines in the scene, for the map file."""
+        return layout.map_lanes(), [layout.junction_polygon()], layout.crosswalk_polygons()
+
+    def develop(self, rgb: NDArray[np.uint8], side: str, frame: int) -> NDArray[np.uint8]:
+        """What the camera makes of the rendered picture [H, W, 3]."""
+        return rgb
 
     def view(self, side: str, frame: int) -> View:
         """Camera of a side at its image time."""
@@ -98,6 +117,7 @@ class Scene:
     def fixtures(self, time_s: float) -> list[Placement]:
         """The lit lamps of all signals."""
         out = []
+        assert self.signals is not None
         for arm in ARMS:
             for suffix, at, heading in furniture.lamp_places(arm):
                 state = self.signals.state(f"{axis_of(arm)}-{suffix}", time_s)
@@ -115,7 +135,7 @@ def place(user: RoadUser, time_s: float) -> Placement:
     c, si = np.cos(heading), np.sin(heading)
     T = np.eye(4)
     T[:3, :3] = np.array([[c, -si, 0], [si, c, 0], [0, 0, 1.0]]) * scale
-    T[:3, 3] = (x, y, ground_z_m(x, y) if plan.kind.raw_type == "Pedestrian" else 0.0)
+    T[:3, 3] = (x, y, user.ground_m(x, y))
     phase = bodies.phase_at(plan.kind.name, s + 0.37 * user.index, moving=speed > 0.15)
     _, before = user.travelled(time_s - 0.4)
     braking = speed < before - 0.15 or (speed < 0.3 and not plan.parked)
@@ -125,8 +145,13 @@ def place(user: RoadUser, time_s: float) -> Placement:
 def make_scene(options: SceneOptions, number: int, motion_file: Path | None = None) -> Scene:
     """Sequence `number` of the dataset that the options describe; its motion is read from the file if it is there.
 
-    Traffic is drawn anew, up to MAX_ATTEMPTS times, until it is a good scene; else the best one is taken.
+    Traffic is drawn anew, up to MAX_ATTEMPTS times, until it is a good scene; else the best one is taken. The
+    benchmark's is recorded.
     """
+    if options.benchmark:
+        from cooptrack_core.data.synthetic.coopsynth.scene import benchmark_scene  # builds on this module
+
+        return benchmark_scene(options, number)
     rig = make_rig(options, number)
     if motion_file is not None and motion_file.is_file():
         return _load_motion(motion_file, options, number, rig)

@@ -159,7 +159,7 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
         intrinsics(INFRASTRUCTURE_K_1080P, options.width_px, options.height_px),
         T_camera_from_lidar, inverse(T_body_from_novatel) @ T_body_from_lidar, T_body_from_lidar, T_camera_from_vl,
         T_scene_from_vl, T_world_from_scene, offset, LOCATIONS[site],
-        _stamps(rng, options, sequence), np.array([*rng.uniform(1e-4, 3e-4, 2), *rng.uniform(0, 6.28, 2)]),
+        draw_stamps(rng, options, sequence), np.array([*rng.uniform(1e-4, 3e-4, 2), *rng.uniform(0, 6.28, 2)]),
     )  # fmt: skip
 
 
@@ -183,11 +183,12 @@ def _skew(T: Float) -> Float:
     return make_transform(A, -A @ centre)
 
 
-def _stamps(rng: np.random.Generator, options: SceneOptions, sequence: int) -> tuple[Stamps, ...]:
+def draw_stamps(rng: np.random.Generator, options: SceneOptions, sequence: int) -> tuple[Stamps, ...]:
+    """Time stamps of all pairs of a sequence."""
     zero = EPOCH_US + sequence * SEQUENCE_GAP_US
     skew = float(rng.uniform(-22_000, 56_000))
     out = []
-    for i in range(options.frames):
+    for i in range(options.frames_of(sequence)):
         vehicle = zero + round(i * 1e6 / options.rate_hz + float(rng.uniform(-80, 80))) + 1522
         image = -(-(vehicle + round(float(rng.uniform(79_000, 126_500)))) // 1000) * 1000
         infra = vehicle + round(float(np.clip(skew + rng.uniform(-6000, 6000), -28_000, 63_000)))
@@ -195,4 +196,7 @@ def _stamps(rng: np.random.Generator, options: SceneOptions, sequence: int) -> t
     return tuple(out)
 
 
-__all__ = ["EPOCH_US", "LOCATIONS", "Rig", "Stamps", "View", "camera_extrinsics", "intrinsics", "make_rig", "site_of"]
+__all__ = [
+    "EPOCH_US", "LOCATIONS", "Rig", "Stamps", "View", "camera_extrinsics", "draw_stamps", "intrinsics", "make_rig",
+    "site_of",
+]  # fmt: skip

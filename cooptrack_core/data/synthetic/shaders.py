@@ -68,7 +68,7 @@ SKY_FRAGMENT = (
     """
 #version 330
 uniform mat4 u_direction_from_ndc;
-uniform float u_cloud;
+uniform float u_cloud; uniform float u_ambient;
 in vec2 v_ndc;
 out vec4 f_colour;
 """
@@ -82,7 +82,7 @@ void main() {
     float n = texture(u_noise, p).r * 0.50 + texture(u_noise, p * 2.3 + 0.3).g * 0.28
             + texture(u_noise, p * 5.1).b * 0.14 + texture(u_noise, p * 11.0).a * 0.08;
     float cover = smoothstep(0.62 - 0.25 * u_cloud, 0.92 - 0.25 * u_cloud, n) * smoothstep(0.0, 0.10, d.z);
-    vec3 cloud = u_horizon * 0.45 + vec3(0.60) + 0.14 * u_sun_colour - 0.25 * smoothstep(0.7, 1.0, n);
+    vec3 cloud = u_horizon * 0.45 + (vec3(0.60) - 0.25 * smoothstep(0.7, 1.0, n)) * u_ambient + 0.14 * u_sun_colour;
     f_colour = vec4(tone(mix(c, cloud, 0.85 * cover)), 1.0);
 }
 """

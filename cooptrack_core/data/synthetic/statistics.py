@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cooptrack_core.data.synthetic.coopsynth.statistics import benchmark_table, overview, tally
 from cooptrack_core.data.synthetic.labels import FrameLabels, track_ids
+from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.scene import Scene
 from cooptrack_core.data.synthetic.sensors import NOVATEL_HEIGHT_M
 from cooptrack_core.data.synthetic.writer import split_of_sequences
@@ -16,27 +18,26 @@ CLASS_RANGE_M = {"Car": 50.0, "Truck": 50.0, "Van": 50.0, "Bus": 50.0}
 OTHER_RANGE_M = 40.0
 
 
-def summary(schema: str, scenes: list[Scene], written: list[list[FrameLabels]]) -> dict[str, Any]:
-    """Content of synthetic.json: options, what each sequence is, and its statistics."""
-    options = scenes[0].options
-    ids, _ = split_of_sequences(options)
-    sequences = []
-    for scene, frames in zip(scenes, written, strict=True):
-        sequences.append(
-            {
-                "sequence_id": ids[scene.number],
-                "location": scene.rig.location,
-                "ego_manoeuvre": scene.manoeuvre,
-                "ego_infrastructure_track_id": track_ids(scene).infrastructure[scene.ego.index],
-                "statistics": sequence_statistics(scene, frames),
-            }
-        )
-    return {
-        "schema": schema,
-        "seed": options.seed,
-        "novatel_height_m": NOVATEL_HEIGHT_M,
-        "sequences": sequences,
+def sequence_summary(scene: Scene, frames: list[FrameLabels]) -> dict[str, Any]:
+    """What a sequence is, and its statistics; of the benchmark with the counts that its table is made of."""
+    content = {
+        "sequence_id": split_of_sequences(scene.options)[0][scene.number],
+        "location": scene.rig.location,
+        "ego_manoeuvre": scene.manoeuvre,
+        **scene.notes,
+        "ego_infrastructure_track_id": track_ids(scene).infrastructure[scene.ego.index],
+        "statistics": sequence_statistics(scene, frames),
     }
+    return content | ({"counts": tally(scene, frames)} if scene.options.benchmark else {})
+
+
+def summary(schema: str, options: SceneOptions, sequences: list[dict[str, Any]]) -> dict[str, Any]:
+    """Content of synthetic.json from the summaries of all sequences."""
+    content = {"schema": schema, "seed": options.seed, "novatel_height_m": NOVATEL_HEIGHT_M}
+    if not options.benchmark:
+        return content | {"sequences": sequences}
+    bare = [{key: value for key, value in s.items() if key != "counts"} for s in sequences]
+    return content | {"benchmark": options.benchmark, "table": overview(sequences), "sequences": bare}
 
 
 def sequence_statistics(scene: Scene, frames: list[FrameLabels]) -> dict[str, Any]:
@@ -79,7 +80,9 @@ def sequence_statistics(scene: Scene, frames: list[FrameLabels]) -> dict[str, An
 
 
 def table(content: dict[str, Any]) -> str:
-    """The statistics as text, a column a sequence (the first six)."""
+    """The statistics as text: a column a sequence (the first six), or the benchmark's table."""
+    if "table" in content:
+        return benchmark_table(content["table"])
     sequences = content["sequences"][:6]
     lines = [f"{'sequence':34s}" + "".join(f"{s['sequence_id'] + ' ' + s['ego_manoeuvre']:>16s}" for s in sequences)]
     names = [k for k in sequences[0]["statistics"] if k != "tracks_by_type"]
@@ -94,4 +97,4 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["sequence_statistics", "summary", "table"]
+__all__ = ["sequence_statistics", "sequence_summary", "summary", "table"]

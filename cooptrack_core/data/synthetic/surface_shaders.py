@@ -15,6 +15,7 @@ _HEAD = (
 in vec3 v_position; in vec3 v_normal; in vec3 v_colour; in vec2 v_uv;
 flat in float v_material; flat in float v_extra;
 uniform vec3 u_eye; uniform vec3 u_paint; uniform float u_braking; uniform float u_fog;
+uniform float u_ambient; uniform float u_glow;
 uniform sampler2DShadow u_near_shadow; uniform sampler2DShadow u_far_shadow;
 uniform mat4 u_near_from_scene; uniform mat4 u_far_from_scene;
 out vec4 f_colour;
@@ -67,14 +68,15 @@ void main() {
     float direct = mix(max(sun, 0.0), clamp((sun + 0.55) / 1.55, 0.0, 1.0), s.wrap);
     float lit = shadow(v_position, s.normal);
     vec3 ambient = mix(vec3(0.20, 0.19, 0.18), mix(u_horizon, u_zenith, 0.45), 0.5 + 0.5 * s.normal.z) * 0.66;
+    ambient *= u_ambient;
     ambient *= OCCLUSION;
-    vec3 colour = s.albedo * (u_sun_colour * direct * lit + ambient) + s.glow;
+    vec3 colour = s.albedo * (u_sun_colour * direct * lit + ambient) + s.glow * u_glow;
 #ifdef GLOSSY
     vec3 r = reflect(d, s.normal);
     float c = 1.0 - max(-dot(s.normal, d), 0.0);
     float f = s.reflect + (1.0 - s.reflect) * 0.9 * c * c * c * c * c;
     // Below the roof lines of the street a mirror shows houses and road rather than sky.
-    vec3 mirror = mix(vec3(0.17, 0.165, 0.16), sky_light(r), smoothstep(0.02, 0.34, r.z));
+    vec3 mirror = mix(vec3(0.17, 0.165, 0.16) * u_ambient, sky_light(r), smoothstep(0.02, 0.34, r.z));
     float m = max(dot(r, u_sun), 0.0);
     m *= m; m *= m; m *= m; m *= m; m *= m; m *= m;
     colour = mix(colour, mirror, f * s.gloss) + u_sun_colour * (lit * s.gloss * 1.4 * m);
@@ -110,7 +112,7 @@ void surface(inout Surface s) {
     float v = a.x > a.y ? a.y : a.x;
     float lane = fract((v - 0.2) / 3.4);
     float t = (abs(lane - 0.5) - 0.25) * 8.0;
-    float arm = float(max(a.x, a.y) > 15.0 && v < 10.4);
+    float arm = float(max(a.x, a.y) > 15.0 && v < 10.4) * (1.0 - v_extra);
     c *= 1.0 - arm * (0.14 * max(1.0 - t * t, 0.0) + 0.10 * max(1.0 - abs(lane - 0.5) * 9.0, 0.0) * broad.b);
     float crack = abs(broad.r - 0.5) + 0.35 * abs(mid.g - 0.5);
     c *= 1.0 - 0.24 * (1.0 - smoothstep(0.0, 0.012, crack));

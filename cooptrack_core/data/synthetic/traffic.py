@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.data.synthetic.catalog import RIDERS, WALKERS, Kind
-from cooptrack_core.data.synthetic.layout import BOX_U_M, Route
+from cooptrack_core.data.synthetic.layout import BOX_U_M, Route, ground_z_m
 from cooptrack_core.data.synthetic.paths import STEP_M
 from cooptrack_core.data.synthetic.signals import Signals
 
@@ -79,6 +79,10 @@ class RoadUser:
         """x, y, heading, speed in the scene frame."""
         s, v = self.travelled(time_s)
         return (*self.plan.route.path.point(s), v)
+
+    def ground_m(self, x: float, y: float) -> float:
+        """Height of the ground it stands on; wheels stay on the road."""
+        return ground_z_m(x, y) if self.plan.kind.raw_type == "Pedestrian" else 0.0
 
 
 class _Limits:

@@ -64,6 +64,20 @@ def sights(view: View, placements: list[Placement], picture: Picture) -> dict[in
     return out
 
 
+def near_view(view: View, placements: list[Placement], margin_m: float) -> list[Placement]:
+    """Those whose origin is less than about margin_m outside the view: a quick sieve before may_appear."""
+    if not placements:
+        return []
+    p = np.array([placement.T_scene_from_mesh[:3, 3] for placement in placements])
+    camera = p @ view.T_camera_from_scene[:3, :3].T + view.T_camera_from_scene[:3, 3]
+    keep = camera[:, 2] > -margin_m
+    for axis, size in ((0, view.width_px), (1, view.height_px)):
+        f, c = view.K[axis, axis], view.K[axis, 2]
+        for sign, edge in ((-1.0, -0.5 - c), (1.0, size - 0.5 - c)):
+            keep &= sign * (f * camera[:, axis] - edge * camera[:, 2]) < margin_m * float(np.hypot(f, edge))
+    return [placement for placement, near in zip(placements, keep, strict=True) if near]
+
+
 def may_appear(view: View, placement: Placement) -> bool:
     """Whether the bounding box of a road user is not wholly outside one side of the view."""
     low, high = placement.mesh.bounds_m
@@ -100,4 +114,4 @@ def silhouette_box(view: View, placement: Placement) -> tuple[tuple[float, float
     return (float(x0), float(y0), float(x1), float(y1)), truncated
 
 
-__all__ = ["HIDDEN_BELOW", "OUTSIDE", "Sight", "may_appear", "sights", "silhouette_box"]
+__all__ = ["HIDDEN_BELOW", "OUTSIDE", "Sight", "may_appear", "near_view", "sights", "silhouette_box"]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.data.splits import official
-from cooptrack_core.data.synthetic import labels, layout
+from cooptrack_core.data.synthetic import labels
+from cooptrack_core.data.synthetic.coopsynth.plan import sequence_plan
 from cooptrack_core.data.synthetic.files import write_json
 from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.scene import Scene
@@ -26,12 +27,12 @@ CAMERA_IP, CAMERA_ID, LIDAR_ID = "172_18_9_101", "1", "151"
 
 def vehicle_frame_id(options: SceneOptions, sequence: int, frame: int) -> str:
     """Id of a vehicle frame, which is also that of the pair."""
-    return f"{sequence * options.frames + frame:06d}"
+    return f"{options.first_frame_of(sequence) + frame:06d}"
 
 
 def infrastructure_frame_id(options: SceneOptions, sequence: int, frame: int) -> str:
     """Id of an infrastructure frame."""
-    return f"{FIRST_INFRASTRUCTURE_ID + sequence * options.frames + frame:06d}"
+    return f"{FIRST_INFRASTRUCTURE_ID + options.first_frame_of(sequence) + frame:06d}"
 
 
 def split_of_sequences(options: SceneOptions) -> tuple[list[str], dict[str, list[str]]]:
@@ -40,14 +41,17 @@ def split_of_sequences(options: SceneOptions) -> tuple[list[str], dict[str, list
     With `auto`, every third sequence is val and the others train; a single one is listed under both, as
     converters need one of each. Ids are taken from the official lists as long as these last.
     """
-    n = options.sequences
-    names = ["val" if i % 3 == 0 else "train" for i in range(n)] if options.split == "auto" else [options.split] * n
+    n = options.total
+    if options.benchmark:
+        names = [sequence_plan(i).split for i in range(n)]
+    else:
+        names = ["val" if i % 3 == 0 else "train" for i in range(n)] if options.split == "auto" else [options.split] * n
     pools = {name: list(official().sequences[name]) for name in ("train", "val")}
     extra = iter(range(95, 95 + n))
     ids = [pools[name].pop(0) if pools[name] else f"{next(extra):04d}" for name in names]
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": [], "test_A": []}
-    for name, identifier in zip(names, ids, strict=True):
-        lists[name].append(identifier)
+    for number in options.numbers:
+        lists[names[number]].append(ids[number])
     if n == 1 and options.split == "auto":
         lists["train"] = lists["val"] = list(ids)
     return ids, lists
@@ -63,7 +67,7 @@ def write_split(root: Path, options: SceneOptions) -> None:
         ("cooperative_split", vehicle_frame_id),
     ):
         content[key] = {
-            part: [name(options, ids.index(s), f) for s in members for f in range(options.frames)]
+            part: [name(options, n, f) for n in map(ids.index, members) for f in range(options.frames_of(n))]
             for part, members in lists.items()
         }
     write_json(root, root / "cooperative-split-data-spd.json", content)
@@ -77,14 +81,14 @@ def write_lists(root: Path, scenes: list[Scene]) -> None:
     infrastructure: Rows = []
     cooperative: Rows = []
     for scene in scenes:
-        n, last, sequence = scene.number, options.frames - 1, ids[scene.number]
+        n, count, sequence = scene.number, options.frames_of(scene.number), ids[scene.number]
         dx, dy = scene.rig.offset_m
         for frame, stamps in enumerate(scene.rig.stamps):
             v, i = vehicle_frame_id(options, n, frame), infrastructure_frame_id(options, n, frame)
-            ends = (vehicle_frame_id(options, n, 0), vehicle_frame_id(options, n, last))
-            vehicle.append(_vehicle_row(v, stamps, scene.rig.location, ends, options.frames, sequence))
-            ends = (infrastructure_frame_id(options, n, 0), infrastructure_frame_id(options, n, last))
-            infrastructure.append(_infrastructure_row(i, stamps, scene.rig.location, ends, options.frames, sequence))
+            ends = (vehicle_frame_id(options, n, 0), vehicle_frame_id(options, n, count - 1))
+            vehicle.append(_vehicle_row(v, stamps, scene.rig.location, ends, count, sequence))
+            ends = (infrastructure_frame_id(options, n, 0), infrastructure_frame_id(options, n, count - 1))
+            infrastructure.append(_infrastructure_row(i, stamps, scene.rig.location, ends, count, sequence))
             cooperative.append(
                 {
                     "vehicle_frame": v, "infrastructure_frame": i, "vehicle_sequence": sequence,
@@ -184,29 +188,42 @@ def write_frames(root: Path, scene: Scene, sights: list[dict[str, dict[int, Sigh
     return written
 
 
-def write_map(root: Path, scene: Scene) -> None:
-    """maps/<location>.json: lanes, bike lanes, the junction and its crosswalks, in the world."""
-    T = scene.rig.T_world_from_scene
+def write_maps(root: Path, scenes: list[Scene]) -> None:
+    """maps/<location>.json: lanes, bike lanes, junctions and crosswalks in the world, of all that is filed there."""
+    contents: dict[str, dict[str, dict[str, Any]]] = {}
+    known = set()
+    for scene in scenes:
+        T = scene.rig.T_world_from_scene
+        content = contents.setdefault(scene.rig.location, {"LANE": {}, "JUNCTION": {}, "CROSSWALK": {}})
+        if (scene.rig.location, T.tobytes()) not in known:
+            known.add((scene.rig.location, T.tobytes()))
+            _add_to_map(content, scene)
+    for location, content in contents.items():
+        write_json(root, root / "maps" / f"{location}.json", content)
+
+
+def _add_to_map(content: dict[str, dict[str, Any]], scene: Scene) -> None:
+    """Adds the place at which a sequence plays."""
 
     def text(points: Float) -> list[str]:
-        world = apply(T, np.column_stack([points, np.zeros(len(points))]))
+        world = apply(scene.rig.T_world_from_scene, np.column_stack([points, np.zeros(len(points))]))
         return [f"({x:.3f}, {y:.3f})" for x, y in world[:, :2]]
 
-    lanes = {}
-    for number, lane in enumerate(layout.map_lanes()):
-        lanes[f"{number:04d}"] = {
+    def add(layer: str, item: dict[str, Any]) -> None:
+        content[layer][f"{len(content[layer]):04d}"] = item
+
+    lanes, junctions, crosswalks = scene.maps()
+    for lane in lanes:
+        item = {
             "lane_type": lane.kind, "turn_direction": lane.turn, "has_traffic_control": str(lane.controlled),
             "is_intersection": str(lane.inside), "centerline": text(lane.centre_m), "left_boundary": text(lane.left_m),
             "right_boundary": text(lane.right_m), "l_neighbor_id": "None", "r_neighbor_id": "None",
             "predecessors": [], "successors": [],
         }  # fmt: skip
-    crosswalks = {f"{i:04d}": {"polygon": text(p)} for i, p in enumerate(layout.crosswalk_polygons())}
-    content = {
-        "LANE": lanes,
-        "JUNCTION": {"0000": {"polygon": text(layout.junction_polygon())}},
-        "CROSSWALK": crosswalks,
-    }
-    write_json(root, root / "maps" / f"{scene.rig.location}.json", content)
+        add("LANE", item)
+    for layer, polygons in (("JUNCTION", junctions), ("CROSSWALK", crosswalks)):
+        for polygon in polygons:
+            add(layer, {"polygon": text(polygon)})
 
 
 __all__ = [
@@ -215,6 +232,6 @@ __all__ = [
     "vehicle_frame_id",
     "write_frames",
     "write_lists",
-    "write_map",
+    "write_maps",
     "write_split",
 ]

@@ -1,0 +1,1 @@
+"""The benchmark CoopSynth: recorded traffic at many intersections, drawn in many lights."""

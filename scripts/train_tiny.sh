@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The weights that ship, from nothing: CoopSynth, the trunk of both agents, each agent by itself, their cooperation.
+# Goes on where it was interrupted. DATA: folder of the dataset; RUNS: folder of the runs; EVERY: every n-th sequence
+# of the benchmark (2, as the shipped weights were trained; 1: all); JOBS: agents that train side by side.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+data=${DATA:-coopsynth} runs=${RUNS:-runs/tiny} every=${EVERY:-2}
+cooptrack() { python -m cooptrack_core.cli "$@"; }
+
+cooptrack synthesize "$data" --benchmark --every "$every"
+cooptrack train pretrain --preset tiny_inf --data "$data" --out "$runs/pretrain"
+# Two agents with a thread each are faster than one after the other with two.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+agent() {
+  cooptrack train detection --preset "tiny_$1" --data "$data" --out "$runs/detection_$1" --init "$runs/pretrain"
+  cooptrack train tracking --preset "tiny_$1" --data "$data" --out "$runs/tracking_$1" --init "$runs/detection_$1"
+}
+agent inf & inf=$!
+agent veh & veh=$!
+wait $inf && wait $veh
+cooptrack train cooperation --preset tiny_coop --data "$data" --out "$runs/cooperation" \
+  --init "$runs/tracking_veh" --roadside "$runs/tracking_inf"
+python scripts/pack_weights.py "$runs/tracking_inf" "$runs/cooperation" --out "${OUT:-cooptrack_core/weights}"
