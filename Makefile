@@ -1,7 +1,7 @@
 # cooptrack: make [target] [VARIABLE=value]. Needs no root; what is missing on the machine is named first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench oracle lint build shell clean
+.PHONY: help demo test bench oracle train-tiny lint build shell clean
 MAKEFLAGS += --no-print-directory
 
 # Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
@@ -40,7 +40,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of oracle: ORACLE; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
@@ -56,6 +56,9 @@ bench: build ## measure speed and size
 
 oracle: ## make the stored scores of the nuScenes kit anew, in an environment of its own (.oracle), and compare
 	@sh scripts/oracle/run.sh $(ORACLE)
+
+train-tiny: build ## train the weights that ship anew (WEIGHTS.md, docs/training.md); resumes where it stopped
+	@. scripts/env.sh && exec bash scripts/train_tiny.sh
 
 lint: build ## style, types, import rules, manifests
 	@. scripts/env.sh && exec python scripts/lint.py

@@ -107,7 +107,7 @@ def timed(function: Callable[[int], object], repeats: int, warm_up: int = 2) -> 
 def frame_rows(case: Case, repeats: int) -> list[dict[str, object]]:
     """Image to tracks as the agents call it, image preparation included; a vehicle with 25 remote instances."""
     family, _, role = case.preset.rpartition("_")
-    network = load_network(NetworkConfig(preset=family, device="cpu"), role)
+    network = load_network(NetworkConfig(preset=family, weights="untrained", device="cpu"), role)
     config = get_preset(case.preset)
     given = frames(repeats + 2, (1080, 1920))
     remote = 25 if config.cooperative else 0

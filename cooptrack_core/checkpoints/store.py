@@ -6,9 +6,11 @@ The header's metadata, all of it text:
     schema                1
     preset                such as tiny_coop
     config                the ModelConfig as canonical JSON
-    fingerprint           SHA-256 of configuration and tensors, hexadecimal
+    fingerprint           SHA-256 of configuration and tensors as loaded, hexadecimal
     roadside_fingerprint  of the roadside network that a vehicle's network was trained with; empty: unknown
     notes                 what the creator says about it, a JSON object
+
+Floats may be stored as F16: half the size, and loaded as the float32 numbers that they are.
 
 A file is believed only after all of that has been checked against the preset and the tensors. No other format is
 ever tried: safetensors hold numbers, and cannot hold code.
@@ -41,7 +43,7 @@ SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 # What a file is that is not safetensors, by its first bytes.
 _PICKLES = (b"PK\x03\x04", b"\x80")
-_DTYPES = {"F32": torch.float32, "I64": torch.int64}
+_DTYPES = {"F16": torch.float32, "F32": torch.float32, "I64": torch.int64}  # of a file -> of the network
 _NAMED_AT_MOST = 4
 
 
@@ -99,10 +101,18 @@ def save(path: Path, model: AgentModel, metadata: Metadata | None = None) -> byt
     return save_state(path, model.config, model.state_dict(), metadata)
 
 
-def save_state(path: Path, config: ModelConfig, state: Mapping[str, Tensor], metadata: Metadata | None = None) -> bytes:
-    """Writes weights so that a killed run leaves the old file or none, never half of one."""
+def save_state(
+    path: Path, config: ModelConfig, state: Mapping[str, Tensor], metadata: Metadata | None = None, *,
+    half: bool = False,
+) -> bytes:  # fmt: skip
+    """Writes weights so that a killed run leaves the old file or none, never half of one.
+
+    half: floats rounded to float16. Returns the fingerprint of the network as it will be loaded.
+    """
     metadata = metadata or Metadata()
     tensors = stored(state)
+    if half:
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
         raise CooptrackError(f"{path}: not written: {some(bad)} hold numbers that are not finite; train anew")
     fingerprint = fingerprint_of(config, tensors)
@@ -142,18 +152,23 @@ def find(weights: str, preset: str) -> Path | None:
     if weights == UNTRAINED:
         return None
     role = get_preset(preset).role
-    shipped = SHIPPED / f"{weights}_{role}{SUFFIX}"
     is_path = weights.endswith(SUFFIX) or os.sep in weights
-    if not is_path and shipped.is_file():
-        return shipped
+    if not is_path and shipped(weights, role).is_file():
+        return shipped(weights, role)
     path = Path(weights).expanduser()
     if path.is_file():
         return path
     names = sorted(file.name.removesuffix(f"_{role}{SUFFIX}") for file in SHIPPED.glob(f"*_{role}{SUFFIX}"))
     what = "no such file" if is_path else f"no weights of that name for {preset}"
     raise CooptrackError(
-        f"weights {weights!r}: {what}; give a {SUFFIX} file or one of: {', '.join([UNTRAINED, *names])}"
+        f"weights {weights!r}: {what}; take detector simulated, a {SUFFIX} file or one of: "
+        f"{', '.join([UNTRAINED, *names])}"
     )
+
+
+def shipped(weights: str, role: str) -> Path:
+    """Where weights of that name would be if they came with the package."""
+    return SHIPPED / f"{weights}_{role}{SUFFIX}"
 
 
 def load(path: Path, preset: str) -> Checkpoint:
@@ -166,7 +181,7 @@ def load(path: Path, preset: str) -> Checkpoint:
             _check_header(path, header, config)
             found = {name: (_dtype(file, name), file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             _check_entries(path, found, config)
-            state = {name: file.get_tensor(name).clone() for name in found}
+            state = stored({name: file.get_tensor(name).clone() for name in found})
     except OSError as error:
         raise _refusal(path, f"cannot be read ({error.strerror or error})", "check path and permissions") from error
     except SafetensorError as error:
@@ -190,7 +205,7 @@ def _check_header(path: Path, header: Mapping[str, str], config: ModelConfig) ->
         raise _refusal(path, what, "use the cooptrack version that made it, or make it again")
     if header.get("preset") != config.name:
         what = f"expected weights of preset {config.name}, found those of {header.get('preset')!r}"
-        raise _refusal(path, what, "choose that preset or other weights")
+        raise _refusal(path, what, f"choose that preset, other weights or {UNTRAINED}")
     for name in ("fingerprint", "config"):
         if name not in header:
             raise _refusal(path, f"expected {name} in the header, found none", "make the file again")

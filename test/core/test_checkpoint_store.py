@@ -172,7 +172,7 @@ def test_option_that_differs_is_named(altered):
         (lambda s: [s.pop(n) for n in list(s) if n.startswith("heads")], "and 16 more"),
         (lambda s: s.update(extra=torch.zeros(1)), "has unknown extra"),
         (lambda s: s.update(reference_points=torch.zeros(3, 10)), "expected float32 [10, 3], found F32 [3, 10]"),
-        (lambda s: s.update(reference_points=torch.zeros(10, 3).half()), "expected float32 [10, 3], found F16"),
+        (lambda s: s.update(reference_points=torch.zeros(10, 3).double()), "expected float32 [10, 3], found F64"),
         (lambda s: s["reference_points"].fill_(float("nan")), "expected finite numbers, found others in reference_poi"),
         (lambda s: s["reference_points"].add_(1e-3), "the content has changed"),
     ],
@@ -225,6 +225,29 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(model, tmp_path, monke
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     with pytest.raises(CooptrackError, match="not written: a hold numbers that are not finite"):
         store.save_state(tmp_path / "x.safetensors", get_preset(PRESET), {"a": torch.tensor([float("inf")])})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_file_holds_the_network_as_it_will_be_loaded(model, weights, tmp_path):
+    half, again = tmp_path / "half.safetensors", tmp_path / "again.safetensors"
+    fingerprint = store.save_state(half, model.config, model.state_dict(), half=True)
+    assert half.stat().st_size < 0.6 * weights.stat().st_size  # the header is not halved
+    loaded = store.load(half, PRESET)
+    assert loaded.fingerprint == fingerprint == store.fingerprint_of(model.config, loaded.state)
+    assert fingerprint != store.load(weights, PRESET).fingerprint
+    for name, value in model.state_dict().items():
+        found = loaded.state[name]
+        rounded = value.half().float() if value.is_floating_point() else value
+        assert found.dtype == value.dtype and torch.equal(found, rounded), name
+    AgentModel(loaded.config).load_state_dict(loaded.state, strict=True)
+    assert store.save_state(again, model.config, loaded.state, half=True) == fingerprint
+    assert again.read_bytes() == half.read_bytes()  # rounding twice changes nothing
+    assert store.save_state(again, model.config, loaded.state) == fingerprint  # nor does the format of the file
+
+
+def test_numbers_too_large_for_half_are_not_saved(tmp_path):
+    with pytest.raises(CooptrackError, match="not written: a hold numbers that are not finite"):
+        store.save_state(tmp_path / "x.safetensors", get_preset(PRESET), {"a": torch.tensor([1e5])}, half=True)
     assert list(tmp_path.iterdir()) == []
 
 

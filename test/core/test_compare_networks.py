@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from simulated import simulated_run
 from small_runtime import config as small
 from tiny_spd import TinySpd
 
@@ -124,7 +125,7 @@ def test_a_name_stands_for_one_network_and_simulated_detectors_have_none(weights
     twice = [f"a={weights}/coop.safetensors"] * 2
     with pytest.raises(CooptrackError, match="'a' is taken"):
         further_runs(asked(*twice), given(weights), ())
-    simulated = RunOptions(Path("nowhere"))
+    simulated = simulated_run(Path("nowhere"))
     with pytest.raises(CooptrackError, match="--also: has no meaning with the simulated detector"):
         further_runs(asked(twice[0]), simulated, ())
     with pytest.raises(CooptrackError, match="--alone-weights: has no meaning with the simulated detector"):

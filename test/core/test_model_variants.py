@@ -224,7 +224,8 @@ def test_tracks_remember_as_many_frames_as_the_history_has_slots(length: int) ->
 
 @pytest.mark.parametrize("family", ["tiny-univ2x", "tiny-nomdfe"])
 def test_untrained_vehicle_takes_what_its_roadside_unit_sends(family: str) -> None:
-    unit, car = (make_network(NetworkConfig(preset=family, threads=1), role) for role in ("inf", "coop"))
+    config = NetworkConfig(preset=family, weights="untrained", threads=1)
+    unit, car = (make_network(config, role) for role in ("inf", "coop"))
     assert unit.preset == f"{family}_inf" and car.preset == f"{family}_coop"
     looked = unit.step(frames(1)[0], np.eye(4), ())
     message = over_the_air(sent(0, instances=looked.instances), "fp16")

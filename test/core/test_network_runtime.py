@@ -267,7 +267,7 @@ def test_saved_and_loaded_weights_give_the_same_bits(tmp_path):
 
 def test_untrained_networks_of_one_seed_are_equal_and_understand_each_other():
     def network(role, seed):
-        return loading.load_network(NetworkConfig(device="cpu", seed=seed), role)
+        return loading.load_network(NetworkConfig(weights="untrained", device="cpu", seed=seed), role)
 
     vehicle, roadside, other = network("coop", 0), network("inf", 0), network("inf", 1)
     assert roadside.fingerprint == network("inf", 0).fingerprint != other.fingerprint

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import SIMULATED, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core import cli
@@ -33,7 +34,7 @@ def spd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(spd: Path, *grid: str, **changes: Any) -> Plan:
-    return Plan(RunOptions(spd), ("late", "ego"), tuple(chosen(None, grid or GRID)), **changes)
+    return Plan(simulated_run(spd), ("late", "ego"), tuple(chosen(None, grid or GRID)), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ class CountingRunner(SequenceRunner):
 
 def test_a_point_is_what_an_evaluation_of_that_run_gives(spd, done):
     result, _ = done
-    options = RunOptions(spd)
+    options = simulated_run(spd)
     runner = SequenceRunner(options)
     recordings = [runner.run(name, disturbance=Disturbance(delay_ms=200.0)) for name in runner.sequences]
     expected = scores(recordings, options.convention)
@@ -115,7 +116,7 @@ def test_random_points_are_means_of_their_seeds_with_the_extremes(spd, done):
 def test_points_do_not_depend_on_the_order_of_the_sequences(spd, tmp_path):
     points = []
     for order in (("0003", "0007"), ("0007", "0003")):
-        options = RunOptions(spd, sequences=order)
+        options = simulated_run(spd, sequences=order)
         made = replace(plan(spd, "loss=0.5"), options=options)
         result = run_robustness(made, tmp_path / "-".join(order))
         messages = result["sweeps"][0]["modes"]["late"][0]["messages"]
@@ -124,13 +125,13 @@ def test_points_do_not_depend_on_the_order_of_the_sequences(spd, tmp_path):
 
 
 def test_what_is_stored_is_not_run_again_and_more_points_are_added(spd, tmp_path):
-    first = CountingRunner(RunOptions(spd))
+    first = CountingRunner(simulated_run(spd))
     run_robustness(plan(spd, "delay=0,100"), tmp_path, runner=first)
     assert len(first.runs) == 3 * 2  # ego, late and late with delay
-    again = CountingRunner(RunOptions(spd))
+    again = CountingRunner(simulated_run(spd))
     run_robustness(plan(spd, "delay=0,100"), tmp_path, runner=again)
     assert again.runs == []
-    more = CountingRunner(RunOptions(spd))
+    more = CountingRunner(simulated_run(spd))
     run_robustness(plan(spd, "delay=0,100,300"), tmp_path, runner=more)
     assert {what for _, what in more.runs} == {"late: delay 300 ms, seed 0"}
 
@@ -138,8 +139,8 @@ def test_what_is_stored_is_not_run_again_and_more_points_are_added(spd, tmp_path
 def test_an_interrupted_run_goes_on_with_the_next_sequence_and_gives_the_same(spd, tmp_path):
     whole = run_robustness(plan(spd, "loss=0.5"), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run_robustness(plan(spd, "loss=0.5"), tmp_path / "cut", runner=CountingRunner(RunOptions(spd), stop_after=3))
-    rest = CountingRunner(RunOptions(spd))
+        run_robustness(plan(spd, "loss=0.5"), tmp_path / "cut", runner=CountingRunner(simulated_run(spd), stop_after=3))
+    rest = CountingRunner(simulated_run(spd))
     assert run_robustness(plan(spd, "loss=0.5"), tmp_path / "cut", runner=rest) == whole
     assert len(rest.runs) == 3 and rest.runs[0] == ("0007", "late: none")
     assert not [path for path in (tmp_path / "cut" / "points").glob("*/*") if path.is_dir()]
@@ -147,7 +148,7 @@ def test_an_interrupted_run_goes_on_with_the_next_sequence_and_gives_the_same(sp
 
 def test_a_folder_of_other_options_is_one_line_unless_it_may_go(spd, tmp_path):
     run_robustness(plan(spd, "delay=0"), tmp_path)
-    other = replace(plan(spd, "delay=0"), options=RunOptions(spd, seed=1))
+    other = replace(plan(spd, "delay=0"), options=simulated_run(spd, seed=1))
     with pytest.raises(CooptrackError) as caught:
         run_robustness(other, tmp_path)
     assert str(caught.value) == (
@@ -161,14 +162,14 @@ def test_a_folder_of_other_options_is_one_line_unless_it_may_go(spd, tmp_path):
 def test_a_broken_point_is_made_again(spd, tmp_path):
     run_robustness(plan(spd, "delay=100"), tmp_path)
     (tmp_path / "points" / "late" / "delay_ms=100.json").write_text("{")
-    runner = CountingRunner(RunOptions(spd))
+    runner = CountingRunner(simulated_run(spd))
     run_robustness(plan(spd, "delay=100"), tmp_path, runner=runner)
     assert {what for _, what in runner.runs} == {"late: delay 100 ms, seed 0"}
 
 
 def test_fewer_repeats_keep_what_was_made_with_more(spd, tmp_path):
     many = run_robustness(plan(spd, "loss=0.5", repeats=3), tmp_path)
-    runner = CountingRunner(RunOptions(spd))
+    runner = CountingRunner(simulated_run(spd))
     few = run_robustness(plan(spd, "loss=0.5", "delay=0"), tmp_path, runner=runner)
     assert runner.runs == [] and sweep_of(few, "delay")[0.0]["seeds"] == [0]
     assert sweep_of(few, "loss") == sweep_of(many, "loss") and sweep_of(few, "loss")[0.5]["seeds"] == [0, 1, 2]
@@ -215,7 +216,7 @@ def test_runs_with_several_seeds_count_as_one_long_run():
 
 def test_the_command_prints_and_writes_tables_curves_and_a_page_that_needs_nothing_else(spd, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["robustness", str(spd), "--modes", "late,ego", "--grid", "delay=0,500", "loss=1", "--out", str(out)]
+    arguments = ["robustness", str(spd), *SIMULATED, "--grid", "delay=0,500", "loss=1", "--out", str(out)]
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
     assert "detector simulated" in text and "convention: cooptrack (10 Hz" in text
@@ -278,7 +279,7 @@ def test_equal_results_give_equal_files(done, tmp_path):
     ],
 )
 def test_what_cannot_be_run_is_one_line(spd, tmp_path, capsys, arguments, expected):
-    assert cli.main(["robustness", str(spd), "--out", str(tmp_path), *arguments]) == 2
+    assert cli.main(["robustness", str(spd), *SIMULATED, "--out", str(tmp_path), *arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"cooptrack robustness: error: {expected}")
     shutil.rmtree(tmp_path)
