@@ -38,7 +38,10 @@ def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
     _check_role(stage, config)
     frames = load_data(data, config)
     if stage == "pretrain":
-        return Pretraining(config, frames, plan, options)
+        built = Pretraining(config, frames, plan, options)
+        if options.init is not None:  # goes on with what another run has learned
+            start_from(built.model, _file(options.init, config.name.rpartition("_")[0], config.role, "--init", stage))
+        return built
     start = _weights(stage, config, options)
     torch.manual_seed(options.seed)
     if stage == "cooperation":

@@ -88,7 +88,7 @@ def test_a_sequence_that_was_cut_off_is_decoded_again(dataset: Dataset, tmp_path
 
 
 def test_a_dataset_without_held_out_sequences_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(CooptrackError, match="split val: none of its sequences is in .*give a dataset that has train"):
+    with pytest.raises(CooptrackError, match=r"split val: none of its sequences is in .*give a dataset that has train"):
         load_data(dataset.root, CONFIG, tmp_path / "cache")
 
 
