@@ -24,7 +24,7 @@ from cooptrack_core.training.stage import mix
 from cooptrack_core.training.stages import StageOptions
 from cooptrack_core.training.step import Iteration, Sample
 from cooptrack_core.training.validation import tracking_quality
-from cooptrack_core.training.views import View, image_batch, network_input, view_of
+from cooptrack_core.training.views import View, channels_last, image_batch, network_input, view_of
 
 
 class AgentTraining(nn.Module):
@@ -34,6 +34,7 @@ class AgentTraining(nn.Module):
         super().__init__()
         self.model, self.sampler, self.recipe, self.options = model, sampler, recipe, options
         self.slots = options.slots(sampler.batch)
+        channels_last(model)
         self.bev_head = BevHead(model.config) if recipe.dense_losses else None
         self.iterations: dict[int, Iteration] = {}  # by micro-batch, whose slots are streams of their own
         for name in recipe.frozen:

@@ -16,10 +16,10 @@ from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.losses import CODE_WEIGHTS
 
 PENALTY_POWER, MISS_POWER = 4.0, 2.0
-SUPERVISED_FROM = 0.6  # cells this near to a centre, as the heatmap says, learn its box
+SUPERVISED_WITHIN = 0.8  # cells (|du| + |dv|) from a centre in which its box is learned; always the centre's own
 _SMALLEST, _LARGEST = 0.6, 3.0  # standard deviation of a centre, cells
 _SIZE_OVER_SIGMA = 6.0
-PIXEL_WEIGHT, DEPTH_WEIGHT, BOX_WEIGHT = 1.0, 4.0, 1.0
+PIXEL_WEIGHT, DEPTH_WEIGHT, BOX_WEIGHT = 2.0, 4.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,12 @@ def splat(centre: Tensor, sigma: Tensor, labels: Tensor, classes: int, shape: tu
     for label in range(classes):
         if (labels == label).any():
             heat[label] = value[labels == label].amax(0)
+    # Peaks are where boxes are taken from; only they and their neighbours have to be right.
+    close = (du * sigma[:, :1]).abs()[:, None] + (dv * sigma[:, 1:]).abs()[:, :, None] <= SUPERVISED_WITHIN
+    value[~close & (value < 1.0)] = 0.0
     # Among equals the last row wins: the nearest, if the caller sorts them so.
     best, owner = value.flip(0).max(0)
-    return DenseTargets(heat, best * (best >= SUPERVISED_FROM), len(centre) - 1 - owner)
+    return DenseTargets(heat, best, len(centre) - 1 - owner)
 
 
 def heat_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -105,7 +108,7 @@ def proposal_losses(
         where, code = seen[owner].to(dense.heat), codes[owner].to(dense.heat)
         pixel = ((dense.pixels[b][cells] - where[:, :2]) / stride).abs().sum(-1)
         depth = (dense.depth_m[b][cells].log() - where[:, 2].log()).abs()
-        box = _code_error(dense.boxes[b][cells], code, skip_centre=True)
+        box = _code_error(dense.boxes[b][cells], code, still=True)
         sums = sums + torch.stack([(w * error).sum() for error in (pixel, depth, box)])
         weight = weight + w.sum()
     pixel, depth, box = (sums / weight.clamp(min=1.0)).unbind()
@@ -117,11 +120,12 @@ def proposal_losses(
     }
 
 
-def _code_error(found: Tensor, wanted: Tensor, *, skip_centre: bool) -> Tensor:
-    """[M, 10], [M, 10] -> [M]; unknown entries and, if asked for, x and y of the centre do not count."""
+def _code_error(found: Tensor, wanted: Tensor, *, still: bool) -> Tensor:
+    """[M, 10], [M, 10] -> [M]; unknown entries do not count, nor what an image does not show: x, y and velocity."""
     weights = found.new_tensor(CODE_WEIGHTS)
-    if skip_centre:
+    if still:
         weights[:2] = 0.0
+        weights[8:] = 0.0
     known = wanted.isfinite()
     return ((found - torch.where(known, wanted, 0.0)).abs() * known * weights).sum(-1)
 
@@ -159,7 +163,7 @@ class BevHead(nn.Module):
             offset = cells[targets.owner[chosen]] - middle
             wanted = torch.cat((offset, wanted[:, 2:]), dim=-1)
             w = targets.weight[chosen]
-            error = error + (w * _code_error(codes[b][chosen], wanted, skip_centre=False)).sum()
+            error = error + (w * _code_error(codes[b][chosen], wanted, still=False)).sum()
             weight = weight + w.sum()
         return {
             "bev_heat": heat_loss(self.heat(grid), torch.stack(heats)),

@@ -19,7 +19,7 @@ from cooptrack_core.training.recipes import Recipe
 from cooptrack_core.training.sampling import GroupSampler
 from cooptrack_core.training.stages import StageOptions
 from cooptrack_core.training.validation import dense_score
-from cooptrack_core.training.views import image_batch, view_of
+from cooptrack_core.training.views import channels_last, image_batch, view_of
 
 ROLES = ("inf", "veh")
 TRUNK = ("backbone", "neck", "proposals")
@@ -30,6 +30,7 @@ class Trunk(nn.Module):
 
     def __init__(self, model: AgentModel, sampler: GroupSampler, recipe: Recipe, options: StageOptions) -> None:
         super().__init__()
+        channels_last(model)
         self.config = model.config
         self.backbone, self.neck, self.proposals = model.backbone, model.neck, model.proposals
         self.sampler, self.recipe, self.slots = sampler, recipe, options.slots(sampler.batch)
