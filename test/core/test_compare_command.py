@@ -197,7 +197,7 @@ def test_one_sequence_gets_no_intervals_and_no_plot_and_is_told_why(
 def test_what_cannot_be_compared_gets_one_line(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
-    assert words in error_of(capsys, spd, *options, "--out", tmp_path / "out")
+    assert words in error_of(capsys, spd, *SIMULATED, *options, "--out", tmp_path / "out")
 
 
 def test_networks_are_compared_by_what_they_share(

@@ -180,7 +180,9 @@ def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_pa
     assert f"# made by: cooptrack tune {spd}" in content and "split train" in content
     runner = runner_of(spd)
     file = read_parameters(path)
-    reached = scored(reported(runner, file.roadside_config()), truth(runner), file.vehicle_config(mode="late"))
+    roadside = file.roadside_config(detector="simulated")
+    vehicle = file.vehicle_config(mode="late", detector="simulated")
+    reached = scored(reported(runner, roadside), truth(runner), vehicle)
     expected, _ = Tuner(runner).tuned("late", 6, 0, "")
     assert reached == pytest.approx(expected.after)
     assert main(command) == 2
