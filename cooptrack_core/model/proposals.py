@@ -62,7 +62,7 @@ class ImageProposals(nn.Module):
         self.query = nn.Sequential(Linear(dims + box_code.CODE_SIZE + config.num_classes, dims), nn.LayerNorm(dims))
         set_prior_of_map(self.heat)
         nn.init.normal_(self.values.weight, std=0.01)
-        nn.init.zeros_(self.values.bias)
+        nn.init.zeros_(self.values.get_parameter("bias"))
 
     def dense(self, maps: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """maps [B, C, h, w], the finest of the neck; lidar2img [B, 4, 4] to pixels of the network's image."""

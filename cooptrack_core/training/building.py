@@ -22,7 +22,7 @@ from cooptrack_core.training.pretrain import Pretraining
 from cooptrack_core.training.recipes import Recipe, recipe_of, with_changes
 from cooptrack_core.training.stage import Stage
 from cooptrack_core.training.stages import StageOptions
-from cooptrack_core.types import CooptrackError
+from cooptrack_core.types import CooptrackError, Message
 
 BEFORE = {"detection": "pretrain", "tracking": "detection", "cooperation": "tracking"}
 
@@ -65,7 +65,7 @@ def _cooperation(
     preset = read_header(roadside).preset
     checkpoint = store.load(roadside, preset)
     cache = data / CACHE_FOLDER / f"messages_{checkpoint.fingerprint.hex()[:16]}"
-    messages = {}
+    messages: dict[str, list[Message]] = {}
     for part in (frames.train, frames.val):
         messages |= roadside_messages(roadside, preset, part, cache)
     plan = plan if options.steps is None else replace(plan, steps=options.steps)

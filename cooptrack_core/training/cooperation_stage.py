@@ -78,7 +78,7 @@ class CooperationTraining(AgentTraining):
         truth = self.wanted(view.truth).to(image.device)
         given = network_input(view, image)
         rng = np.random.default_rng([draw.number % 2**32, draw.frame])
-        messages = ()
+        messages: tuple[tuple[RemoteInstances, Tensor], ...] = ()
         if rng.random() >= self.recipe.message_dropout:
             message = self.heard.message(draw.clip, draw.frame, int(rng.integers(self.recipe.delay_frames + 1)))
             if message is not None:

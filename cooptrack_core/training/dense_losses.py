@@ -143,7 +143,7 @@ class BevHead(nn.Module):
     def losses(self, bev: Tensor, truths: Sequence[GroundTruth]) -> dict[str, Tensor]:
         """bev [B, HW, C] -> heatmap and box losses of the objects in range."""
         config, (rows, columns) = self.config, self.config.bev_size
-        grid = bev.transpose(1, 2).unflatten(-1, (rows, columns))  # [B, C, rows, columns]
+        grid = bev.transpose(1, 2).reshape(len(bev), -1, rows, columns)  # [B, C, rows, columns]
         extent = bev.new_tensor((columns, rows))
         low, size = bev.new_tensor(config.point_range_m[:2]), bev.new_tensor(config.point_range_m[3:5])
         cell_m = (size - low) / extent

@@ -149,14 +149,15 @@ def _write_clip(
         images.append(pixels if same else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
         K, T_camera = scaled_camera(frame.camera.K, scale, config), frame.camera.T_camera_from_sensor
         stamp_s = (frame.stamp_ns - first_ns) / 1e9
-        columns.append((K, T_camera, frame.T_map_from_sensor, stamp_s, item.event.log_time_ns))
+        column = (K, T_camera, frame.T_map_from_sensor, stamp_s, item.event.log_time_ns)
+        columns.append(tuple(map(np.asarray, column)))
     truths = [item.truth for item in frames]
     seen = [torch.ones(len(t), dtype=torch.bool) if t.seen is None else t.seen for t in truths]
-    K, T_camera, T_map, stamp_s, log_time_ns = (np.stack(column) for column in zip(*columns, strict=True))
+    K, T_camera, T_map, stamps, log_time_ns = (np.stack(rows) for rows in zip(*columns, strict=True))
     np.save(folder / f"{name}_{agent}.npy", np.stack(images))
     np.savez(
         folder / f"{name}_{agent}.npz",
-        K=K, T_camera_from_sensor=T_camera, T_map_from_sensor=T_map, stamp_s=stamp_s, log_time_ns=log_time_ns,
+        K=K, T_camera_from_sensor=T_camera, T_map_from_sensor=T_map, stamp_s=stamps, log_time_ns=log_time_ns,
         count=np.array([len(t) for t in truths]),
         boxes=torch.cat([t.boxes for t in truths]).numpy(), labels=torch.cat([t.labels for t in truths]).numpy(),
         ids=torch.cat([t.ids for t in truths]).numpy(), seen=torch.cat(seen).numpy(),
@@ -171,7 +172,7 @@ def _load(folder: Path, name: str) -> list[Clip]:
 def _load_clip(folder: Path, name: str, agent: str) -> Clip:
     with np.load(folder / f"{name}_{agent}.npz", allow_pickle=False) as data:
         counts = data["count"].tolist()
-        columns = [torch.from_numpy(data[key]).split(counts) for key in ("boxes", "labels", "ids", "seen")]
+        columns = [torch.split(torch.from_numpy(data[key]), counts) for key in ("boxes", "labels", "ids", "seen")]
         truths = tuple(GroundTruth(*row) for row in zip(*columns, strict=True))
         return Clip(
             name, agent, folder, data["K"], data["T_camera_from_sensor"], data["T_map_from_sensor"], data["stamp_s"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.types import Features, Instances, Message
 
+SESSION = 1
 EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
 _COLUMNS = ("center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "score", "instance_id")
 
@@ -49,18 +50,20 @@ def send(weights: Path, preset: str, clip: Clip, cache: Path) -> None:
     """Runs the agent as the node does, over one clip."""
     torch.set_num_threads(1)
     network = load_network(NetworkConfig(preset=preset.rpartition("_")[0], weights=str(weights), device="cpu"), "inf")
-    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), network=network)
+    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), SESSION, network=network)
     messages = []
     for index in range(len(clip)):
         message = agent.step(clip.frame(index, EPOCH_NS)).message
         assert message is not None, "kept frames have image and pose"
         messages.append(over_the_air(message, agent.config.feature_precision))
-    columns = {name: np.concatenate([getattr(m.instances, name) for m in messages]) for name in _COLUMNS}
-    features = [m.instances.features for m in messages]
-    streams = {
-        name: np.concatenate([getattr(f, name) for f in features if f is not None and getattr(f, name) is not None])
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(m.instances, name) for m in messages]) for name in _COLUMNS
+    }
+    known = [m.instances.features for m in messages if m.instances.features is not None]
+    streams: dict[str, Any] = {
+        name: np.concatenate([getattr(features, name) for features in known])
         for name in ("query", "embedding", "motion")
-        if features and all(f is None or getattr(f, name) is not None for f in features)
+        if known and all(getattr(features, name) is not None for features in known)
     }
     about = {"fingerprint": network.fingerprint.hex(), "preset": preset}
     temporary = _file(cache, clip).with_suffix(".part.npz")
@@ -84,13 +87,13 @@ def _load(path: Path, clip: Clip) -> list[Message]:
 
 
 def _message(part: dict[str, np.ndarray], about: dict[str, str], clip: Clip, index: int) -> Message:
-    features = Features(
-        part.pop("query"), part.pop("embedding", None), part.pop("motion"), about["preset"],
-        bytes.fromhex(about["fingerprint"]),
-    )  # fmt: skip
+    query, embedding, motion = (part.pop(name, None) for name in ("query", "embedding", "motion"))
+    features = None
+    if query is not None and motion is not None:
+        features = Features(query, embedding, motion, about["preset"], bytes.fromhex(about["fingerprint"]))
     instances = Instances.create(**part, features=features)
     stamp_ns = EPOCH_NS + round(clip.stamp_s[index] * 1e9)
-    return Message("rsu", 1, index + 1, stamp_ns, "rsu/lidar", clip.T_map_from_sensor[index], instances)
+    return Message("rsu", SESSION, index + 1, stamp_ns, "rsu/lidar", clip.T_map_from_sensor[index], instances)
 
 
 def newest_before(clip: Clip, roadside: Clip, frame: int, back: int = 0) -> int:
@@ -99,4 +102,4 @@ def newest_before(clip: Clip, roadside: Clip, frame: int, back: int = 0) -> int:
     return max(heard - back, -1)
 
 
-__all__ = ["EPOCH_NS", "Sequence", "newest_before", "roadside_messages", "send"]
+__all__ = ["EPOCH_NS", "newest_before", "roadside_messages", "send"]

@@ -39,11 +39,16 @@ class Trunk(nn.Module):
         """Losses of the frames of a step."""
         draws = self.sampler.draw(step, micro, self.slots)
         views = [view_of(d.clip, d.frame, self.config, self.recipe.view, d.number) for d in draws]
-        device = next(self.parameters()).device
+        device = self.device
         images = image_batch(views, self.config, self.recipe.photometric, self.recipe.grid_mask).to(device)
         lidar2img = torch.stack([torch.from_numpy(view.lidar2img).float() for view in views]).to(device)
         truths = [view.truth.to(device) for view in views]
         return proposal_losses(self.dense(images, lidar2img), truths, lidar2img, self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.parameters()).device
 
     def dense(self, images: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """images [B, 3, h, w], lidar2img [B, 4, 4]."""

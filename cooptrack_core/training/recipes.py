@@ -92,7 +92,7 @@ def _scratch(stage: str, family: str) -> Recipe:
     if not small:
         base = replace(base, steps=20_000, batch=16)
     if stage == "pretrain":
-        steps, loop = 1000 if small else 20_000, base.loop | {"learning_rate": 1e-3}
+        steps, loop = 1000 if small else 20_000, {**base.loop, "learning_rate": 1e-3}
         return replace(base, steps=steps, batch=16, clip_frames=1, frozen=(), slow={}, loop=loop)
     if stage == "detection":
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)

@@ -33,9 +33,12 @@ class Stage(Protocol):
 
     name: str  # "pretrain", "detection", "tracking", "cooperation", ...
     role: str  # inf, veh, coop
-    network: nn.Module  # holds every trainable parameter
     checkpoint_every: int  # streams start anew at multiples of this many optimizer steps: state is kept only there
     total_steps: int
+
+    @property
+    def network(self) -> nn.Module:
+        """Holds every trainable parameter."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups of AdamW: "params", "rate" (factor on the learning rate), and what else AdamW takes."""

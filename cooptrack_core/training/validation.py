@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from cooptrack_core.model import box_code, outputs
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.proposals import DenseBoxes
 from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import Session
 from cooptrack_core.training.frames import Clip, FrameSet
@@ -42,6 +44,18 @@ class Found:
     track: NDArray[np.int64]
 
 
+class SeesImages(Protocol):
+    """The image part of a network while it is trained."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+
+    def dense(self, images: torch.Tensor, lidar2img: torch.Tensor) -> DenseBoxes:
+        """images [B, 3, h, w], lidar2img [B, 4, 4]."""
+
+
+Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Float, Float, Float, Float, Float]
 Finder = Callable[[Clip, int], Found]
 
 
@@ -103,7 +117,10 @@ def quality(find: Finder, frames: FrameSet, config: ModelConfig) -> dict[str, fl
 
 
 def _table(find: Finder, frames: FrameSet, config: ModelConfig) -> EvaluationSet:
-    tokens, scenes, stamps, origin, truth, predictions = [], [], [], [], [], []
+    tokens: list[str] = []
+    scenes, stamps, origin = [], [], []
+    truth: list[Rows] = []
+    predictions: list[Rows] = []
     for scene, clip in enumerate(frames.clips):
         for frame in range(len(clip)):
             row = len(tokens)
@@ -117,9 +134,6 @@ def _table(find: Finder, frames: FrameSet, config: ModelConfig) -> EvaluationSet
     names = tuple(clip.sequence for clip in frames.clips)
     table = FrameTable(tuple(tokens), np.array(scenes), names, np.array(stamps), np.array(origin))
     return EvaluationSet(table, _joined(truth), _joined(predictions), CLASSES, RANGE_M[config.role])
-
-
-Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Float, Float, Float, Float, Float]
 
 
 def _truth_rows(row: int, scene: int, truth: GroundTruth, T: Float, config: ModelConfig) -> Rows:
@@ -153,10 +167,9 @@ def _joined(parts: Sequence[Rows]) -> BoxTable:
 
 
 @torch.no_grad()
-def dense_score(trunk: torch.nn.Module, config: ModelConfig, frames: FrameSet, every: int = 10) -> dict[str, float]:
+def dense_score(trunk: SeesImages, config: ModelConfig, frames: FrameSet, every: int = 10) -> dict[str, float]:
     """Average precision of the peaks of the image head, on every so many frames of the clips; no tracks."""
-    few = FrameSet(tuple(frames.clips))
-    device = next(trunk.parameters()).device
+    device = trunk.device
 
     def find(clip: Clip, frame: int) -> Found:
         if frame % every:
@@ -167,14 +180,14 @@ def dense_score(trunk: torch.nn.Module, config: ModelConfig, frames: FrameSet, e
         dense = trunk.dense(image, lidar2img)
         return peaks(dense, config)
 
-    data = _thinned(_table(find, few, config).in_range(), every)
+    data = _thinned(_table(find, frames, config).in_range(), every)
     scores = detection_scores(match_detections(data))
     present = [name for i, name in enumerate(CLASSES) if (data.truth.class_index == i).any()]
     found = {f"ap_{name}": float(scores[name]["ap"]) for name in present}
     return found | {"score": float(np.mean(list(found.values() or [0.0])))}
 
 
-def peaks(dense: object, config: ModelConfig) -> Found:
+def peaks(dense: DenseBoxes, config: ModelConfig) -> Found:
     """The best peaks of one frame's dense output as boxes."""
     heat = dense.heat.sigmoid()  # [1, K, h, w]
     top = heat * (heat == torch.nn.functional.max_pool2d(heat, 3, stride=1, padding=1))
@@ -202,4 +215,4 @@ def _thinned(data: EvaluationSet, every: int) -> EvaluationSet:
     )
 
 
-__all__ = ["CLASSES", "RANGE_M", "Found", "Mapping", "dense_score", "quality", "tracking_quality"]
+__all__ = ["CLASSES", "RANGE_M", "Found", "dense_score", "quality", "tracking_quality"]
