@@ -15,17 +15,7 @@ from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariabl
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from cooptrack_core.config import (
-    DEFAULT_DETECTOR,
-    DETECTORS,
-    DEVICES,
-    LEARNED_MODES,
-    MODES,
-    NETWORK_FAMILIES,
-    NETWORK_VARIANTS,
-    SHIPPED_WEIGHTS,
-    default_mode,
-)
+from cooptrack_core.config import DETECTORS, DEVICES, LEARNED_MODES, MODES, NETWORK_FAMILIES, NETWORK_VARIANTS
 
 FLAG = ("true", "false")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -59,9 +49,9 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "detector",
-            default_value=DEFAULT_DETECTOR,
+            default_value="simulated",
             choices=DETECTORS,
-            description="what the instances come from: network (camera images) or simulated (detections_in)",
+            description="what the instances come from: simulated (detections_in) or network (camera images)",
         ),
         DeclareLaunchArgument(
             "preset",
@@ -73,7 +63,7 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
             "weights",
             default_value="",
             description="detector network: safetensors file, name of shipped weights, or untrained (random numbers); "
-            f"empty: as the parameter files say ({SHIPPED_WEIGHTS})",
+            "empty: as the parameter files say (untrained)",
         ),
         DeclareLaunchArgument(
             "device",
@@ -95,21 +85,18 @@ def mode_argument() -> DeclareLaunchArgument:
     """Argument that every vehicle takes."""
     return DeclareLaunchArgument(
         "mode",
-        default_value="",
-        choices=["", *MODES],
+        default_value="late",
+        choices=MODES,
         description="cooperation: ego (what other agents send is not used), late (their objects are fused), learned or "
-        "distance (detector network only: their features are fused, paired by the network or by distance); empty: "
-        "learned with detector network, else late",
+        "distance (detector network only: their features are fused, paired by the network or by distance)",
     )
 
 
-def mode_of(context: LaunchContext) -> str:
-    """The cooperation asked for. Raises RuntimeError in one line for one that the detector cannot serve."""
-    detector = text(context, "detector")
-    mode = text(context, "mode") or default_mode(detector)
+def check_mode(context: LaunchContext) -> None:
+    """Raises RuntimeError in one line for a mode that the detector cannot serve."""
+    mode, detector = text(context, "mode"), text(context, "detector")
     if mode in LEARNED_MODES and detector != "network":
         raise RuntimeError(f"mode:={mode}: needs features; give detector:=network too, or mode:=late")
-    return mode
 
 
 def profile_argument(default: str) -> DeclareLaunchArgument:
