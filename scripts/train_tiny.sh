@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The weights that ship, from nothing: CoopSynth, the trunk of both agents, each agent by itself, their cooperation.
+# Preset tiny from nothing: CoopSynth, the trunk of both agents, each agent by itself, their cooperation.
 # Goes on where it was interrupted. DATA: folder of the dataset; RUNS: folder of the runs; EVERY: every n-th sequence
-# of the benchmark (2, as the shipped weights were trained; 1: all); JOBS: agents that train side by side.
+# of the benchmark (1: all); OUT: folder of the weights.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-data=${DATA:-coopsynth} runs=${RUNS:-runs/tiny} every=${EVERY:-2}
+data=${DATA:-coopsynth} runs=${RUNS:-runs/tiny} every=${EVERY:-1}
 cooptrack() { python -m cooptrack_core.cli "$@"; }
 
 cooptrack synthesize "$data" --benchmark --every "$every"
@@ -20,4 +20,5 @@ agent veh & veh=$!
 wait $inf && wait $veh
 cooptrack train cooperation --preset tiny_coop --data "$data" --out "$runs/cooperation" \
   --init "$runs/tracking_veh" --roadside "$runs/tracking_inf"
-python scripts/pack_weights.py "$runs/tracking_inf" "$runs/cooperation" --out "${OUT:-cooptrack_core/weights}"
+mkdir -p "${OUT:-$runs/weights}"
+python scripts/pack_weights.py "$runs/tracking_inf" "$runs/cooperation" --out "${OUT:-$runs/weights}"
