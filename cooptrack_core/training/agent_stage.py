@@ -37,15 +37,20 @@ class AgentTraining(nn.Module):
         channels_last(model)
         self.bev_head = BevHead(model.config) if recipe.dense_losses else None
         self.iterations: dict[int, Iteration] = {}  # by micro-batch, whose slots are streams of their own
-        for name in recipe.frozen:
-            model.get_submodule(name).requires_grad_(False)
+        for module in self.frozen():
+            module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> AgentTraining:
         """What is frozen stays in eval mode."""
         super().train(mode)
-        for name in self.recipe.frozen:
-            self.model.get_submodule(name).eval()
+        for module in self.frozen():
+            module.eval()
         return self
+
+    def frozen(self) -> list[nn.Module]:
+        """What stays as it is, of that what this network has."""
+        present = dict(self.model.named_modules())
+        return [present[name] for name in self.recipe.frozen if name in present]
 
     def forward(self, step: int, micro: int) -> dict[str, Tensor]:
         """Losses of the next frame of every slot."""

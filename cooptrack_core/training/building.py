@@ -36,6 +36,8 @@ def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
     """Raises CooptrackError for a preset of another role, bad data, or missing weights of the stage before."""
     config, plan = get_preset(preset), with_changes(recipe_of(stage, preset), options.changes)
     _check_role(stage, config)
+    if stage == "pretrain" and config.proposals == 0:
+        raise CooptrackError(f"train: STAGE: {preset} has no image head to pretrain; begin with detection")
     frames = load_data(data, config)
     if stage == "pretrain":
         built = Pretraining(config, frames, plan, options)
@@ -87,8 +89,8 @@ def _weights(stage: str, config: ModelConfig, options: StageOptions) -> Path | N
     """The file that a stage starts from; None where the recipe starts without."""
     before = BEFORE[stage]
     if options.init is None:
-        if config.name.startswith("official") and stage == "detection":
-            return None
+        if config.proposals == 0 and stage == "detection":
+            return None  # there is no stage before
         raise CooptrackError(
             f"train: --init: is missing; stage {stage} of {config.name} starts from the weights of stage {before}: "
             f"give the folder of that run"

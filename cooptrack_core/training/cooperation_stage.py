@@ -11,21 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.checkpoints import store
-from cooptrack_core.geometry.transforms import inverse, make_transform
+from cooptrack_core.geometry.transforms import make_transform
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig, get_preset
-from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.training.agent_stage import AgentStage, AgentTraining
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.training.ground_truth import GroundTruth
-from cooptrack_core.training.messages import EPOCH_NS, newest_before
+from cooptrack_core.training.messages import newest_before, received
 from cooptrack_core.training.recipes import Recipe
 from cooptrack_core.training.sampling import Draw, GroupSampler
 from cooptrack_core.training.stages import StageOptions
@@ -82,21 +80,11 @@ class CooperationTraining(AgentTraining):
         if rng.random() >= self.recipe.message_dropout:
             message = self.heard.message(draw.clip, draw.frame, int(rng.integers(self.recipe.delay_frames + 1)))
             if message is not None:
-                messages = (self._received(message, draw, rng),)
+                messages = (received(self.model, message, draw.clip, draw.frame, self._noise(rng)),)
         return Sample(given, truth, str(draw.number), messages)
 
-    @torch.no_grad()
-    def _received(self, message: Message, draw: Draw, rng: np.random.Generator) -> tuple[RemoteInstances, Tensor]:
-        """As the vehicle's node hears it, with an error of the pose if the recipe has one."""
-        assert message.T_map_from_sensor is not None
-        T = inverse(draw.clip.T_map_from_sensor[draw.frame]) @ message.T_map_from_sensor @ self._noise(rng)
-        dt_s = draw.clip.stamp_s[draw.frame] - (message.stamp_ns - EPOCH_NS) / 1e9
-        config, embed = self.model.config, self.model.embed
-        device = self.model.reference_points.device
-        remote = remote_instances(message, 0, dt_s, T, config, lambda points: embed(points.to(device)).cpu())
-        return remote.to(device), torch.from_numpy(T).float().to(device)
-
     def _noise(self, rng: np.random.Generator) -> Float:
+        """[4, 4] error of the sender's pose."""
         recipe = self.recipe
         yaw = rng.normal(0.0, recipe.yaw_noise_rad) if recipe.yaw_noise_rad else 0.0
         shift = rng.normal(0.0, recipe.position_noise_m, 2) if recipe.position_noise_m else np.zeros(2)

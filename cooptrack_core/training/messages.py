@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cooptrack_core.config import NetworkConfig, RoadsideConfig
 from cooptrack_core.cooperation.loopback import over_the_air
+from cooptrack_core.geometry.transforms import inverse
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.loading import load_network
+from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.pipeline import RoadsideAgent
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.types import Features, Instances, Message
+
+Float = NDArray[np.float64]
 
 SESSION = 1
 EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
@@ -102,4 +109,22 @@ def newest_before(clip: Clip, roadside: Clip, frame: int, back: int = 0) -> int:
     return max(heard - back, -1)
 
 
-__all__ = ["EPOCH_NS", "newest_before", "roadside_messages", "send"]
+@torch.no_grad()
+def received(
+    model: AgentModel, message: Message, clip: Clip, frame: int, error: Float | None = None
+) -> tuple[RemoteInstances, torch.Tensor]:
+    """The instances of a message as a vehicle has them at the time of its frame, and T_vehicle_from_infra [4, 4].
+
+    error [4, 4]: of the sender's pose.
+    """
+    assert message.T_map_from_sensor is not None, "messages of kept frames have a pose"
+    T = inverse(clip.T_map_from_sensor[frame]) @ message.T_map_from_sensor
+    if error is not None:
+        T = T @ error
+    dt_s = clip.stamp_s[frame] - (message.stamp_ns - EPOCH_NS) / 1e9
+    device = model.reference_points.device
+    remote = remote_instances(message, 0, dt_s, T, model.config, lambda points: model.embed(points.to(device)).cpu())
+    return remote.to(device), torch.from_numpy(T).float().to(device)
+
+
+__all__ = ["EPOCH_NS", "newest_before", "received", "roadside_messages", "send"]

@@ -85,15 +85,16 @@ def _scratch(stage: str, family: str) -> Recipe:
     """For a GPU all parts learn to the end; tiny, for two cores, keeps what sees the image after stage 0."""
     small = family.startswith("tiny")
     base = Recipe(
-        steps=700, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
+        steps=3000, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
         frozen=_IMAGE_PARTS if small else (), slow={"backbone": 0.3, "neck": 0.5, "proposals": 0.5},
         loop={**_SCRATCH_LOOP, "learning_rate": 8e-4 if small else 4e-4},
     )  # fmt: skip
     if not small:
         base = replace(base, steps=20_000, batch=16)
     if stage == "pretrain":
-        steps, loop = 1000 if small else 20_000, {**base.loop, "learning_rate": 1e-3}
-        return replace(base, steps=steps, batch=16, clip_frames=1, frozen=(), slow={}, loop=loop)
+        # Many small steps: on two cores images are what is short.
+        steps, batch = (9000, 4) if small else (20_000, 16)
+        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={})
     if stage == "detection":
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
@@ -108,16 +109,9 @@ def _scratch(stage: str, family: str) -> Recipe:
 
 
 def recipe_of(stage: str, preset: str) -> Recipe:
-    """The recipe of a stage for a preset. CooptrackError where there is none."""
+    """The recipe of a stage for a preset."""
     family, _, role = preset.rpartition("_")
-    if not family.startswith("official"):
-        return _scratch(stage, family)
-    if stage == "pretrain":
-        raise CooptrackError(
-            f"train: STAGE: {preset} has no stage pretrain: its recipe starts from a backbone trained on ImageNet; "
-            "begin with detection"
-        )
-    return _official(stage, role)
+    return _official(stage, role) if family.startswith("official") else _scratch(stage, family)
 
 
 # What --set changes: name and how it is read.

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from cooptrack_core.evaluation.detection import detection_scores, match_detections
 from cooptrack_core.evaluation.tables import BoxTable, EvaluationSet, FrameTable
 from cooptrack_core.evaluation.tracking import tracking_scores
-from cooptrack_core.geometry.transforms import apply, inverse, rotate_xy
+from cooptrack_core.geometry.transforms import apply, rotate_xy
 from cooptrack_core.model import box_code, outputs
 from cooptrack_core.model.agent_model import AgentModel
-from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.proposals import DenseBoxes
-from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import Session
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.training.ground_truth import GroundTruth
-from cooptrack_core.training.messages import EPOCH_NS
+from cooptrack_core.training.messages import received
 from cooptrack_core.training.views import ViewOptions, image_batch, network_input, view_of
 from cooptrack_core.types import CLASS_NAMES, Message
 
@@ -91,16 +89,6 @@ def tracking_quality(model: AgentModel, frames: FrameSet, together: CooperativeR
         )
 
     return quality(find, frames, model.config)
-
-
-def received(model: AgentModel, message: Message, clip: Clip, frame: int) -> tuple[RemoteInstances, torch.Tensor]:
-    """The instances of a message as the vehicle gets them at the time of a frame, and T_vehicle_from_infra [4, 4]."""
-    assert message.T_map_from_sensor is not None
-    T = inverse(clip.T_map_from_sensor[frame]) @ message.T_map_from_sensor
-    dt_s = clip.stamp_s[frame] - (message.stamp_ns - EPOCH_NS) / 1e9
-    device = model.reference_points.device
-    remote = remote_instances(message, 0, dt_s, T, model.config, lambda points: model.embed(points.to(device)).cpu())
-    return remote.to(device), torch.from_numpy(T).float().to(device)
 
 
 def quality(find: Finder, frames: FrameSet, config: ModelConfig) -> dict[str, float]:
