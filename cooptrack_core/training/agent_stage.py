@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -15,14 +14,14 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.training.data import TrainingData
-from cooptrack_core.training.dense_losses import BevHead, proposal_losses
+from cooptrack_core.training.dense_losses import BevHead
 from cooptrack_core.training.frames import AGENT_OF_ROLE
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.recipes import Recipe
 from cooptrack_core.training.sampling import Draw, GroupSampler
 from cooptrack_core.training.stage import mix
 from cooptrack_core.training.stages import StageOptions
-from cooptrack_core.training.step import Iteration, Sample
+from cooptrack_core.training.step import Iteration, Sample, image_losses
 from cooptrack_core.training.validation import tracking_quality
 from cooptrack_core.training.views import View, channels_last, image_batch, network_input, view_of
 
@@ -82,13 +81,9 @@ class AgentTraining(nn.Module):
         return replace(within.select(within.seen), seen=None)
 
     def _dense(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        truths = [sample.truth for sample in samples]
         assert self.bev_head is not None
-        losses = self.bev_head.losses(perception.bev, truths)
-        if perception.dense is not None and perception.dense.heat.requires_grad:
-            lidar2img = torch.stack([sample.given.lidar2img for sample in samples]).to(perception.bev)
-            losses |= proposal_losses(perception.dense, truths, lidar2img, self.model.config)
-        return losses
+        losses = self.bev_head.losses(perception.bev, [sample.truth for sample in samples])
+        return losses | image_losses(perception, samples, self.model.config)
 
 
 class AgentStage:

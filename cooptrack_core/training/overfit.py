@@ -24,7 +24,7 @@ from cooptrack_core.model.session import NetworkInput
 from cooptrack_core.training.carry import CarryOptions
 from cooptrack_core.training.recall import Drive, drive
 from cooptrack_core.training.sequence import LabelledFrame
-from cooptrack_core.training.step import Iteration, Sample
+from cooptrack_core.training.step import Iteration, Sample, image_losses
 from cooptrack_core.types import Message
 
 Progress = Callable[[str, int, float], None]  # agent, steps done, loss
@@ -107,7 +107,9 @@ def fit(
     """Trains on one sequence; every slot walks through it again and again from a start of its own."""
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, options))
-    iteration = Iteration(model, options.carry, seed=options.seed)
+    iteration = Iteration(
+        model, options.carry, seed=options.seed, extra=lambda found, batch: image_losses(found, batch, model.config)
+    )
     generator = torch.Generator().manual_seed(options.seed)
     losses = []
     model.train()

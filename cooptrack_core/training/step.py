@@ -18,11 +18,13 @@ from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
 from cooptrack_core.model.early_fusion import Entry
+from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import Memory, NetworkInput
 from cooptrack_core.training.assignment import Assignment
 from cooptrack_core.training.carry import CarryOptions, carried_rows
+from cooptrack_core.training.dense_losses import proposal_losses
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.losses import batch_average
 from cooptrack_core.training.supervision import (
@@ -53,6 +55,14 @@ class Incoming:
     queries: Queries  # [N] of the decoder
     remote: RemoteInstances | None  # aligned instances; None: the network is not cooperative
     entry: Entry | None  # of fusion before decoding
+
+
+def image_losses(perception: Perception, samples: Sequence[Sample], config: ModelConfig) -> dict[str, Tensor]:
+    """Losses of the dense head on the image; none where the network has no such head or it does not learn."""
+    if perception.dense is None or not perception.dense.heat.requires_grad:
+        return {}
+    lidar2img = torch.stack([sample.given.lidar2img for sample in samples]).to(perception.bev)
+    return proposal_losses(perception.dense, [sample.truth for sample in samples], lidar2img, config)
 
 
 @dataclass(frozen=True)
@@ -211,4 +221,4 @@ def _tracks(refined: Queries, rows: Tensor) -> Queries:
     return live.with_(is_track=torch.ones_like(live.is_track))
 
 
-__all__ = ["ExtraLosses", "Iteration", "Outcome", "Sample"]
+__all__ = ["ExtraLosses", "Iteration", "Outcome", "Sample", "image_losses"]

@@ -31,7 +31,7 @@ def config(role: str = "coop", **changes) -> ModelConfig:
     return replace(made, **changes)
 
 
-def model(config: ModelConfig, seed: int = 0, bias: float = -4.5) -> AgentModel:
+def model(config: ModelConfig, seed: int = 0, bias: float = -3.5) -> AgentModel:
     """Random weights; bias: of the classes, so low that in each frame some queries are active and some are not."""
     torch.manual_seed(seed)
     made = AgentModel(config).eval()
@@ -39,7 +39,7 @@ def model(config: ModelConfig, seed: int = 0, bias: float = -4.5) -> AgentModel:
         made.query_features.normal_()
         last = made.heads.class_head[-1]
         assert isinstance(last, nn.Linear)
-        last.weight.mul_(6.0)
+        last.weight.mul_(12.0)
         last.bias.fill_(bias)
         if config.cooperative and config.fusion == "graph":
             made.association.affinity[-1].bias.fill_(1.0)

@@ -101,7 +101,7 @@ class SmallStage:
         return f"points {step}.{micro}"
 
 
-def recipe(preset: str) -> dict[str, Any]:
+def recipe(stage: str, preset: str) -> dict[str, Any]:
     """As `stages.loop_options` asks for it."""
     return {
         "learning_rate": 0.01, "warm_up_steps": 3, "keep_every": 4, "evaluate_every": 8, "ema_decay": 0.9,
@@ -109,7 +109,7 @@ def recipe(preset: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def build(preset: str, data: Path, options: stages.StageOptions) -> SmallStage:
+def build(stage: str, preset: str, data: Path, options: stages.StageOptions) -> SmallStage:
     """As `stages.build` asks for it. The environment says in which step the process kills itself."""
     deadly = int(os.environ.get("SMALL_STAGE_DIES_AT", -1))
 

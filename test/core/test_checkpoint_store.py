@@ -241,7 +241,8 @@ def test_half_a_file_holds_the_network_as_it_will_be_loaded(model, weights, tmp_
         assert found.dtype == value.dtype and torch.equal(found, rounded), name
     AgentModel(loaded.config).load_state_dict(loaded.state, strict=True)
     assert store.save_state(again, model.config, loaded.state, half=True) == fingerprint
-    assert again.read_bytes() == half.read_bytes()  # rounding twice changes nothing
+    twice = store.load(again, PRESET).state  # rounding twice changes nothing
+    assert all(torch.equal(value, twice[name]) for name, value in loaded.state.items())
     assert store.save_state(again, model.config, loaded.state) == fingerprint  # nor does the format of the file
 
 
