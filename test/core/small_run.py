@@ -15,7 +15,7 @@ from cooptrack_core.training.stage import LoopOptions
 
 
 def options(**changes: object) -> LoopOptions:
-    return LoopOptions(**{**recipe(""), **changes})  # type: ignore[arg-type]
+    return LoopOptions(**{**recipe("", ""), **changes})  # type: ignore[arg-type]
 
 
 def run(folder: Path, stage: SmallStage | None = None, **changes: object) -> Result:

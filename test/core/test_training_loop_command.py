@@ -60,7 +60,7 @@ def test_options_reach_the_stage_and_the_loop_and_the_rest_is_the_recipe(
 ) -> None:
     built = []
 
-    def build(preset: str, data: Path, options: StageOptions) -> SmallStage:
+    def build(stage: str, preset: str, data: Path, options: StageOptions) -> SmallStage:
         built.append((preset, data, options))
         return SmallStage(options)
 
@@ -119,7 +119,7 @@ def test_impossible_options_are_one_line_that_names_them(
 def test_what_a_stage_says_of_bad_data_or_missing_weights_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def build(preset: str, data: Path, options: StageOptions) -> SmallStage:
+    def build(stage: str, preset: str, data: Path, options: StageOptions) -> SmallStage:
         raise CooptrackError(f"{data}: vehicle-side/data_info.json is missing; give another --data")
 
     monkeypatch.setattr(small_stage, "build", build)
@@ -130,7 +130,7 @@ def test_what_a_stage_says_of_bad_data_or_missing_weights_is_passed_on(
 def test_a_loss_that_is_no_number_ends_with_1_and_says_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def build(preset: str, data: Path, options: StageOptions) -> SmallStage:
+    def build(stage: str, preset: str, data: Path, options: StageOptions) -> SmallStage:
         stage = SmallStage(options)
         stage.network.spoil = lambda step, micro: math.nan if step == 6 else 1.0
         return stage

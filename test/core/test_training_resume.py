@@ -209,9 +209,14 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     arguments = ["train", "small", "--preset", "any", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
     before = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patched:
-        patched.setattr("small_stage.SmallStage", interrupting)
-        assert main(arguments) == code
+    # Shells start background jobs, such as these tests may be, with Ctrl-C ignored.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("small_stage.SmallStage", interrupting)
+            assert main(arguments) == code
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     assert signal.getsignal(signal.SIGTERM) is before
     said = capsys.readouterr().err.strip().splitlines()
     assert said == [f"cooptrack train: interrupted ({tmp_path / 'run'} is kept up to step 8); the same command goes on"]
