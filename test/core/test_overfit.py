@@ -20,7 +20,7 @@ from cooptrack_core.training.overfit import Overfit, OverfitOptions, overfit
 from cooptrack_core.training.sequence import LabelledFrame, labelled_frames
 
 SMALL = {
-    "image_size": (96, 160), "backbone_width": 16, "embed_dims": 64, "num_heads": 4, "num_queries": 60,
+    "image_size": (96, 160), "backbone_width": 16, "embed_dims": 64, "num_heads": 4, "num_queries": 60, "proposals": 30,
     "bev_size": (20, 20), "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn": 128, "decoder_ffn": 128,
     "reasoner_ffn": 128, "alignment_blocks": 8,
 }  # fmt: skip

@@ -38,6 +38,20 @@ def cast(scene: Scene) -> dict[str, tuple[View, list[Placement], Picture]]:
     return {side: look(scene, "rays", side) for side in SIDES}
 
 
+def test_another_context_in_the_process_does_not_change_a_picture(scene: Scene) -> None:
+    if renderers.egl_problem() is not None:
+        assert renderers.choose("auto")[0] == "rays"
+        return
+    time_s, view = scene.image_time_s("vehicle", FRAME), scene.view("vehicle", FRAME)
+    placements = scene.placements(time_s, without_ego=True) + scene.fixtures(time_s)
+    renderer = renderers.create("egl", scene)
+    first = renderer.look(view, placements, time_s)
+    renderers.egl_problem()  # makes a context of its own, and lets it go
+    second = renderer.look(view, placements, time_s)
+    assert first.rgb is not None and second.rgb is not None
+    assert np.array_equal(first.ids, second.ids) and np.array_equal(first.rgb, second.rgb)
+
+
 def test_renderers_agree_on_what_is_where(scene: Scene, cast: dict[str, tuple[View, list[Placement], Picture]]) -> None:
     if renderers.egl_problem() is not None:  # this machine draws with rays, and says so
         name, line = renderers.choose("auto")

@@ -57,6 +57,10 @@ class EglRenderer:
         self.options = scene.options
         self.context, self.programs, self._meshes = _workshop()
         self._cast_once = False
+        with self.context:  # others of this process may have made another one current
+            self._prepare(scene)
+
+    def _prepare(self, scene: Scene) -> None:
         corners = self.context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self._sky_quad = self.context.vertex_array(self.programs.sky, [(corners, "2f", "in_corner")])
         self._contact_quad = self.context.vertex_array(self.programs.contact, [(corners, "2f", "in_corner")])
@@ -119,6 +123,10 @@ class EglRenderer:
 
     def look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         """See Renderer."""
+        with self.context:
+            return self._look(view, placements, time_s)
+
+    def _look(self, view: View, placements: list[Placement], time_s: float) -> Picture:
         clip = clip_matrix(view)
         users = [p for p in placements if not p.is_fixture]
         self._cast_shadows(near_view(view, users, _SHADOW_M))
