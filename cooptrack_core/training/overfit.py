@@ -42,7 +42,7 @@ class OverfitOptions:
     last_rate: float = 0.05  # share of the learning rate at the end of the cosine
     max_gradient_norm: float = 10.0
     by_rule_until: float = 0.5  # share of the vehicle's steps in which pairs for fusion are made by distance
-    silent_share: float = 0.1  # of the vehicle's frames come without a message, so that it can drive alone too
+    silent_share: float = 0.25  # of the vehicle's frames come without a message, so that it can drive alone too
     # Small road users seldom overlap by half at first; as tracks they are learned from the start.
     carry: CarryOptions = field(default_factory=lambda: CarryOptions(min_iou=0.1, drop_probability=0.2))
     seed: int = 0
