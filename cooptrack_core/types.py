@@ -145,7 +145,8 @@ class Frame:
     where a registration is known), or None if the pose is unknown. detections: what a detector
     outside the pipeline reported, in the sensor frame; None if it reported nothing for this frame
     (a lost frame, not an empty street). image: for the network, the bytes of a JPEG or PNG file or a
-    [height, width, 3] uint8 array in BGR order, with the camera that took it.
+    [height, width, 3] uint8 array in BGR order, with the camera that took it. image_stamp_ns: when it
+    did, if that was not at stamp_ns.
     """
 
     stamp_ns: int
@@ -153,6 +154,7 @@ class Frame:
     detections: Instances | None = None
     image: bytes | NDArray[np.uint8] | None = None
     camera: CameraView | None = None
+    image_stamp_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ class ImageTrigger:
         except (CvBridgeError, ValueError) as error:
             self.lose("rejected", arrival.stamp_ns, f"image: {' '.join(str(error).split())}; check the camera")
             return bare
-        return Frame(arrival.stamp_ns, T_map_from_sensor, None, image, camera)
+        taken_ns = stamp_ns(arrival.image.header.stamp)
+        return Frame(arrival.stamp_ns, T_map_from_sensor, None, image, camera, taken_ns)
 
     def _pixels(self, message: Any) -> Any:
         """[height, width, 3] BGR of a raw image; the file of a compressed one: the core decodes it, here as offline."""

@@ -26,6 +26,7 @@ from cooptrack_ros.topic_guard import describe, wait_for_other_publishers
 _SHARED_TOPICS = ("/tf", "/tf_static", "/diagnostics", "/rosout")
 _POSES_BEFORE_NS = 500_000_000  # a frame is logged some 100 ms after its perception
 _NOTHING_TO_SEND_S = 0.2  # after its tracks: an agent without a pose or a usable image sends no instances
+_HEARD_S = 0.02  # what a unit has sent reaches the vehicle before the next frame of the bag does
 _LOOK_S = 0.5  # whether the awaited node is still there
 _LINGER_S = 0.3  # for what is still under way; an acknowledgement would take a heartbeat period of seconds
 
@@ -130,7 +131,10 @@ class ReplayNode(Node):
             if now_s >= deadline:
                 break
             self._executor.spin_once(timeout_sec=min(deadline, done_s, now_s + _LOOK_S) - now_s)
-        if not self._lockstep.has_come(due):
+        if self._lockstep.has_come(due):
+            if due.topic.endswith("/instances"):
+                self._spin_until(time.monotonic() + _HEARD_S)
+        else:
             self._late[due.topic] += 1
             self.get_logger().warning(
                 f"{due.topic}: nothing for the frame at {due.stamp_ns / NANOSECONDS:.3f} s within "

@@ -132,7 +132,7 @@ def _event(
         if not camera.checked:  # a later one that is broken is a frame that the network rejects
             _check(content, view, camera, path)
             camera.checked = True
-        frame = Frame(info.stamp_ns, T, None, content, view)
+        frame = Frame(info.stamp_ns, T, None, content, view, info.image_stamp_ns)
     return event_of(agent, log_ns, frame, info)
 
 

@@ -62,6 +62,14 @@ def interpolate(T0: Float, T1: Float, fraction: float) -> Float:
     return make_transform(rotation.as_matrix(), (1 - fraction) * T0[:3, 3] + fraction * T1[:3, 3])
 
 
+def carry_on(T_previous: Float, T_now: Float, gap_s: float, later_s: float) -> Float:
+    """Pose later_s after T_now of what came from T_previous within gap_s and keeps its speed and turn rate."""
+    step, share = inverse(T_previous) @ T_now, later_s / gap_s
+    turn = Rotation.from_matrix(step[:3, :3]).as_rotvec()
+    halfway = Rotation.from_rotvec(0.5 * (share - 1.0) * turn)  # from the chord of one arc to that of the other
+    return T_now @ make_transform(Rotation.from_rotvec(share * turn).as_matrix(), share * halfway.apply(step[:3, 3]))
+
+
 def is_rotation(R: ArrayLike, tolerance: float = 1e-6) -> bool:
     """Whether the 3x3 matrix R is a proper rotation within the tolerance."""
     R = np.asarray(R, np.float64)
@@ -70,6 +78,7 @@ def is_rotation(R: ArrayLike, tolerance: float = 1e-6) -> bool:
 
 __all__ = [
     "apply",
+    "carry_on",
     "from_quaternion",
     "interpolate",
     "inverse",

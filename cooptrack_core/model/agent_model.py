@@ -70,7 +70,7 @@ class AgentModel(nn.Module):
         self.neck = FeaturePyramid(self.backbone.channels, dims, config.map_levels)
         self.bev_encoder = BevEncoder(config)
         if config.proposals:
-            self.proposals = ImageProposals(config)
+            self.proposals = ImageProposals(config, self.backbone.finest_channels)
         self.reference_points = nn.Parameter(torch.rand(config.num_queries, 3))
         self.query_features = nn.Parameter(torch.zeros(config.num_queries, dims))
         self.query_embedding = nn.Sequential(nn.Linear(dims * 3 // 2, dims), nn.ReLU(), nn.Linear(dims, dims))
@@ -152,9 +152,10 @@ class AgentModel(nn.Module):
         the differences to the frame before; queries [B, N]; prev_bev [B, HW, C] or None in a first frame.
         all_layers False: boxes and classes of the last decoder layer alone, which is what inference needs.
         """
-        maps = self.neck(self.backbone(images))
+        pyramid = self.backbone.pyramid(images)
+        maps = self.neck(pyramid[-self.backbone.levels :])
         bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
-        dense = self.proposals.dense(maps[0], lidar2img) if self.config.proposals else None
+        dense = self.proposals.dense(maps[0], pyramid[0], lidar2img) if self.config.proposals else None
         if dense is not None:
             queries = self.with_proposals(queries, dense)
         base = queries.boxes if self.config.options.residual_boxes else None

@@ -129,17 +129,21 @@ class ResNet(nn.Module):
                 channels = stage_width * block.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
             outputs.append(channels)
-        self.channels = tuple(outputs[-levels:])
+        self.channels, self.finest_channels = tuple(outputs[-levels:]), outputs[0]
         self._initialise()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, h, w] -> maps [B, channels[i], h_i, w_i], fine to coarse."""
+        return self.pyramid(images)[-self.levels :]
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """The maps of all stages, the first [B, finest_channels, h / 4, w / 4]."""
         x = self.maxpool(self.bn1(self.conv1(images)).relu_())  # [B, width, h / 4, w / 4]
         maps = []
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
             maps.append(x)
-        return maps[-self.levels :]
+        return maps
 
     def _initialise(self) -> None:
         for module in self.modules():

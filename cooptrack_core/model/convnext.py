@@ -60,7 +60,7 @@ class ConvNeXt(nn.Module):
                 entry = [LayerNorm2d(_DIMS[stage - 1], eps=_EPSILON), nn.Conv2d(_DIMS[stage - 1], dims, 2, stride=2)]
             layers += [nn.Sequential(*entry), nn.Sequential(*(Block(dims) for _ in range(_BLOCKS[stage])))]
         self.features = nn.Sequential(*layers)
-        self.channels = _DIMS[:stages][-levels:]
+        self.channels, self.finest_channels = _DIMS[:stages][-levels:], _DIMS[0]
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -69,9 +69,13 @@ class ConvNeXt(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, h, w] -> maps [B, channels[i], h_i, w_i], fine to coarse."""
+        return self.pyramid(images)[-self.levels :]
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """The maps of all stages, the first [B, finest_channels, h / 4, w / 4]."""
         x, maps = images, []
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i % 2 == 1:  # even entries only change the resolution
                 maps.append(x)
-        return maps[-self.levels :]
+        return maps

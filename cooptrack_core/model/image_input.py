@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.data.images import decode_bgr, jpeg_problem
-from cooptrack_core.geometry.transforms import is_rotation
+from cooptrack_core.geometry.transforms import carry_on, inverse, is_rotation
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.perception import FrameRejected
 from cooptrack_core.types import CameraView, Frame
@@ -26,8 +26,19 @@ class ImageInput:
     lidar2img: Float
 
 
-def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
-    """The network's input of a frame. Raises FrameRejected with what was expected and what was found."""
+@dataclass(frozen=True)
+class Before:
+    """The frame before, as far as it tells how the agent moves."""
+
+    stamp_s: float
+    T_map_from_sensor: Float
+
+
+def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | None = None) -> ImageInput:
+    """The network's input of a frame. Raises FrameRejected with what was expected and what was found.
+
+    T_image_from_sensor [4, 4]: the sensor frame at the time of the image from the one of the frame (`image_time`).
+    """
     if frame.image is None:
         raise FrameRejected("image: expected one, found none in this frame")
     if frame.camera is None:
@@ -41,7 +52,26 @@ def image_input(frame: Frame, config: ModelConfig) -> ImageInput:
             f"found {width}x{height}; scale one of them"
         )
     scale = image_scale(width, height, config)
-    return ImageInput(prepare(pixels, scale, config), lidar_to_image(frame.camera, scale, config))
+    lidar2img = lidar_to_image(frame.camera, scale, config)
+    if T_image_from_sensor is not None:
+        lidar2img = lidar2img @ T_image_from_sensor
+    return ImageInput(prepare(pixels, scale, config), lidar2img)
+
+
+def image_time(
+    previous: Before | None, stamp_s: float, T_map_from_sensor: Float, delay_s: float, config: ModelConfig
+) -> Float | None:
+    """T_image_from_sensor [4, 4] of a frame whose image came delay_s later, if the motion goes on; None: the same.
+
+    Whatever stands still keeps its place in the image then. Needs the frame before, at most max_gap_s old.
+    """
+    if previous is None or delay_s == 0.0 or not config.options.camera_at_image_time:
+        return None
+    gap_s = stamp_s - previous.stamp_s
+    if not 0.0 < gap_s <= config.max_gap_s or abs(delay_s) > config.max_gap_s:
+        return None
+    T_map_from_image = carry_on(previous.T_map_from_sensor, T_map_from_sensor, gap_s, delay_s)
+    return inverse(T_map_from_image) @ T_map_from_sensor
 
 
 def decoded_pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:

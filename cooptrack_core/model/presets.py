@@ -45,6 +45,9 @@ class Options:
     # Geometry.
     ego_motion_of_velocity_and_heading: bool = True  # official: only the centre of a track is compensated
     orthonormalise_extrinsics: bool = True  # official: the stored rotation is used as it is
+    # A moving camera is projected from where it was when it took the image, which its lidar's frame is older than
+    # (about 100 ms in V2X-Seq); official: from where it was at the frame.
+    camera_at_image_time: bool = True
     scale_about_corner: bool = True  # official: a scaled image moves against its projection by up to half a pixel
     # Queries and tracks.
     random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
@@ -71,6 +74,7 @@ OFFICIAL = Options(
     residual_boxes=False,
     ego_motion_of_velocity_and_heading=False,
     orthonormalise_extrinsics=False,
+    camera_at_image_time=False,
     scale_about_corner=False,
     random_fresh_queries=True,
     ids_for_background=True,
@@ -112,6 +116,7 @@ class ModelConfig:
     stored_cameras: int = 1
     # Decoder.
     num_queries: int = 900
+    head_dims: int = 64  # channels of the dense image head
     proposals: int = 0  # of these so many come from the image (model/proposals.py); 0: all are learned
     decoder_layers: int = 6
     decoder_ffn: int = 512

@@ -1,7 +1,7 @@
 """First queries from the image: road users that a dense head sees, put on the road by the calibration.
 
-A centre heatmap with boxes as in CenterNet (Zhou et al., 2019) on the finest map of the neck. The distance of a cell
-is told from three sides: where its ray meets the road, how large the object looks, and what the features say. Its
+A centre heatmap with boxes as in CenterNet (Zhou et al., 2019) at a quarter of the image's size. The distance of an
+object is told from three sides: where its lower edge meets the road, how tall it looks, and what the features say. Its
 best peaks become queries of the decoder; networks trained from scratch then refine instead of searching (the
 published network searches from learned points alone, spec 1.5).
 """
@@ -23,7 +23,8 @@ ROAD_Z_M = -1.8  # of the road in the lidar frames of V2X-Seq, to about 0.2 m (s
 DEPTH_RANGE_M = (2.0, 160.0)
 HEAT_PRIOR = 0.02
 _GEOMETRY = 4  # numbers that tell the head how its camera looks at a cell
-_OUTPUTS = 13  # du, dv, depth residual, depth mixture, log size in the image, log w, log l, log h, sin, cos, vx, vy, z
+_OUTPUTS = 13  # du, dv, depth residual, depth mixture, log drop, log w, log l, log h, sin, cos, vx, vy, z
+_MEAN_LOG_DROP = 1.0  # of the bottom below the centre, cells
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class DenseBoxes:
     boxes: Tensor  # [B, h, w, 10] codes in the lidar frame, m
     pixels: Tensor  # [B, h, w, 2] where the gravity centre of the box is seen, pixels of the network's image
     depth_m: Tensor  # [B, h, w] of the gravity centre along the optical axis
-    feats: Tensor  # [B, C, h, w]
+    drop: Tensor  # [B, h, w] by how much the bottom centre is seen below the gravity centre, pixels
+    feats: Tensor  # [B, head_dims, h, w]
 
 
 @dataclass(frozen=True)
@@ -50,28 +52,33 @@ class Proposals:
 class ImageProposals(nn.Module):
     """Dense head, peaks, and their queries."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, finest_channels: int) -> None:
         super().__init__()
         self.config = config
-        dims = config.embed_dims
+        dims = config.head_dims
+        self.finest = nn.Conv2d(finest_channels, dims, 1)
+        self.coarser = nn.Conv2d(config.embed_dims, dims, 1, bias=False)
         self.trunk = nn.Conv2d(dims + _GEOMETRY, dims, 3, padding=1)
-        self.norm = nn.GroupNorm(dims // 16, dims)
-        self.second = nn.Conv2d(dims, dims, 1)
+        self.norm = nn.GroupNorm(max(1, dims // 16), dims)
+        self.second = nn.Conv2d(dims, dims, 3, padding=1)
         self.heat = nn.Conv2d(dims, config.num_classes, 1)
         self.values = nn.Conv2d(dims, _OUTPUTS, 1)
-        self.query = nn.Sequential(Linear(dims + box_code.CODE_SIZE + config.num_classes, dims), nn.LayerNorm(dims))
+        told = dims + box_code.CODE_SIZE + config.num_classes
+        self.query = nn.Sequential(Linear(told, config.embed_dims), nn.LayerNorm(config.embed_dims))
         set_prior_of_map(self.heat)
         nn.init.normal_(self.values.weight, std=0.01)
         nn.init.zeros_(self.values.get_parameter("bias"))
 
-    def dense(self, maps: Tensor, lidar2img: Tensor) -> DenseBoxes:
-        """maps [B, C, h, w], the finest of the neck; lidar2img [B, 4, 4] to pixels of the network's image."""
-        view = _View(lidar2img.to(maps), maps.shape[-2:], self.config.image_size)
+    def dense(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> DenseBoxes:
+        """maps [B, C, ..], the finest of the neck; finest [B, .., h, w] of the backbone; lidar2img [B, 4, 4]."""
+        view = _View(lidar2img.to(maps), finest.shape[-2:], self.config.image_size)
         geometry = view.description()  # [B, 4, h, w]
-        x = F.relu(self.norm(self.trunk(torch.cat((maps, geometry), dim=1))))
-        x = F.relu(self.second(x))  # [B, C, h, w]
-        boxes, pixels, depth_m = view.boxes(self.values(x).permute(0, 2, 3, 1))
-        return DenseBoxes(self.heat(x), boxes, pixels, depth_m, x)
+        coarser = F.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
+        x = F.relu(self.finest(finest) + coarser)  # [B, head_dims, h, w]
+        x = F.relu(self.norm(self.trunk(torch.cat((x, geometry), dim=1))))
+        x = F.relu(self.second(x))
+        boxes, pixels, depth_m, drop = view.boxes(self.values(x).permute(0, 2, 3, 1))
+        return DenseBoxes(self.heat(x), boxes, pixels, depth_m, drop, x)
 
     def forward(self, dense: DenseBoxes) -> Proposals:
         """The best peaks of a dense output as queries; without gradient into the boxes."""
@@ -138,25 +145,38 @@ class _View:
         columns = (road, rays[..., 2] * 3.0, *(x[:, None, None].expand(shape) for x in (height, focal)))
         return torch.stack(columns, dim=1)
 
-    def boxes(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, h, w, 13] outputs -> codes [B, h, w, 10], pixels [B, h, w, 2], depth [B, h, w]."""
-        du_dv, residual, mixture, apparent = values[..., :2], values[..., 2], values[..., 3], values[..., 4]
+    def by_road(self, pixels: Tensor, drop: Tensor, height_m: Tensor) -> Tensor:
+        """Depth of gravity centres at pixels [B, h, w, 2] of boxes that stand on the road `drop` pixels below.
+
+        The camera has no roll, or little.
+        """
+        bottom = self.road_depth(self.rays(torch.stack((pixels[..., 0], pixels[..., 1] + drop), dim=-1)))
+        return (bottom + 0.5 * height_m * self.M[:, 2, 2, None, None]).clamp(*DEPTH_RANGE_M)
+
+    def by_size(self, pixels: Tensor, drop: Tensor, height_m: Tensor) -> Tensor:
+        """Depth of gravity centres of boxes so high, whose bottom is seen `drop` pixels below."""
+        row, axis = self.M[:, 1, 2, None, None], self.M[:, 2, 2, None, None]  # what a step upwards does to v and depth
+        return (0.5 * height_m * (axis * (pixels[..., 1] + drop) - row) / drop).clamp(*DEPTH_RANGE_M)
+
+    def boxes(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[B, h, w, 13] outputs -> codes [B, h, w, 10], pixels [B, h, w, 2], depth and drop [B, h, w]."""
+        du_dv, residual, mixture = values[..., :2], values[..., 2], values[..., 3]
         pixels = self.pixels + du_dv * self.stride  # [B, h, w, 2]
         rays = self.rays(pixels)
-        by_road = self.road_depth(rays.detach()).log()
-        # A road user of 1.6 m that looks `stride * exp(apparent)` pixels high.
-        by_size = (1.6 * self.focal_px[:, None, None] / self.stride).log() - apparent
+        size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
+        drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
+        height_m = size[..., 2].clamp(-1.0, 1.8).exp()
+        by_road, by_size = (told(pixels, drop, height_m).log() for told in (self.by_road, self.by_size))
         share = mixture.sigmoid()
         low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
         depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
-        size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
         psi = self._turned(values[..., 8:10], rays)
         bottom = centre[..., 2] - 0.5 * size[..., 2].exp() + values[..., 12]
         code = torch.cat(
             (centre[..., :2], size[..., :2], bottom[..., None], size[..., 2:], psi, values[..., 10:12]), dim=-1
         )
-        return code, pixels, depth
+        return code, pixels, depth, drop
 
     @staticmethod
     def _turned(observed: Tensor, rays: Tensor) -> Tensor:

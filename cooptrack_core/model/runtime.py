@@ -14,7 +14,7 @@ from cooptrack_core.geometry.transforms import inverse
 from cooptrack_core.model import outputs
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
-from cooptrack_core.model.image_input import image_input
+from cooptrack_core.model.image_input import Before, image_input, image_time
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import NetworkInput, Session, Step
@@ -138,10 +138,14 @@ class NetworkRuntime:
         if not np.isfinite(T_map_from_sensor).all():
             bad = int((~np.isfinite(T_map_from_sensor)).sum())
             raise FrameRejected(f"pose: expected finite numbers, found {bad} that are not finite")
-        made = image_input(frame, self.config)
+        stamp_s, memory = self._seconds(frame.stamp_ns), self._session.memory
+        taken_ns = frame.stamp_ns if frame.image_stamp_ns is None else frame.image_stamp_ns
+        delay_s = (taken_ns - frame.stamp_ns) / 1e9
+        before = None if memory is None else Before(memory.stamp_s, memory.T_map_from_sensor)
+        made = image_input(frame, self.config, image_time(before, stamp_s, T_map_from_sensor, delay_s, self.config))
         image = torch.from_numpy(made.image).to(self.device)
         lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
-        return NetworkInput(image, lidar2img, T_map_from_sensor, self._seconds(frame.stamp_ns))
+        return NetworkInput(image, lidar2img, T_map_from_sensor, stamp_s)
 
     def _remote(
         self, message: Message, row: int, stamp_ns: int, T_map_from_ego: Float

@@ -16,10 +16,10 @@ from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.losses import CODE_WEIGHTS
 
 PENALTY_POWER, MISS_POWER = 4.0, 2.0
-SUPERVISED_WITHIN = 0.8  # cells (|du| + |dv|) from a centre in which its box is learned; always the centre's own
+SUPERVISED_WITHIN = 1.2  # cells (|du| + |dv|) from a centre in which its box is learned; always the centre's own
 _SMALLEST, _LARGEST = 0.6, 3.0  # standard deviation of a centre, cells
 _SIZE_OVER_SIGMA = 6.0
-PIXEL_WEIGHT, DEPTH_WEIGHT, BOX_WEIGHT = 2.0, 4.0, 1.0
+PIXEL_WEIGHT, DROP_WEIGHT, DEPTH_WEIGHT, BOX_WEIGHT = 2.0, 2.0, 4.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,15 @@ def heat_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def image_targets(
     truth: GroundTruth, lidar2img: Tensor, shape: tuple[int, int], config: ModelConfig
 ) -> tuple[DenseTargets, Tensor, Tensor]:
-    """Targets in the image's map, and [G', 12] pixel, depth and code parts... of the objects that count."""
+    """Targets in the image's map, and [G', 4] pixel, depth and drop, [G', 10] codes of the objects that count."""
     stride = config.image_size[0] / shape[0]
     centre_m = box_code.gravity_center(truth.boxes)
     M = lidar2img.to(centre_m)
     found = centre_m @ M[:3, :3].T + M[:3, 3]
     depth = found[:, 2]
     pixels = found[:, :2] / depth.clamp(min=0.1)[:, None]
+    bottom = truth.boxes[:, :3] @ M[:3, :3].T + M[:3, 3]
+    drop = (bottom[:, 1] / bottom[:, 2].clamp(min=0.1) - pixels[:, 1]).clamp(min=0.1)
     cells = (pixels + 0.5) / stride
     inside = (cells >= 0).all(-1) & (cells < cells.new_tensor((shape[1], shape[0]))).all(-1)
     usable = inside & (depth > DEPTH_RANGE_M[0]) & (depth < DEPTH_RANGE_M[1])
@@ -88,18 +90,19 @@ def image_targets(
     extent = torch.stack((0.5 * (boxes[:, 3] + boxes[:, 4]), boxes[:, 5]), dim=-1)  # width as from the corner, height
     sigma = (extent * scale[:, None] / _SIZE_OVER_SIGMA).clamp(_SMALLEST, _LARGEST)
     targets = splat(cells[order], sigma, truth.labels[order], config.num_classes, shape)
-    return targets, torch.cat((pixels[order], depth[order, None]), dim=-1), box_code.encode(boxes)
+    seen = torch.cat((pixels, depth[:, None], drop[:, None]), dim=-1)
+    return targets, seen[order], box_code.encode(boxes)
 
 
 def proposal_losses(
     dense: DenseBoxes, truths: Sequence[GroundTruth], lidar2img: Tensor, config: ModelConfig
 ) -> dict[str, Tensor]:
-    """What the image's dense head should have said: heatmap, pixel (cells), log distance, box code."""
+    """What the image's dense head should have said: heatmap, pixel (cells), log drop, log distance, box code."""
     shape = (dense.heat.shape[-2], dense.heat.shape[-1])
     stride = config.image_size[0] / shape[0]
     made = [image_targets(truth, T, shape, config) for truth, T in zip(truths, lidar2img, strict=True)]
     heat = torch.stack([targets.heat for targets, _, _ in made]).to(dense.heat)
-    sums, weight = dense.heat.new_zeros(3), dense.heat.new_zeros(())
+    sums, weight = dense.heat.new_zeros(4), dense.heat.new_zeros(())
     for b, (targets, seen, codes) in enumerate(made):
         cells = targets.weight > 0
         if not cells.any():
@@ -108,13 +111,15 @@ def proposal_losses(
         where, code = seen[owner].to(dense.heat), codes[owner].to(dense.heat)
         pixel = ((dense.pixels[b][cells] - where[:, :2]) / stride).abs().sum(-1)
         depth = (dense.depth_m[b][cells].log() - where[:, 2].log()).abs()
+        drop = (dense.drop[b][cells].log() - where[:, 3].log()).abs()
         box = _code_error(dense.boxes[b][cells], code, still=True)
-        sums = sums + torch.stack([(w * error).sum() for error in (pixel, depth, box)])
+        sums = sums + torch.stack([(w * error).sum() for error in (pixel, drop, depth, box)])
         weight = weight + w.sum()
-    pixel, depth, box = (sums / weight.clamp(min=1.0)).unbind()
+    pixel, drop, depth, box = (sums / weight.clamp(min=1.0)).unbind()
     return {
         "image_heat": heat_loss(dense.heat, heat),
         "image_pixel": PIXEL_WEIGHT * pixel,
+        "image_drop": DROP_WEIGHT * drop,
         "image_depth": DEPTH_WEIGHT * depth,
         "image_box": BOX_WEIGHT * box,
     }

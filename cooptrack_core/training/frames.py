@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from cooptrack_core.data.v2x_seq import Dataset
-from cooptrack_core.model.image_input import decoded_pixels, image_scale, scaled_camera
+from cooptrack_core.model.image_input import Before, decoded_pixels, image_scale, image_time, scaled_camera
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.ground_truth import GroundTruth
@@ -28,7 +28,7 @@ from cooptrack_core.types import CameraView, CooptrackError, Frame
 Float = NDArray[np.float64]
 
 AGENT_OF_ROLE = {"inf": "rsu", "veh": "vehicle", "coop": "vehicle"}
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,34 @@ class Clip:
     T_camera_from_sensor: Float  # [F, 4, 4]
     T_map_from_sensor: Float  # [F, 4, 4]
     stamp_s: Float  # [F] since the first frame of the sequence, of whichever agent
+    image_delay_s: Float  # [F] from stamp_s until the image was taken
     log_time_ns: NDArray[np.int64]  # [F] when the frame reaches the network
     truths: tuple[GroundTruth, ...]  # [F]
+    config: ModelConfig
 
     def __len__(self) -> int:
         return len(self.stamp_s)
 
     @cached_property
     def lidar2img(self) -> Float:
-        """[F, 4, 4] from the sensor frame to pixels of the kept images."""
+        """[F, 4, 4] from the sensor frame to pixels of the kept images, as the network gets it."""
         projection = np.zeros((len(self), 4, 4))
         projection[:, :3, :3], projection[:, 3, 3] = self.K, 1.0
-        return np.asarray(projection @ self.T_camera_from_sensor)
+        found = projection @ self.T_camera_from_sensor
+        for now in range(1, len(self)):
+            before = Before(self.stamp_s[now - 1], self.T_map_from_sensor[now - 1])
+            here = self.stamp_s[now], self.T_map_from_sensor[now], self.image_delay_s[now]
+            moved = image_time(before, *here, self.config)
+            found[now] = found[now] if moved is None else found[now] @ moved
+        return np.asarray(found)
 
     def frame(self, index: int, epoch_ns: int = 0) -> Frame:
         """A frame as it reaches an agent; epoch_ns: when the clip begins."""
         image = np.asarray(self.images[index])
         camera = CameraView(self.K[index], self.T_camera_from_sensor[index], image.shape[1], image.shape[0])
         stamp_ns = epoch_ns + round(self.stamp_s[index] * 1e9)
-        return Frame(stamp_ns, self.T_map_from_sensor[index], image=image, camera=camera)
+        taken_ns = stamp_ns + round(self.image_delay_s[index] * 1e9)
+        return Frame(stamp_ns, self.T_map_from_sensor[index], image=image, camera=camera, image_stamp_ns=taken_ns)
 
     @cached_property
     def images(self) -> NDArray[np.uint8]:
@@ -94,7 +103,7 @@ def load_frames(dataset: Dataset, sequences: Sequence[str], config: ModelConfig,
     missing = [name for name in sequences if not (folder / f"{name}.json").is_file()]
     if missing:
         _decode(dataset.root, missing, config, folder)
-    clips = [clip for name in sequences for clip in _load(folder, name)]
+    clips = [clip for name in sequences for clip in _load(folder, name, config)]
     if not clips:
         raise CooptrackError(
             f"{dataset.root}: no sequence of the split has labelled frames with images; choose another"
@@ -149,34 +158,37 @@ def _write_clip(
         images.append(pixels if same else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
         K, T_camera = scaled_camera(frame.camera.K, scale, config), frame.camera.T_camera_from_sensor
         stamp_s = (frame.stamp_ns - first_ns) / 1e9
-        column = (K, T_camera, frame.T_map_from_sensor, stamp_s, item.event.log_time_ns)
+        taken_ns = frame.stamp_ns if frame.image_stamp_ns is None else frame.image_stamp_ns
+        delay_s = (taken_ns - frame.stamp_ns) / 1e9
+        column = (K, T_camera, frame.T_map_from_sensor, stamp_s, delay_s, item.event.log_time_ns)
         columns.append(tuple(map(np.asarray, column)))
     truths = [item.truth for item in frames]
     seen = [torch.ones(len(t), dtype=torch.bool) if t.seen is None else t.seen for t in truths]
-    K, T_camera, T_map, stamps, log_time_ns = (np.stack(rows) for rows in zip(*columns, strict=True))
+    K, T_camera, T_map, stamps, delays, log_time_ns = (np.stack(rows) for rows in zip(*columns, strict=True))
     np.save(folder / f"{name}_{agent}.npy", np.stack(images))
     np.savez(
         folder / f"{name}_{agent}.npz",
-        K=K, T_camera_from_sensor=T_camera, T_map_from_sensor=T_map, stamp_s=stamps, log_time_ns=log_time_ns,
+        K=K, T_camera_from_sensor=T_camera, T_map_from_sensor=T_map, stamp_s=stamps, image_delay_s=delays,
+        log_time_ns=log_time_ns,
         count=np.array([len(t) for t in truths]),
         boxes=torch.cat([t.boxes for t in truths]).numpy(), labels=torch.cat([t.labels for t in truths]).numpy(),
         ids=torch.cat([t.ids for t in truths]).numpy(), seen=torch.cat(seen).numpy(),
     )  # fmt: skip
 
 
-def _load(folder: Path, name: str) -> list[Clip]:
+def _load(folder: Path, name: str, config: ModelConfig) -> list[Clip]:
     agents = json.loads((folder / f"{name}.json").read_text())["agents"]
-    return [_load_clip(folder, name, agent) for agent in agents]
+    return [_load_clip(folder, name, agent, config) for agent in agents]
 
 
-def _load_clip(folder: Path, name: str, agent: str) -> Clip:
+def _load_clip(folder: Path, name: str, agent: str, config: ModelConfig) -> Clip:
     with np.load(folder / f"{name}_{agent}.npz", allow_pickle=False) as data:
         counts = data["count"].tolist()
         columns = [torch.split(torch.from_numpy(data[key]), counts) for key in ("boxes", "labels", "ids", "seen")]
         truths = tuple(GroundTruth(*row) for row in zip(*columns, strict=True))
         return Clip(
             name, agent, folder, data["K"], data["T_camera_from_sensor"], data["T_map_from_sensor"], data["stamp_s"],
-            data["log_time_ns"], truths,
+            data["image_delay_s"], data["log_time_ns"], truths, config,
         )  # fmt: skip
 
 

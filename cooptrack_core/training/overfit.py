@@ -17,7 +17,7 @@ from torch import Tensor
 from cooptrack_core.geometry.transforms import inverse
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
-from cooptrack_core.model.image_input import image_input
+from cooptrack_core.model.image_input import Before, image_input, image_time
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import NetworkInput
@@ -90,11 +90,11 @@ def overfit(
         return lambda step, loss: progress(agent, step, loss)
 
     own = [frame for frame in frames if frame.event.agent_id == "rsu"]
-    unit_fit = fit(unit, [_sample(frame, unit) for frame in own], options, shown("roadside"))
+    unit_fit = fit(unit, [_sample(frame, before, unit) for before, frame in _pairs(own)], options, shown("roadside"))
     take_over(car, unit)
     messages = drive(frames, unit, car, "ego").messages
     own = [frame for frame in frames if frame.event.agent_id == "vehicle"]
-    samples = [_sample(frame, car, messages.get(frame.event.frame_id)) for frame in own]
+    samples = [_sample(frame, before, car, messages.get(frame.event.frame_id)) for before, frame in _pairs(own)]
     car_fit = fit(car, samples, options, shown("vehicle"))
     alone, together = (drive(frames, unit, car, mode) for mode in ("ego", "learned"))
     seconds = time.monotonic() - started
@@ -141,13 +141,24 @@ def take_over(model: AgentModel, trained: AgentModel) -> None:
     model.load_state_dict(own | {name: value for name, value in trained.state_dict().items() if name in own})
 
 
-def _sample(frame: LabelledFrame, model: AgentModel, message: Message | None = None) -> Sample:
+def _pairs(frames: Sequence[LabelledFrame]) -> list[tuple[LabelledFrame | None, LabelledFrame]]:
+    """Every frame with the one before."""
+    return list(zip([None, *frames[:-1]], frames, strict=True))
+
+
+def _sample(
+    frame: LabelledFrame, previous: LabelledFrame | None, model: AgentModel, message: Message | None = None
+) -> Sample:
     event, config = frame.event, model.config
     T_map = event.frame.T_map_from_sensor
     assert T_map is not None, "labelled frames have a pose"
-    made = image_input(event.frame, config)
+    stamp_s, before = event.frame.stamp_ns / 1e9, None
+    if previous is not None and previous.event.frame.T_map_from_sensor is not None:
+        before = Before(previous.event.frame.stamp_ns / 1e9, previous.event.frame.T_map_from_sensor)
+    delay_s = 0.0 if event.frame.image_stamp_ns is None else (event.frame.image_stamp_ns - event.frame.stamp_ns) / 1e9
+    made = image_input(event.frame, config, image_time(before, stamp_s, T_map, delay_s, config))
     image, lidar2img = torch.from_numpy(made.image), torch.from_numpy(made.lidar2img).float()
-    given = NetworkInput(image, lidar2img, T_map, event.frame.stamp_ns / 1e9)
+    given = NetworkInput(image, lidar2img, T_map, stamp_s)
     truth = frame.truth.within(config.point_range_m)
     messages = [] if message is None else [_received(message, frame, model)]
     return Sample(given, truth, event.sequence_id, messages)

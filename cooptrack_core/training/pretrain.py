@@ -52,7 +52,8 @@ class Trunk(nn.Module):
 
     def dense(self, images: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """images [B, 3, h, w], lidar2img [B, 4, 4]."""
-        return self.proposals.dense(self.neck(self.backbone(images))[0], lidar2img)
+        pyramid = self.backbone.pyramid(images)
+        return self.proposals.dense(self.neck(pyramid[-self.backbone.levels :])[0], pyramid[0], lidar2img)
 
 
 class Pretraining:

@@ -76,7 +76,8 @@ _SCRATCH_VIEW = ViewOptions(mirror_probability=0.5, zoom=(0.9, 1.25), shift=0.06
 # Small road users seldom overlap by half at first.
 _SCRATCH_CARRY = CarryOptions(min_iou=0.1, drop_probability=0.15, false_positive_ratio=0.2)
 _IMAGE_PARTS = (
-    "backbone", "neck", "proposals.trunk", "proposals.norm", "proposals.second", "proposals.heat", "proposals.values",
+    "backbone", "neck",
+    *(f"proposals.{part}" for part in ("finest", "coarser", "trunk", "norm", "second", "heat", "values")),
 )  # fmt: skip
 _FINISHED_ALONE = ("backbone", "neck", "proposals", "bev_encoder", "decoder", "motion_extractor", "reasoner")
 

@@ -17,10 +17,10 @@ from cooptrack_core.training.dense_losses import BevHead, image_targets, proposa
 from cooptrack_core.training.ground_truth import GroundTruth
 
 CONFIG = replace(
-    get_preset("tiny_inf"), backbone_width=16, embed_dims=32, num_heads=4, encoder_layers=1, decoder_layers=1,
+    get_preset("tiny_inf"), backbone_width=16, embed_dims=32, num_heads=4, encoder_layers=1, decoder_layers=1, head_dims=16,
     alignment_blocks=4, motion_width=8, bev_size=(8, 8),
 )  # fmt: skip
-SHAPE = (24, 40)
+SHAPE = (48, 80)
 
 
 def camera(height_m: float, pitch_rad: float, focal_px: float) -> Tensor:
@@ -47,33 +47,38 @@ def saying(truth: GroundTruth, lidar2img: Tensor) -> tuple[DenseBoxes, Tensor]:
     """A dense output that is right at the cells that count, and how many of these there are."""
     targets, seen, codes = image_targets(truth, lidar2img, SHAPE, CONFIG)
     view = _View(lidar2img[None], SHAPE, CONFIG.image_size)
-    boxes, pixels, depth = torch.zeros(1, *SHAPE, 10), view.pixels[None].clone(), torch.ones(1, *SHAPE)
+    boxes, pixels = torch.zeros(1, *SHAPE, 10), view.pixels[None].clone()
+    depth, drop = torch.ones(1, *SHAPE), torch.ones(1, *SHAPE)
     cells = targets.weight > 0
     boxes[0, cells], pixels[0, cells] = codes[targets.owner[cells]].nan_to_num(), seen[targets.owner[cells], :2]
-    depth[0, cells] = seen[targets.owner[cells], 2]
+    depth[0, cells], drop[0, cells] = seen[targets.owner[cells], 2], seen[targets.owner[cells], 3]
     heat = torch.where(targets.heat >= 1.0, 12.0, -12.0)[None]
-    return DenseBoxes(heat, boxes, pixels, depth, torch.zeros(1, 32, *SHAPE)), cells.sum()
+    return DenseBoxes(heat, boxes, pixels, depth, drop, torch.zeros(1, 16, *SHAPE)), cells.sum()
 
 
 @pytest.mark.parametrize("lidar2img", CAMERAS)
-def test_outputs_of_the_right_pixel_and_distance_mean_the_right_box(lidar2img: Tensor) -> None:
-    _, seen, codes = image_targets(TRUTH, lidar2img, SHAPE, CONFIG)
+@pytest.mark.parametrize("told_by", [30.0, -30.0], ids=["road", "size"])
+def test_the_right_pixels_and_size_mean_the_right_box(lidar2img: Tensor, told_by: float) -> None:
+    """The distance follows without a residual from where the box stands on the road, or from how tall it looks."""
+    truth = replace(TRUTH, boxes=TRUTH.boxes.clone())
+    truth.boxes[:, 2] = ROAD_Z_M
+    _, seen, codes = image_targets(truth, lidar2img, SHAPE, CONFIG)
     view = _View(lidar2img[None], SHAPE, CONFIG.image_size)
     values = torch.zeros(1, *SHAPE, 13)
     places = []
-    for (u, v, depth), code in zip(seen, codes, strict=True):
-        column, row = int((u + 0.5) // 8), int((v + 0.5) // 8)
+    for (u, v, _, drop), code in zip(seen, codes, strict=True):
+        column, row = int((u + 0.5) // 4), int((v + 0.5) // 4)
         ray = view.rays(torch.stack((u, v))[None, None, None])
         azimuth = torch.atan2(ray[..., 1], ray[..., 0]).squeeze()
         observed = box_code.decode(code)[6] + azimuth
-        values[0, row, column, :2] = (torch.stack((u, v)) - view.pixels[row, column]) / 8
-        values[0, row, column, 2] = (depth / view.road_depth(ray).squeeze()).log()
-        values[0, row, column, 3] = 30.0  # the road alone tells the distance
+        values[0, row, column, :2] = (torch.stack((u, v)) - view.pixels[row, column]) / 4
+        values[0, row, column, 3] = told_by
+        values[0, row, column, 4] = (drop / 4).log() - 1.0
         values[0, row, column, 5:8] = code[[2, 3, 5]] - torch.tensor((0.6, 1.4, 0.5))
         values[0, row, column, 8:10] = torch.stack((observed.sin(), observed.cos()))
         values[0, row, column, 10:12] = code[8:].nan_to_num()
         places.append((row, column, code.nan_to_num()))
-    boxes, _, _ = view.boxes(values)
+    boxes, *_ = view.boxes(values)
     for row, column, code in places:
         torch.testing.assert_close(boxes[0, row, column], code, atol=2e-3, rtol=1e-4)
 
@@ -130,7 +135,7 @@ def test_the_nearer_of_two_in_a_cell_owns_it() -> None:
     targets, seen, _ = image_targets(both, T, SHAPE, CONFIG)
     owners = targets.owner[targets.weight > 0]
     assert (seen[owners, 2] == seen[:, 2].min()).any()
-    cell = ((seen[-1, :2] + 0.5) / 8).long()
+    cell = ((seen[-1, :2] + 0.5) / 4).long()
     assert seen[targets.owner[cell[1], cell[0]], 2] == seen[:, 2].min()
 
 
@@ -147,8 +152,9 @@ def perceive(model: AgentModel, live: int) -> tuple[Tensor, Tensor]:
     )
     queries = model.assemble(tracks if live else None)
     batch = queries.map(lambda value: value[None])
-    maps = model.neck(model.backbone(torch.randn(1, 3, 192, 320, generator=torch.Generator().manual_seed(1))))
-    dense = model.proposals.dense(maps[0], CAMERAS[0][None])
+    pyramid = model.backbone.pyramid(torch.randn(1, 3, 192, 320, generator=torch.Generator().manual_seed(1)))
+    maps = model.neck(pyramid[-model.backbone.levels :])
+    dense = model.proposals.dense(maps[0], pyramid[0], CAMERAS[0][None])
     return queries.ref_pts, model.with_proposals(batch, dense).ref_pts[0]
 
 

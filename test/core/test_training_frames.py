@@ -37,7 +37,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def kept(dataset: Dataset, tmp_path: Path) -> FrameSet:
     (tmp_path / "cache").mkdir()
     decode_sequence(dataset.root, "0010", CONFIG, tmp_path / "cache")
-    return FrameSet(tuple(module._load(tmp_path / "cache", "0010")))
+    return FrameSet(tuple(module._load(tmp_path / "cache", "0010", CONFIG)))
 
 
 def test_kept_frames_are_those_of_the_dataset(dataset: Dataset, kept: FrameSet) -> None:
@@ -84,7 +84,7 @@ def test_a_sequence_that_was_cut_off_is_decoded_again(dataset: Dataset, tmp_path
     assert not list(folder.glob("*.part"))
     (folder / "0010.json").unlink()  # written last
     decode_sequence(dataset.root, "0010", CONFIG, folder)
-    assert {clip.agent for clip in module._load(folder, "0010")} == {"vehicle", "rsu"}
+    assert {clip.agent for clip in module._load(folder, "0010", CONFIG)} == {"vehicle", "rsu"}
 
 
 def test_a_dataset_without_held_out_sequences_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> None:

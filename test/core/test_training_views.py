@@ -39,8 +39,8 @@ def clip(folder: Path, name: str = "0001", frames: int = 7) -> Clip:
     same = np.ones((frames, 1, 1))
     stamps = 0.1 * np.arange(frames)
     return Clip(
-        name, "rsu", folder, same * K, same * AXES, same * np.eye(4), stamps, (stamps * 1e9).astype(np.int64),
-        (truth,) * frames,
+        name, "rsu", folder, same * K, same * AXES, same * np.eye(4), stamps, 0.0 * stamps,
+        (stamps * 1e9).astype(np.int64), (truth,) * frames, CONFIG,
     )  # fmt: skip
 
 
