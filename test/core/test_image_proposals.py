@@ -17,8 +17,8 @@ from cooptrack_core.training.dense_losses import BevHead, image_targets, proposa
 from cooptrack_core.training.ground_truth import GroundTruth
 
 CONFIG = replace(
-    get_preset("tiny_inf"), backbone_width=16, embed_dims=32, num_heads=4, encoder_layers=1, decoder_layers=1, head_dims=16,
-    alignment_blocks=4, motion_width=8, bev_size=(8, 8),
+    get_preset("tiny_inf"), backbone_width=16, embed_dims=32, num_heads=4, encoder_layers=1, decoder_layers=1,
+    alignment_blocks=4, motion_width=8, bev_size=(8, 8), head_dims=16,
 )  # fmt: skip
 SHAPE = (48, 80)
 
