@@ -16,12 +16,14 @@ MODE_NAMES = {  # for readers
 }  # fmt: skip
 LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a network has
 DETECTORS = ("simulated", "network")
+DEFAULT_DETECTOR = "network"
 DEVICES = ("auto", "cpu", "cuda")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
 NETWORK_VARIANTS = (  # of tiny, to compare with
     "tiny-univ2x", "tiny-before", "tiny-nocaa", "tiny-nomdfe", "tiny-h0", "tiny-h1", "tiny-h2", "tiny-h3",
 )  # fmt: skip
 UNTRAINED = "untrained"  # instead of weights: random numbers
+SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise
 PRECISIONS = ("none", "fp32", "fp16", "int8")
 
 
@@ -157,7 +159,8 @@ class NetworkConfig:
         "tiny", "family of presets; the agent adds its role", choices=NETWORK_FAMILIES + NETWORK_VARIANTS
     )
     weights: str = parameter(
-        "untrained", "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so"
+        SHIPPED_WEIGHTS,
+        "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so",
     )
     device: str = parameter("auto", "where the network runs; auto: the GPU if there is one", choices=DEVICES)
     threads: int = parameter(
@@ -171,7 +174,7 @@ class NetworkConfig:
 class RoadsideConfig:
     """A roadside unit: what it detects with and what it sends."""
 
-    detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
+    detector: str = parameter(DEFAULT_DETECTOR, "source of the instances", choices=DETECTORS)
     min_score: float = parameter(
         0.1, "detections of detector simulated below this score are ignored", minimum=0.0, maximum=1.0
     )
@@ -190,12 +193,12 @@ class VehicleConfig:
     """A vehicle: how it perceives, cooperates and tracks."""
 
     mode: str = parameter(
-        "late",
+        "learned",
         "cooperation: ego (none), late (object level), learned or distance (features, associated by the network or by "
         "distance)",
         choices=MODES,
     )
-    detector: str = parameter("simulated", "source of the instances", choices=DETECTORS)
+    detector: str = parameter(DEFAULT_DETECTOR, "source of the instances", choices=DETECTORS)
     min_score: float = parameter(
         0.1, "detections below this score are ignored; of a network in mode late", minimum=0.0, maximum=1.0
     )
@@ -203,6 +206,11 @@ class VehicleConfig:
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+def default_mode(detector: str) -> str:
+    """The cooperation of a vehicle with this detector where none is chosen."""
+    return "learned" if detector == "network" else "late"
 
 
 def specs(cls: type[Any], prefix: str = "") -> list[ParameterSpec]:

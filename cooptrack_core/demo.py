@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from cooptrack_core.commands.network_options import network_configs
-from cooptrack_core.config import LEARNED_MODES, UNTRAINED, NetworkConfig
+from cooptrack_core.config import LEARNED_MODES, UNTRAINED, NetworkConfig, default_mode
 from cooptrack_core.report import write_report
 from cooptrack_core.types import CooptrackError
 
@@ -33,6 +33,7 @@ class Demo:
         self.args = args
         self.out: Path = args.out
         self.scene, self.bag, self.recorded = self.out / "scene", self.out / "bag", self.out / "recorded"
+        self.mode: str = args.mode or default_mode(args.detector)
         self.network: NetworkConfig | None = None
         self.lockstep = bool(args.lockstep)
         self._on_cpu = False
@@ -72,8 +73,8 @@ class Demo:
     def _check_network(self) -> None:
         """Looks for weights and device before anything is made, and decides about lock-step."""
         if self.args.detector != "network":
-            if self.args.mode in LEARNED_MODES:
-                raise CooptrackError(f"--mode: {self.args.mode} needs features; give --detector network too")
+            if self.mode in LEARNED_MODES:
+                raise CooptrackError(f"--mode: {self.mode} needs features; give --detector network too")
             return
         self.network, roadside = network_configs(self.args)
         self._on_cpu = find_network(self.network, roadside) == "cpu"
@@ -135,7 +136,7 @@ class Demo:
 
     def _launch_command(self) -> list[str]:
         arguments = {
-            "bag": self.bag, "record": self.recorded, "mode": self.args.mode, "detector": self.args.detector,
+            "bag": self.bag, "record": self.recorded, "mode": self.mode, "detector": self.args.detector,
             "rate": f"{self.args.rate:g}", "lockstep": str(self.lockstep).lower(),
             "rviz": str(self.args.rviz).lower(), "exit_when_done": "true",
         }  # fmt: skip
@@ -149,15 +150,17 @@ class Demo:
 
 
 def find_network(vehicle: NetworkConfig, roadside: NetworkConfig) -> str:
-    """`cpu` or `cuda`, where the networks will run. CooptrackError without torch, weights or the device asked for."""
+    """`cpu` or `cuda`, where the networks will run. CooptrackError without torch, weights that fit, or the device."""
     try:
         from cooptrack_core.checkpoints import store
         from cooptrack_core.model.loading import choose_device
     except ModuleNotFoundError as error:
         what = f"detector network: Python package {error.name} is missing"
-        raise CooptrackError(f"{what}; pip install torch safetensors") from None
+        raise CooptrackError(f"{what}; pip install torch safetensors, or give --detector simulated") from None
     for config, role in ((vehicle, "coop"), (roadside, "inf")):
-        store.find(config.weights, f"{config.preset}_{role}")
+        path = store.find(config.weights, f"{config.preset}_{role}")
+        if path is not None:
+            store.load(path, f"{config.preset}_{role}")
     return str(choose_device(vehicle.device).type)
 
 

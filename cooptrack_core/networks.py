@@ -33,7 +33,9 @@ def make_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     try:
         import torch
     except ImportError:
-        raise CooptrackError("detector network: torch is not installed; pip install torch safetensors") from None
+        raise CooptrackError(
+            "detector network: torch is not installed; pip install torch safetensors, or choose detector simulated"
+        ) from None
     from cooptrack_core.model.loading import load_network
 
     # The same offline: the last bit of a sum may depend on the number of threads.

@@ -15,7 +15,17 @@ from launch.actions import DeclareLaunchArgument, LogInfo, SetEnvironmentVariabl
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from cooptrack_core.config import DETECTORS, DEVICES, LEARNED_MODES, MODES, NETWORK_FAMILIES, NETWORK_VARIANTS
+from cooptrack_core.config import (
+    DEFAULT_DETECTOR,
+    DETECTORS,
+    DEVICES,
+    LEARNED_MODES,
+    MODES,
+    NETWORK_FAMILIES,
+    NETWORK_VARIANTS,
+    SHIPPED_WEIGHTS,
+    default_mode,
+)
 
 FLAG = ("true", "false")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -49,9 +59,9 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "detector",
-            default_value="simulated",
+            default_value=DEFAULT_DETECTOR,
             choices=DETECTORS,
-            description="what the instances come from: simulated (detections_in) or network (camera images)",
+            description="what the instances come from: network (camera images) or simulated (detections_in)",
         ),
         DeclareLaunchArgument(
             "preset",
@@ -63,7 +73,7 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
             "weights",
             default_value="",
             description="detector network: safetensors file, name of shipped weights, or untrained (random numbers); "
-            "empty: as the parameter files say (untrained)",
+            f"empty: as the parameter files say ({SHIPPED_WEIGHTS})",
         ),
         DeclareLaunchArgument(
             "device",
@@ -85,18 +95,21 @@ def mode_argument() -> DeclareLaunchArgument:
     """Argument that every vehicle takes."""
     return DeclareLaunchArgument(
         "mode",
-        default_value="late",
-        choices=MODES,
+        default_value="",
+        choices=["", *MODES],
         description="cooperation: ego (what other agents send is not used), late (their objects are fused), learned or "
-        "distance (detector network only: their features are fused, paired by the network or by distance)",
+        "distance (detector network only: their features are fused, paired by the network or by distance); empty: "
+        "learned with detector network, else late",
     )
 
 
-def check_mode(context: LaunchContext) -> None:
-    """Raises RuntimeError in one line for a mode that the detector cannot serve."""
-    mode, detector = text(context, "mode"), text(context, "detector")
+def mode_of(context: LaunchContext) -> str:
+    """The cooperation asked for. Raises RuntimeError in one line for one that the detector cannot serve."""
+    detector = text(context, "detector")
+    mode = text(context, "mode") or default_mode(detector)
     if mode in LEARNED_MODES and detector != "network":
         raise RuntimeError(f"mode:={mode}: needs features; give detector:=network too, or mode:=late")
+    return mode
 
 
 def profile_argument(default: str) -> DeclareLaunchArgument:

@@ -105,7 +105,7 @@ def rviz(use_sim_time: bool) -> Node:
 
 def start(context: LaunchContext) -> list:
     """Everything that was asked for: the recorder first and the bag last."""
-    parts.check_mode(context)
+    mode = parts.mode_of(context)
     roadside, vehicles = parts.namespaces(context, "roadside"), parts.namespaces(context, "vehicle")
     if set(roadside) & set(vehicles) or not vehicles:
         raise RuntimeError("vehicle and roadside need namespaces of their own, and at least one vehicle")
@@ -133,7 +133,7 @@ def start(context: LaunchContext) -> list:
         own = {"namespace": name, "weights": roadside_weights}
         actions.append(agent(context, "roadside.launch.py", use_sim_time, **own))
     for name in vehicles:
-        own = {"namespace": name, "roadside": ",".join(roadside), "mode": parts.text(context, "mode")}
+        own = {"namespace": name, "roadside": ",".join(roadside), "mode": mode}
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
         if parts.flag(context, "markers"):
             actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))

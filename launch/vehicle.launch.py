@@ -8,9 +8,8 @@ from cooptrack_ros import launch_parts as parts
 
 def start(context: LaunchContext) -> list:
     """Profile and node."""
-    parts.check_mode(context)
     topics = [f"/{namespace}/instances" for namespace in parts.namespaces(context, "roadside")]
-    parameters = {"mode": parts.text(context, "mode"), "instance_topics": topics or [""]}
+    parameters = {"mode": parts.mode_of(context), "instance_topics": topics or [""]}
     return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
 
 

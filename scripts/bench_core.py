@@ -25,6 +25,8 @@ from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.types import Features, Frame, Instances
 
 STEP_NS = 100_000_000
+SIMULATED = RoadsideConfig(detector="simulated")
+LATE = VehicleConfig(mode="late", detector="simulated")
 
 
 def objects(count: int, index: int, rng: np.random.Generator, channels: int = 0) -> Instances:
@@ -68,7 +70,7 @@ def codec_rows(count: int, repeats: int) -> list[tuple[str, np.ndarray]]:
 def codec_pair(count: int, repeats: int, label: str, channels: int, precision: str) -> list[tuple[str, np.ndarray]]:
     """Encode and decode of the message of a roadside unit that tracks `count` objects."""
     rng = np.random.default_rng(0)
-    agent = RoadsideAgent("rsu", RoadsideConfig(feature_precision=precision), session_id=1)
+    agent = RoadsideAgent("rsu", RoadsideConfig(detector="simulated", feature_precision=precision), session_id=1)
     for i in range(6):
         sent = agent.step(Frame(10**18 + i * STEP_NS, np.eye(4), objects(count, i, rng, channels))).message
     assert sent is not None and len(sent.instances) == count
@@ -82,7 +84,7 @@ def codec_pair(count: int, repeats: int, label: str, channels: int, precision: s
 def agent_rows(count: int, repeats: int) -> list[tuple[str, np.ndarray]]:
     """One frame of each agent."""
     rng = np.random.default_rng(0)
-    rsu, vehicle = RoadsideAgent("rsu", RoadsideConfig(), session_id=1), VehicleAgent("vehicle", VehicleConfig())
+    rsu, vehicle = RoadsideAgent("rsu", SIMULATED, session_id=1), VehicleAgent("vehicle", LATE)
     frames = [Frame(10**18 + i * STEP_NS, np.eye(4), objects(count, i, rng)) for i in range(repeats)]
     sent = []
     roadside = timed(lambda i: sent.append(rsu.step(frames[i]).message), repeats)

@@ -29,6 +29,7 @@ from cooptrack_ros.conversions import stamp_message
 CORE_STAGES = ("perceive", "cooperate", "advance", "compose")
 AGENTS = ("rsu", "vehicle")
 NODES = {"rsu": "roadside_node", "vehicle": "vehicle_node"}
+PARAMETERS = ("-p", "detector:=simulated", "-p", "mode:=late")  # the nodes' own time, not that of a network
 TF_HZ = 50.0
 
 
@@ -148,7 +149,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the measurement, s")
     args = parser.parse_args()
     processes = {
-        agent: subprocess.Popen([sys.executable, "-m", f"cooptrack_ros.{node}", "--ros-args", "-r", f"__ns:=/{agent}"])
+        agent: subprocess.Popen(
+            [sys.executable, "-m", f"cooptrack_ros.{node}", "--ros-args", "-r", f"__ns:=/{agent}", *PARAMETERS]
+        )
         for agent, node in NODES.items()
     }
     try:

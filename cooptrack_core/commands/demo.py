@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cooptrack_core.commands.network_options import add_network_options
-from cooptrack_core.config import DETECTORS, MODES
+from cooptrack_core.commands.network_options import BY_DETECTOR, add_network_options
+from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, MODES
 from cooptrack_core.data.synthetic.options import SceneOptions
 
 HELP = "make a synthetic scene, play it through the ROS 2 nodes and show the result"
@@ -15,8 +15,8 @@ HELP = "make a synthetic scene, play it through the ROS 2 nodes and show the res
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="directory for everything the demo makes")
-    parser.add_argument("--mode", choices=MODES, default="late", help="cooperation")
-    parser.add_argument("--detector", choices=DETECTORS, default="simulated", help="source of the instances")
+    parser.add_argument("--mode", choices=MODES, help=f"cooperation; without it {BY_DETECTOR}")
+    parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help="source of the instances")
     parser.add_argument("--seed", type=int, default=SceneOptions().seed, help="of the scene and the noise")
     parser.add_argument("--duration-s", type=float, default=10.0, help="length of the scene in s")
     parser.add_argument("--image-size", default="1280x720", help="width x height of the camera images in pixels")

@@ -11,6 +11,7 @@ from typing import Any
 
 from cooptrack_core.commands.common import print_files, refuse_others, warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
+from cooptrack_core.commands.network_options import BY_DETECTOR
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
 from cooptrack_core.config import MODES
 from cooptrack_core.evaluation.conventions import Convention, convention_of
@@ -30,7 +31,7 @@ Recording = dict[str, Any]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("dataset", type=Path, nargs="?", help="run the agents over a split of this dataset")
-    parser.add_argument("--mode", choices=MODES, help="cooperation; without it that of --params, else late")
+    parser.add_argument("--mode", choices=MODES, help=f"cooperation; without it that of --params, else {BY_DETECTOR}")
     add_run_options(parser)
     add_disturbance_options(parser)
     bag = parser.add_argument_group("a recorded run of the nodes")

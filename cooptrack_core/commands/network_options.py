@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, NETWORK_VARIANTS, UNTRAINED
+from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, NETWORK_VARIANTS, SHIPPED_WEIGHTS
+
+BY_DETECTOR = "learned for a network, late for the simulated detector"  # the mode where none is chosen
 
 if TYPE_CHECKING:
     from cooptrack_core.config import NetworkConfig
@@ -20,8 +22,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(NETWORK_VARIANTS)}",
     )  # fmt: skip
     group.add_argument(
-        "--weights", default=UNTRAINED, metavar="FILE|NAME",
-        help="weights of the networks: a safetensors file or the name of shipped ones; 'untrained': random numbers",
+        "--weights", default=SHIPPED_WEIGHTS, metavar="FILE|NAME",
+        help="weights of the networks: a safetensors file or the name of shipped ones, without it "
+        f"{SHIPPED_WEIGHTS}; 'untrained': random numbers",
     )  # fmt: skip
     group.add_argument(
         "--roadside-weights", metavar="FILE|NAME", help="those of the roadside units, where they differ from --weights"

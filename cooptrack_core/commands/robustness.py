@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,10 @@ HELP = "curves of tracking and detection against delay, loss, noise and other di
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("dataset", type=Path, help="run the agents over a split of this dataset")
-    parser.add_argument("--modes", default="late,ego", help=f"separated by commas, of {', '.join(MODES)}; ego is added")
+    parser.add_argument(
+        "--modes", metavar="A,B", help=f"separated by commas, of {', '.join(MODES)}; ego is added; default: late, "
+        "with detector network also learned",
+    )  # fmt: skip
     add_run_options(parser)
     group = parser.add_argument_group("disturbances")
     group.add_argument("--only", metavar="NAME,NAME", help="these disturbances, for example delay,loss; without it all")
@@ -71,7 +75,9 @@ def _plan(args: argparse.Namespace) -> Plan:
     from cooptrack_core.evaluation.disturbance_sweeps import chosen
     from cooptrack_core.evaluation.robustness import Plan
 
-    modes = tuple(dict.fromkeys(name for name in args.modes.split(",") if name))
+    options = run_options(args)
+    usual = "learned,late" if options.vehicle.detector == "network" else "late"
+    modes = tuple(dict.fromkeys(name for name in (usual if args.modes is None else args.modes).split(",") if name))
     for mode in modes:
         if mode not in MODES:
             raise CooptrackError(f"--modes: {mode!r} is unknown; choose among {', '.join(MODES)}")
@@ -85,4 +91,5 @@ def _plan(args: argparse.Namespace) -> Plan:
         position_noise_m=1.0, noise_correlation_s=args.noise_correlation_s, seed=args.disturbance_seed
     )  # fmt: skip
     sweeps = chosen(args.only, args.grid, common)
-    return Plan(run_options(args, modes[0]), modes, tuple(sweeps), common, args.repeats)
+    options = replace(options, vehicle=replace(options.vehicle, mode=modes[0]))
+    return Plan(options, modes, tuple(sweeps), common, args.repeats)

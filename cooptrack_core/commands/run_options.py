@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import check_positive
 from cooptrack_core.commands.network_options import add_network_options
-from cooptrack_core.config import DETECTORS, UNTRAINED
+from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, UNTRAINED, default_mode
 from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.types import CooptrackError
 
@@ -24,7 +24,9 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     parser.add_argument("--split", default=split, help="sequences of this split of the dataset (train, val, ...)")
     parser.add_argument("--sequence", nargs="+", metavar="ID", help="these sequences instead of a split")
     parser.add_argument(
-        "--detector", choices=DETECTORS, help="source of the instances; without it that of --params, else simulated"
+        "--detector",
+        choices=DETECTORS,
+        help=f"source of the instances; without it that of --params, else {DEFAULT_DETECTOR}",
     )
     parser.add_argument(
         "--convention", choices=CONVENTION_NAMES, default="cooptrack",
@@ -46,7 +48,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
 
 
 def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions:
-    """What the options ask for, undisturbed; mode None: that of --params, else late.
+    """What the options ask for, undisturbed; mode None: that of --params, else as the detector has it.
 
     Raises CooptrackError for what cannot be.
     """
@@ -65,6 +67,8 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
         "detector": args.detector, "network__preset": args.preset, "network__device": args.device,
         "network__seed": args.seed or None,
     }  # fmt: skip
+    detector = args.detector or file.vehicle.get("detector", DEFAULT_DETECTOR)
+    mode = mode or file.vehicle.get("mode", default_mode(detector))
     vehicle = file.vehicle_config(mode=mode, network__weights=args.weights, **given)
     roadside = file.roadside_config(network__weights=args.roadside_weights or args.weights, **given)
     if vehicle.detector != roadside.detector:

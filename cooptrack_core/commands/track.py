@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import warn
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
-from cooptrack_core.commands.network_options import add_network_options, network_configs
-from cooptrack_core.config import DETECTORS, MODES
+from cooptrack_core.commands.network_options import BY_DETECTOR, add_network_options, network_configs
+from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, MODES, default_mode
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("source", type=Path, help="rosbag2 (of `cooptrack to-bag`, or recorded alike), or a dataset")
     parser.add_argument("--sequence", metavar="ID", help="of a dataset; may be left out when there is only one")
-    parser.add_argument("--mode", choices=MODES, help="cooperation; without it late, or that of --schedule")
+    parser.add_argument("--mode", choices=MODES, help=f"cooperation; without it that of --schedule, else {BY_DETECTOR}")
     parser.add_argument(
-        "--detector", choices=DETECTORS, help="source of the instances; without it simulated, or that of --schedule"
+        "--detector",
+        choices=DETECTORS,
+        help=f"source of the instances; without it that of --schedule, else {DEFAULT_DETECTOR}",
     )
     parser.add_argument("--vehicle", default="vehicle", help="namespace of the vehicle")
     parser.add_argument("--roadside", default="rsu", help="namespaces of roadside units, separated by commas")
@@ -64,8 +66,8 @@ def _tracked(args: argparse.Namespace, roadside: tuple[str, ...]) -> dict[str, A
         raise CooptrackError("--schedule: repeats the messages of a recorded run; leave out what disturbs messages")
     vehicle_network, roadside_network = network_configs(args, args.seed)
     then = None if args.schedule is None else read_run(args.schedule, args.vehicle, roadside)
-    mode = args.mode or ("late" if then is None else then.mode)
-    detector = args.detector or ("simulated" if then is None else then.detector)
+    detector = args.detector or (DEFAULT_DETECTOR if then is None else then.detector)
+    mode = args.mode or (default_mode(detector) if then is None else then.mode)
     source = _source(args, roadside, labels=detector == "simulated")
     config = VehicleConfig(mode=mode, detector=detector, network=vehicle_network)
     if then is not None:

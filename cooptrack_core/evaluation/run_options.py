@@ -113,8 +113,8 @@ def fingerprint(options: RunOptions, sequences: Sequence[str], updates: LabelUpd
         "dataset": str(options.dataset.resolve()),
         "data": _digest_of(options.dataset / name for name in _LISTS),
         "sequences": list(sequences),
-        "label_updates": None if updates is None else _digest(str(updates.path)),
-        "weights": {name: _digest(config.network.weights) for name, config in _networks(options).items()},
+        "label_updates": None if updates is None else _digest_of([updates.path]),
+        "weights": {name: _digest(config.network.weights, name) for name, config in _networks(options).items()},
     }
     plain: dict[str, Any] = json.loads(json.dumps(content))
     return plain
@@ -174,11 +174,15 @@ def _digest_of(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _digest(weights: str) -> str:
-    path = Path(weights)
-    if weights == UNTRAINED or not path.is_file():
+def _digest(weights: str, agent: str) -> str:
+    """Of the file that is meant, so that what was recorded with another one of that name is not taken for its work."""
+    if weights == UNTRAINED:
         return weights
-    return _digest_of([path])
+    from cooptrack_core.checkpoints import store
+
+    shipped = store.shipped(weights, "inf" if agent == "roadside" else "coop")
+    path = shipped if shipped.is_file() else Path(weights)
+    return _digest_of([path]) if path.is_file() else weights
 
 
 __all__ = ["RunOptions", "about_run", "absent_sequences", "fingerprint", "is_synthetic", "sequences_of", "updates_of"]

@@ -157,38 +157,50 @@ def test_parameter_file_of_the_user_goes_before_the_defaults(prefix: Path, bag: 
 
 
 def test_network_reaches_the_nodes_and_images_are_the_frames_of_the_replay(prefix: Path, bag: Path) -> None:
-    network = ("detector:=network", "mode:=learned", "preset:=r50", "weights:=a", "roadside_weights:=b", "device:=cpu")
+    network = ("detector:=network", "mode:=distance", "preset:=r50", "weights:=a", "roadside_weights:=b", "device:=cpu")
     text = played(prefix, bag, *network)
     for node, weights in (("vehicle_node", "a"), ("roadside_node", "b")):
         assert parameter(text, node, "network.preset")[-1] == "r50"
         assert parameter(text, node, "network.weights")[-1] == weights
         assert parameter(text, node, "network.device")[-1] == "cpu"
-    assert parameter(text, "vehicle_node", "mode")[-1] == "learned"
+    assert parameter(text, "vehicle_node", "mode")[-1] == "distance"
     assert parameter(text, "replay_node", "lockstep_frames")[-1] == "images"
     assert "replay_node parameters:     - /rsu/camera_info" in text
     assert float(parameter(text, "replay_node", "lockstep_timeout_ms")[-1]) == 60000.0
 
 
 def test_network_arguments_that_are_not_given_leave_the_parameter_files_alone(prefix: Path, bag: Path) -> None:
-    text = played(prefix, bag, "detector:=network", "weights:=mine")
+    text = played(prefix, bag, "weights:=mine")
     for node in ("vehicle_node", "roadside_node"):
         assert parameter(text, node, "network.weights")[-1] == "mine"
         assert parameter(text, node, "network.preset") == parameter(text, node, "network.device") == []
-    text = played(prefix, bag)
-    assert parameter(text, "replay_node", "lockstep_frames")[-1] == "detections"
-    assert parameter(text, "vehicle_node", "network.weights") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "detector", "mode", "frames"),
+    [([], "network", "learned", "images"), (["detector:=simulated"], "simulated", "late", "detections")],
+)
+def test_without_a_mode_each_detector_has_its_own_and_the_network_is_the_default(
+    prefix: Path, bag: Path, given: list[str], detector: str, mode: str, frames: str
+) -> None:
+    text = played(prefix, bag, *given)
+    for node in ("vehicle_node", "roadside_node"):
+        assert parameter(text, node, "detector")[-1] == detector
+        assert parameter(text, node, "network.weights") == []
+    assert parameter(text, "vehicle_node", "mode")[-1] == mode
+    assert parameter(text, "replay_node", "lockstep_frames")[-1] == frames
 
 
 @pytest.mark.parametrize(
     ("argument", "what"),
     [
-        ("mode:=learned", "mode:=learned: needs features; give detector:=network too"),
+        ("detector:=simulated mode:=learned", "mode:=learned: needs features; give detector:=network too"),
         ("preset:=gigantic", "gigantic"),
         ("device:=tpu", "tpu"),
     ],
 )
 def test_network_arguments_that_cannot_work_start_nothing(prefix: Path, bag: Path, argument: str, what: str) -> None:
-    code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", argument)
+    code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", *argument.split())
     assert code == 1 and started(text) == [] and what in text and "Traceback" not in text
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scenarios import STEP_NS, cars, frame, yawed
+from simulated import UNIT
 
-from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.config import VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.recording_frames import track_row
@@ -49,7 +50,7 @@ def drive(frames: int = FRAMES) -> list[Event]:
 
 def tracked(events: list[Event], mode: str = "late", channel: Channel | None = None) -> list[dict]:
     """Every frame of a run as it stands in a recording, with the stamp."""
-    vehicle, units = make_agents("vehicle", ("rsu",), VehicleConfig(mode=mode), RoadsideConfig())
+    vehicle, units = make_agents("vehicle", ("rsu",), VehicleConfig(mode=mode, detector="simulated"), UNIT)
     frames = run(events, vehicle, units, channel=channel)
     rows = []
     for item in frames:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 from fake_networks import fake_networks
+from simulated import SIMULATED, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
-from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.evaluation.comparison import Method, compare
 from cooptrack_core.evaluation.comparison_report import difference_tables, methods_table, notes_of, print_comparison
 from cooptrack_core.evaluation.report import text_table
-from cooptrack_core.evaluation.run_options import RunOptions
 
 FRAMES = 10
+RANDOM = NetworkConfig(weights="untrained")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def spd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(spd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a comparison of all that a simulated detector allows."""
     out = tmp_path_factory.mktemp("comparison")
-    assert main(["compare", str(spd), "--trials", "4", "--out", str(out)]) == 0
+    assert main(["compare", str(spd), *SIMULATED, "--trials", "4", "--out", str(out)]) == 0
     return out
 
 
@@ -56,7 +57,7 @@ def test_every_method_has_a_row_and_a_folder_like_that_of_evaluate(spd: Path, do
     assert all("tuned" in row["parameters"] for row in result["rows"])
     assert result["run"]["sequences"] == ["0003", "0007"] and result["data"]["frames"] == 2 * FRAMES
     assert result["convention"]["name"] == "cooptrack"
-    late = ["--mode", "late", "--params", str(done / "tuned.yaml")]
+    late = [*SIMULATED, "--mode", "late", "--params", str(done / "tuned.yaml")]
     assert main(["evaluate", str(spd), *late, "--out", str(tmp_path)]) == 0
     for name in ("detection", "tracking", "hidden_recall", "by_sequence"):
         own, evaluated = (
@@ -93,7 +94,7 @@ def test_the_second_time_nothing_is_tuned_or_run(spd: Path, done: Path, capsys: 
     assert len(files) == 4 + 4  # parameters and record of each mode; two sequences of each
     before = [path.stat().st_mtime_ns for path in files]
     first = result_of(done)
-    assert main(["compare", str(spd), "--trials", "4", "--out", str(done)]) == 0
+    assert main(["compare", str(spd), *SIMULATED, "--trials", "4", "--out", str(done)]) == 0
     assert [path.stat().st_mtime_ns for path in files] == before
     assert result_of(done) == first
     told = capsys.readouterr().out
@@ -103,8 +104,8 @@ def test_the_second_time_nothing_is_tuned_or_run(spd: Path, done: Path, capsys: 
 def test_other_options_in_the_same_folder_are_an_error(
     spd: Path, done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "trials" in error_of(capsys, spd, "--trials", "5", "--out", done)
-    assert "--overwrite" in error_of(capsys, spd, "--trials", "4", "--no-tune", "--out", done)
+    assert "trials" in error_of(capsys, spd, *SIMULATED, "--trials", "5", "--out", done)
+    assert "--overwrite" in error_of(capsys, spd, *SIMULATED, "--trials", "4", "--no-tune", "--out", done)
 
 
 def test_csv_has_a_line_for_every_number(done: Path) -> None:
@@ -137,7 +138,7 @@ def test_tables_fit_120_characters(done: Path) -> None:
 
 def test_parameters_of_a_file_go_before_tuning(spd: Path, done: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["compare", str(spd), "--params", str(done / "tuned.yaml"), "--out", str(out)]) == 0
+    assert main(["compare", str(spd), *SIMULATED, "--params", str(done / "tuned.yaml"), "--out", str(out)]) == 0
     assert not (out / "tuned.yaml").exists()
     result = result_of(out)
     assert result["rows"][0]["metrics"] == result_of(done)["rows"][0]["metrics"]
@@ -148,7 +149,7 @@ def test_parameters_tuned_on_what_is_scored_are_warned_of(
     spd: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--params", str(done / "tuned.yaml"), "--modes", "ego", "--out", str(tmp_path)]
-    assert main(["compare", str(spd), "--split", "train", *options]) == 0
+    assert main(["compare", str(spd), *SIMULATED, "--split", "train", *options]) == 0
     assert "was tuned on 2 of the sequences that are scored (0000, 0001)" in capsys.readouterr().err
 
 
@@ -157,12 +158,13 @@ def test_parameters_that_only_concern_the_nodes_are_named_once(
 ) -> None:
     path = tmp_path / "nodes.yaml"
     path.write_text("/**:\n  ros__parameters:\n    tf_timeout_ms: 90.0\n")
-    assert main(["compare", str(spd), "--params", str(path), "--frames", "2", "--out", str(tmp_path / "out")]) == 0
+    options = [*SIMULATED, "--params", str(path), "--frames", "2"]
+    assert main(["compare", str(spd), *options, "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().err.count("tf_timeout_ms") == 1
 
 
 def test_one_method_needs_no_differences(spd: Path, tmp_path: Path) -> None:
-    assert main(["compare", str(spd), "--modes", "ego", "--no-tune", "--out", str(tmp_path)]) == 0
+    assert main(["compare", str(spd), *SIMULATED, "--modes", "ego", "--no-tune", "--out", str(tmp_path)]) == 0
     result = result_of(tmp_path)
     assert result["differences"] == [] and result["rows"][0]["parameters"] == "default parameters, not tuned"
 
@@ -171,7 +173,7 @@ def test_one_sequence_gets_no_intervals_and_no_plot_and_is_told_why(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--sequence", "0003", "--no-tune", "--out", str(tmp_path)]
-    assert main(["compare", str(spd), *options]) == 0
+    assert main(["compare", str(spd), *SIMULATED, *options]) == 0
     told = capsys.readouterr().out
     assert "One sequence: resampling it changes nothing, so intervals would be meaningless and are left out." in told
     assert "excludes" not in told and "<svg" not in (tmp_path / "compare.html").read_text()
@@ -195,17 +197,17 @@ def test_one_sequence_gets_no_intervals_and_no_plot_and_is_told_why(
 def test_what_cannot_be_compared_gets_one_line(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
-    assert words in error_of(capsys, spd, *options, "--out", tmp_path / "out")
+    assert words in error_of(capsys, spd, *SIMULATED, *options, "--out", tmp_path / "out")
 
 
 def test_networks_are_compared_by_what_they_share(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    roadside = RoadsideConfig(detector="network")
-    options = RunOptions(spd, roadside=roadside)
+    roadside = RoadsideConfig(detector="network", network=RANDOM)
+    options = simulated_run(spd, roadside=roadside)
 
     def method(key: str, mode: str, precision: str = "fp16", **changes: Any) -> Method:
-        own = replace(options, vehicle=VehicleConfig(mode=mode, detector="network"),
+        own = replace(options, vehicle=VehicleConfig(mode=mode, detector="network", network=RANDOM),
                       roadside=replace(roadside, feature_precision=precision), **changes)  # fmt: skip
         return Method(key, own, "as they are")
 

@@ -35,7 +35,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch, device: str, *options: str) -> tup
 def test_a_network_on_the_cpu_goes_in_lock_step_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, launch = prepared(monkeypatch, "cpu", "--detector", "network", "--mode", "learned")
+    made, launch = prepared(monkeypatch, "cpu")
+    assert (launch["detector"], launch["mode"], launch["weights"]) == ("network", "learned", "tiny")
     assert launch["lockstep"] == "true" and made.lockstep
     assert "network on the CPU: lock-step, each frame waits for its result" in capsys.readouterr().out
 
@@ -43,11 +44,11 @@ def test_a_network_on_the_cpu_goes_in_lock_step_and_says_so(
 @pytest.mark.parametrize(
     ("device", "options", "lockstep"),
     [
-        ("cuda", ["--detector", "network"], "false"),
-        ("cpu", ["--detector", "network", "--no-lockstep"], "false"),
-        ("cuda", ["--detector", "network", "--lockstep"], "true"),
-        ("cpu", [], "false"),
-        ("cpu", ["--lockstep"], "true"),
+        ("cuda", [], "false"),
+        ("cpu", ["--no-lockstep"], "false"),
+        ("cuda", ["--lockstep"], "true"),
+        ("cpu", ["--detector", "simulated"], "false"),
+        ("cpu", ["--detector", "simulated", "--lockstep"], "true"),
     ],
 )
 def test_lock_step_is_otherwise_as_asked_for(
@@ -60,7 +61,7 @@ def test_lock_step_is_otherwise_as_asked_for(
 
 def test_network_options_reach_the_launch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--preset", "r50", "--weights", "a.safetensors", "--roadside-weights", "b.safetensors"]
-    _, launch = prepared(monkeypatch, "cpu", "--detector", "network", "--mode", "distance", "--device", "cpu", *options)
+    _, launch = prepared(monkeypatch, "cpu", "--mode", "distance", "--device", "cpu", *options)
     expected = {
         "detector": "network", "mode": "distance", "preset": "r50", "weights": "a.safetensors", "device": "cpu",
         "roadside_weights": "b.safetensors",
@@ -70,7 +71,7 @@ def test_network_options_reach_the_launch(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_untrained_weights_are_called_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    _, launch = prepared(monkeypatch, "cuda", "--detector", "network")
+    _, launch = prepared(monkeypatch, "cuda", "--weights", "untrained")
     told = capsys.readouterr().out
     assert "untrained: random weights" in told and "tracks mean nothing" in told
     assert launch["weights"] == "untrained" and "roadside_weights" not in launch
@@ -81,17 +82,22 @@ def test_a_simulated_demo_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("torch is not needed here")
 
     monkeypatch.setattr(demo, "find_network", unwanted)
-    made = demo.Demo(arguments())
+    made = demo.Demo(arguments("--detector", "simulated"))
     made._check_network()
+    assert "mode:=late" in made._launch_command()
     assert not any("weights" in item or "preset" in item for item in made._launch_command())
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--mode", "learned"], "--mode: learned needs features; give --detector network too"),
-        (["--detector", "network", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["--detector", "network", "--roadside-weights", "nobody"], "nobody"),
+        (
+            ["--detector", "simulated", "--mode", "learned"],
+            "--mode: learned needs features; give --detector network too",
+        ),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--weights", "untrained", "--roadside-weights", "nobody"], "nobody"),
+        (["--preset", "r50"], "expected weights of preset r50_coop, found those of 'tiny_coop'; choose that preset"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_made(
@@ -108,7 +114,7 @@ def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("cooptrack_core.model.loading", "cooptrack_core.checkpoints.store"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(CooptrackError, match=r"detector network: Python package torch is missing; pip install"):
-        demo.Demo(arguments("--detector", "network"))._check_network()
+        demo.Demo(arguments())._check_network()
 
 
 @pytest.mark.parametrize(("weights", "compared"), [("untrained", False), ("mine.safetensors", True)])

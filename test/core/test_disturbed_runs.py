@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from disturbed_drives import FRAMES, ages_ms, disturbed, drive, refusals, tracked
 from fake_networks import fake_networks
+from simulated import LATE, UNIT, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core import cli
@@ -15,7 +16,6 @@ from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.evaluation.run import SequenceRunner
-from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.offline import make_agents, run
 
 
@@ -117,7 +117,7 @@ def test_the_outage_of_a_drive_is_known_from_its_frames():
 
 @pytest.mark.parametrize("mode", ["learned", "distance"])
 def test_a_network_without_messages_tracks_exactly_as_in_mode_ego(spd_with_images, mode):
-    runner = SequenceRunner(RunOptions(spd_with_images, sequences=("0003",)), networks=fake_networks)
+    runner = SequenceRunner(simulated_run(spd_with_images, sequences=("0003",)), networks=fake_networks)
     unit = RoadsideConfig(detector="network")
     alone, heard, lost = (
         runner.run("0003", VehicleConfig(mode=name, detector="network"), unit, disturbance)
@@ -133,7 +133,7 @@ def test_the_track_command_disturbs_as_an_evaluation_does(spd_with_images, tmp_p
     command = ["track", str(spd_with_images), "--sequence", "0007", "-o", str(tmp_path / "r.json"), *options]
     assert cli.main(command) == 0
     tracked_by_command = json.loads((tmp_path / "r.json").read_text())
-    run = SequenceRunner(RunOptions(spd_with_images)).run("0007", disturbance=Disturbance(**disturbance))
+    run = SequenceRunner(simulated_run(spd_with_images)).run("0007", disturbance=Disturbance(**disturbance))
     assert tracks(tracked_by_command["frames"]) == tracks(run["frames"])
     assert tracked_by_command.get("channel") == run.get("channel") and ("channel" in run) == bool(disturbance)
 
@@ -149,7 +149,7 @@ def test_a_repeated_run_takes_no_disturbance(spd_with_images, tmp_path, capsys):
 def test_what_was_sent_is_reported_as_it_was_sent():
     sent = {}
     for name, disturbance in (("plain", {}), ("disturbed", EVERYTHING)):
-        vehicle, units = make_agents("vehicle", ("rsu",), VehicleConfig(), RoadsideConfig())
+        vehicle, units = make_agents("vehicle", ("rsu",), LATE, UNIT)
         got = sent.setdefault(name, [])
         channel = Channel(Disturbance(**disturbance), "0001")
         list(run(drive(), vehicle, units, channel=channel, on_message=got.append))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_networks import FakeNetwork, fake_networks
 from recorded_bags import record
+from simulated import LATE, SIMULATED
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
@@ -46,10 +47,10 @@ def evaluated(folder: Path, *options: str | Path) -> dict[str, Any]:
 def test_a_split_is_run_scored_printed_and_written(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", str(spd), "--mode", "ego", "--out", str(tmp_path)]) == 0
+    assert main(["evaluate", str(spd), "--detector", "simulated", "--mode", "ego", "--out", str(tmp_path)]) == 0
     metrics, told = metrics_of(tmp_path), capsys.readouterr().out
     assert metrics["schema"] == "cooptrack/metrics/1"
-    assert metrics["run"]["command"] == f"cooptrack evaluate {spd} --mode ego --out {tmp_path}"
+    assert metrics["run"]["command"] == f"cooptrack evaluate {spd} --detector simulated --mode ego --out {tmp_path}"
     run = {key: metrics["run"][key] for key in ("split", "sequences", "detector", "mode", "seed", "disturbance")}
     assert run == {
         "split": "val", "sequences": ["0003", "0007"], "detector": "simulated", "mode": "ego", "seed": 0,
@@ -63,11 +64,13 @@ def test_a_split_is_run_scored_printed_and_written(
     assert "convention cooptrack (10 Hz, no label updates, tracks filled)" in told
     for name in ("metrics.csv", "metrics.html", "run.json", "recordings/0003.json"):
         assert (tmp_path / name).stat().st_size > 0
-    assert evaluated(tmp_path / "again", spd, "--mode", "ego") == evaluated(tmp_path, spd, "--mode", "ego")
+    assert evaluated(tmp_path / "again", spd, *SIMULATED, "--mode", "ego") == evaluated(
+        tmp_path, spd, *SIMULATED, "--mode", "ego"
+    )
 
 
 def test_the_files_of_a_submission_score_the_same(spd: Path, tmp_path: Path) -> None:
-    ours = evaluated(tmp_path, spd, "--submission")
+    ours = evaluated(tmp_path, spd, *SIMULATED, "--submission")
     files = ["--gt", str(tmp_path / "submission" / "gt.json"), "--pred", str(tmp_path / "submission" / "pred.json")]
     assert main(["evaluate", *files, "--out", str(tmp_path / "M.json")]) == 0
     theirs = json.loads((tmp_path / "M.json").read_text())
@@ -82,7 +85,7 @@ def test_the_files_of_a_submission_score_the_same(spd: Path, tmp_path: Path) -> 
 
 
 def test_the_ground_truth_alone_is_that_of_a_run_with_the_poses_of_its_frames(spd: Path, tmp_path: Path) -> None:
-    evaluated(tmp_path, spd, "--submission")
+    evaluated(tmp_path, spd, *SIMULATED, "--submission")
     assert main(["evaluate", str(spd), "--gt-only", "--out", str(tmp_path / "alone")]) == 0
     alone = (tmp_path / "alone" / "gt.json").read_text()
     assert alone == (tmp_path / "submission" / "gt.json").read_text()
@@ -97,12 +100,14 @@ def test_the_ground_truth_alone_is_that_of_a_run_with_the_poses_of_its_frames(sp
 @pytest.mark.parametrize("mode", ["late", "ego"])
 def test_a_recorded_run_scores_as_the_offline_run(spd: Path, tmp_path: Path, mode: str) -> None:
     bag, recorded = spd.parent / "bag", tmp_path / "recorded"
-    record(bag, recorded, VehicleConfig(mode=mode), fake_networks)
+    record(bag, recorded, VehicleConfig(mode=mode, detector="simulated"), fake_networks)
     nodes = evaluated(tmp_path / "nodes", "--bag", recorded, "--source", bag)
-    assert nodes == evaluated(tmp_path / "offline", spd, "--sequence", "0003", "--mode", mode)
+    assert nodes == evaluated(tmp_path / "offline", spd, *SIMULATED, "--sequence", "0003", "--mode", mode)
     slow = ["--convention", "univ2x", "--label-updates", "none"]
     nodes = evaluated(tmp_path / "nodes", "--bag", recorded, "--source", bag, *slow)
-    assert nodes == evaluated(tmp_path / "slow", spd, "--sequence", "0003", "--mode", mode, *slow, "--full-rate")
+    assert nodes == evaluated(
+        tmp_path / "slow", spd, *SIMULATED, "--sequence", "0003", "--mode", mode, *slow, "--full-rate"
+    )
     about = metrics_of(tmp_path / "nodes")["run"]
     assert (about["bag"], about["dataset"], about["mode"]) == (str(recorded), str(bag), mode)
 
@@ -121,7 +126,7 @@ def write_without(source: Path, target: Path, topic: str, count: int) -> None:
 
 def test_frames_that_the_node_lost_count_as_frames_without_predictions(spd: Path, tmp_path: Path) -> None:
     bag = spd.parent / "bag"
-    record(bag, tmp_path / "all", VehicleConfig(), fake_networks)
+    record(bag, tmp_path / "all", LATE, fake_networks)
     write_without(tmp_path / "all", tmp_path / "some", "/vehicle/tracks", 6)
     every = evaluated(tmp_path / "a", "--bag", tmp_path / "all", "--source", bag)
     some = evaluated(tmp_path / "b", "--bag", tmp_path / "some", "--source", bag)
@@ -133,7 +138,7 @@ def test_of_several_vehicles_one_is_named(spd: Path, tmp_path: Path, capsys: pyt
     from cooptrack_core.data.bag import Bag
 
     bag = spd.parent / "bag"
-    record(bag, tmp_path / "one", VehicleConfig(), fake_networks)
+    record(bag, tmp_path / "one", LATE, fake_networks)
     with Bag(tmp_path / "one") as one, BagWriter(tmp_path / "two") as two:
         for item in one.messages():
             two.write(item.topic, item.log_time_ns, item.message)
@@ -151,7 +156,7 @@ def test_the_ground_truth_of_another_vehicle_is_not_ours(spd: Path, tmp_path: Pa
     from cooptrack_core.data.bag import Bag
 
     bag, recorded = spd.parent / "bag", tmp_path / "recorded"
-    record(bag, recorded, VehicleConfig(), fake_networks)
+    record(bag, recorded, LATE, fake_networks)
     with Bag(bag) as one, BagWriter(tmp_path / "two") as two:
         for item in one.messages():
             two.write(item.topic, item.log_time_ns, item.message)
@@ -166,7 +171,7 @@ def test_a_bag_that_was_played_twice_is_one_line(spd: Path, tmp_path: Path, caps
     from cooptrack_core.data.bag import Bag
 
     bag = spd.parent / "bag"
-    record(bag, tmp_path / "once", VehicleConfig(), fake_networks)
+    record(bag, tmp_path / "once", LATE, fake_networks)
     with Bag(tmp_path / "once") as once, BagWriter(tmp_path / "twice") as twice:
         items = list(once.messages())
         span_ns = items[-1].log_time_ns - items[0].log_time_ns + 1_000_000_000
@@ -183,7 +188,7 @@ def test_a_bag_without_ground_truth_or_of_another_drive_is_one_line(
     spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bag, recorded = spd.parent / "bag", tmp_path / "recorded"
-    record(bag, recorded, VehicleConfig(), fake_networks)
+    record(bag, recorded, LATE, fake_networks)
     write_without(bag, tmp_path / "plain", "/vehicle/ground_truth", FRAMES)
     assert main(["evaluate", "--bag", str(recorded), "--source", str(tmp_path / "plain")]) == 2
     assert f"{tmp_path / 'plain'}: /vehicle/ground_truth: topic is missing or empty; give" in capsys.readouterr().err
@@ -212,16 +217,16 @@ def test_a_bag_with_updated_labels_scores_as_the_dataset_with_them(tmp_path: Pat
     for name, updates in (("cooptrack", "auto"), ("univ2x", str(root / "update_label_info.json"))):
         bag, recorded, folder = tmp_path / name, tmp_path / f"{name} recorded", tmp_path / f"{name} nodes"
         assert main(["to-bag", str(root), str(bag), "--label-updates", updates, "--convention", name]) == 0
-        record(bag, recorded, VehicleConfig(), fake_networks)
+        record(bag, recorded, LATE, fake_networks)
         options = ["--convention", name]
         nodes = evaluated(folder, "--bag", recorded, "--source", bag, *options, "--label-updates", "none")
         options.append("--full-rate")
-        offline = evaluated(tmp_path / f"{name} offline", root, *options, "--label-updates", updates)
+        offline = evaluated(tmp_path / f"{name} offline", root, *SIMULATED, *options, "--label-updates", updates)
         assert offline["data"]["boxes"]["car"] == {"cooptrack": 6, "univ2x": 1}[name]
         assert nodes == offline
         assert metrics_of(folder)["convention"]["label_updates"] == "labels as in the bag"
         assert offline["detection"] != evaluated(
-            tmp_path / f"{name} plain", root, *options, "--label-updates", "none"
+            tmp_path / f"{name} plain", root, *SIMULATED, *options, "--label-updates", "none"
         )["detection"]  # fmt: skip
 
 
@@ -237,7 +242,7 @@ def test_untrained_networks_are_loudly_called_so(
         return FakeNetwork(role)
 
     monkeypatch.setattr("cooptrack_core.networks.make_network", make_network)
-    options = ["--detector", "network", "--mode", mode, "--preset", "r50", "--seed", "3"]
+    options = ["--detector", "network", "--mode", mode, "--preset", "r50", "--weights", "untrained", "--seed", "3"]
     assert main(["evaluate", str(root), *options, "--out", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
     assert "UNTRAINED networks (vehicle, roadside)" in captured.err and "MEANINGLESS" in captured.err
@@ -248,19 +253,24 @@ def test_untrained_networks_are_loudly_called_so(
 
 def test_parameters_of_the_nodes_are_taken(spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("/**:\n  ros__parameters:\n    mode: ego\n    autostart: true\n    tracker: {birth_hits: 1}\n")
+    params.write_text(
+        "/**:\n  ros__parameters:\n    detector: simulated\n    mode: ego\n    autostart: true\n"
+        "    tracker: {birth_hits: 1}\n"
+    )
     tuned = evaluated(tmp_path / "tuned", spd, "--params", params)
     assert "of the nodes only, not used here: autostart" in capsys.readouterr().err
     about = metrics_of(tmp_path / "tuned")["run"]
     assert about["mode"] == "ego" and about["params"] == str(params)
-    assert about["parameters"]["vehicle"] == {"mode": "ego", "tracker.birth_hits": 1}
-    assert tuned["hidden_recall"] != evaluated(tmp_path / "plain", spd, "--mode", "ego")["hidden_recall"]
+    assert about["parameters"]["vehicle"] == {
+        "mode": "ego", "detector": "simulated", "tracker.birth_hits": 1,
+    }  # fmt: skip
+    assert tuned["hidden_recall"] != evaluated(tmp_path / "plain", spd, *SIMULATED, "--mode", "ego")["hidden_recall"]
     assert main(["evaluate", str(spd), "--params", str(params), "--mode", "late", "--out", str(tmp_path / "l")]) == 0
     assert metrics_of(tmp_path / "l")["run"]["mode"] == "late"
 
 
 def test_disturbances_are_said_and_change_the_run(spd: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(spd), "--loss", "1", "--out", str(tmp_path)]) == 0
+    assert main(["evaluate", str(spd), *SIMULATED, "--loss", "1", "--out", str(tmp_path)]) == 0
     about = metrics_of(tmp_path)["run"]
     assert "100 % of messages lost" in about["disturbance"]
     assert not any(f["messages"] for f in json.loads((tmp_path / "recordings" / "0003.json").read_text())["frames"])
@@ -287,14 +297,14 @@ def test_disturbances_are_said_and_change_the_run(spd: Path, tmp_path: Path) -> 
         (["--gt", "g", "--pred", "p", "--loss", "0.5"], "--loss: has no meaning with --gt and --pred"),
         (["--gt", "g", "--pred", "p", "--submission"], "--submission: has no meaning with --gt and --pred"),
         (["--gt", "g", "--pred", "p", "--figures", "0:1"], "--figures: has no meaning with --gt and --pred"),
-        (["SPD", "--weights", "w.safetensors"], "--weights: has no meaning with the simulated detector; choose"),
-        (["SPD", "--preset", "r50"], "--preset: has no meaning with the simulated detector"),
+        (["SPD", *SIMULATED, "--weights", "w"], "--weights: has no meaning with the simulated detector; choose"),
+        (["SPD", *SIMULATED, "--preset", "r50"], "--preset: has no meaning with the simulated detector"),
         (["SPD", "--seed", "-1"], "error: --seed: -1 is negative; give 0 or more"),
         (["--bag", "b", "--source", "s"], "b: bag: does not exist"),
         (["SPD", "--split", "test"], "batch_split.test: the dataset has no sequence of split 'test'"),
         (["SPD", "--sequence", "0042"], "0042: no such sequence"),
-        (["SPD", "--mode", "learned"], "mode learned: needs detector network"),
-        (["SPD", "--detector", "network"], "is missing, as is every other image of sequence 0003"),
+        (["SPD", *SIMULATED, "--mode", "learned"], "mode learned: needs detector network"),
+        (["SPD"], "is missing, as is every other image of sequence 0003"),
         (["SPD", "--convention", "univ2x"], "update_label_info.json: file: convention univ2x deletes labels"),
         (["SPD", "--label-updates", "nowhere.json"], "nowhere.json: file: is missing"),
         (["SPD", "--params", "nowhere.yaml"], "nowhere.yaml: file: cannot be read"),

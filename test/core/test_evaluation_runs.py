@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_networks import fake_networks
+from simulated import EGO, LATE, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
@@ -17,7 +18,7 @@ from cooptrack_core.data import splits
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.evaluation.run import SequenceRunner, run_split
-from cooptrack_core.evaluation.run_options import RunOptions, sequences_of
+from cooptrack_core.evaluation.run_options import sequences_of
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
 
@@ -34,31 +35,31 @@ def without_times(recording: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_without_a_split_file_the_official_split_counts(spd: Path, tmp_path: Path) -> None:
-    runner = SequenceRunner(RunOptions(spd))
+    runner = SequenceRunner(simulated_run(spd))
     assert runner.sequences == ("0003", "0007")
     assert runner.warnings == ["split val: 19 of its 21 sequences are not in the dataset"]
-    assert SequenceRunner(RunOptions(spd, split="train")).sequences == ("0001",)
-    assert SequenceRunner(RunOptions(spd, sequences=("0007", "0001"))).sequences == ("0007", "0001")
+    assert SequenceRunner(simulated_run(spd, split="train")).sequences == ("0001",)
+    assert SequenceRunner(simulated_run(spd, sequences=("0007", "0001"))).sequences == ("0007", "0001")
 
 
 def test_the_split_file_of_the_dataset_counts(tmp_path: Path) -> None:
     root = TinySpd(tmp_path / "spd", sequences=("0001", "0003"), frames=2, images=False).write()
     (root / splits.FILE_NAME).write_text(json.dumps({"batch_split": {"train": ["0003"], "val": ["0001", "0099"]}}))
     dataset = Dataset(root)
-    assert sequences_of(dataset, RunOptions(root)) == ("0001",)
+    assert sequences_of(dataset, simulated_run(root)) == ("0001",)
     with pytest.raises(CooptrackError, match=r"cooperative-split-data-spd.json: batch_split: has no split 'test'"):
-        sequences_of(dataset, RunOptions(root, split="test"))
+        sequences_of(dataset, simulated_run(root, split="test"))
 
 
 def test_an_empty_split_names_file_and_remedy(spd: Path) -> None:
     with pytest.raises(CooptrackError) as error:
-        SequenceRunner(RunOptions(spd, split="test"))
+        SequenceRunner(simulated_run(spd, split="test"))
     assert str(error.value) == (
         f"{spd} (official split): batch_split.test: the dataset has no sequence of split 'test'; choose another "
         "--split, or name --sequence ID"
     )
     with pytest.raises(CooptrackError, match="0042: no such sequence with vehicle frames; choose among 0001, 0003"):
-        SequenceRunner(RunOptions(spd, sequences=("0042",)))
+        SequenceRunner(simulated_run(spd, sequences=("0042",)))
 
 
 def test_a_run_is_that_of_the_track_command_and_a_kept_one_is_the_same_again(spd: Path) -> None:
@@ -66,18 +67,18 @@ def test_a_run_is_that_of_the_track_command_and_a_kept_one_is_the_same_again(spd
     from cooptrack_core.data.sequence_messages import SequenceMessages
     from cooptrack_core.data.sequence_source import SequenceSource
 
-    runner = SequenceRunner(RunOptions(spd, seed=5))
+    runner = SequenceRunner(simulated_run(spd, seed=5))
     first = runner.run("0003")
     source = SequenceSource(SequenceMessages(Dataset(spd), "0003", SequenceOptions(seed=5)))
-    assert without_times(first) == without_times(track_bag(source, VehicleConfig()))
-    other = runner.run("0003", VehicleConfig(mode="ego"))
+    assert without_times(first) == without_times(track_bag(source, LATE))
+    other = runner.run("0003", EGO)
     assert without_times(other) != without_times(first) and other["mode"] == "ego"
     assert without_times(runner.run("0003")) == without_times(first)
     assert json.loads(json.dumps(first)) == first  # as it is when it has been stored
 
 
 def test_a_disturbance_changes_what_arrives(spd: Path) -> None:
-    runner = SequenceRunner(RunOptions(spd))
+    runner = SequenceRunner(simulated_run(spd))
     used = [len(frame["messages"]) for frame in runner.run("0003")["frames"]]
     lost = runner.run("0003", disturbance=Disturbance(loss=1.0))
     assert sum(used) > 0 and not any(frame["messages"] for frame in lost["frames"])
@@ -98,18 +99,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     monkeypatch.setattr(SequenceRunner, "run", counted)
     with pytest.raises(KeyboardInterrupt):
-        run_split(RunOptions(spd), tmp_path)
+        run_split(simulated_run(spd), tmp_path)
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["0003.json"]
     done[:] = ["", ""]
-    resumed = run_split(RunOptions(spd), tmp_path)
+    resumed = run_split(simulated_run(spd), tmp_path)
     assert done == ["", "", "0007"]
     assert [recording["frames"][0]["sequence_id"] for recording in resumed] == ["0003", "0007"]
-    assert run_split(RunOptions(spd), tmp_path) == resumed and len(done) == 3
+    assert run_split(simulated_run(spd), tmp_path) == resumed and len(done) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": "of another time"}'])
 def test_a_broken_stored_recording_is_made_again(spd: Path, tmp_path: Path, content: str) -> None:
-    options = RunOptions(spd, sequences=("0003",))
+    options = simulated_run(spd, sequences=("0003",))
     first = run_split(options, tmp_path)
     (tmp_path / "recordings" / "0003.json").write_text(content)
     again = run_split(options, tmp_path)
@@ -118,7 +119,7 @@ def test_a_broken_stored_recording_is_made_again(spd: Path, tmp_path: Path, cont
 
 
 def test_a_shortened_or_changed_stored_recording_is_made_again(spd: Path, tmp_path: Path) -> None:
-    options, path = RunOptions(spd, sequences=("0003",)), tmp_path / "recordings" / "0003.json"
+    options, path = simulated_run(spd, sequences=("0003",)), tmp_path / "recordings" / "0003.json"
     run_split(options, tmp_path)
     complete = json.loads(path.read_text())
     written = path.read_bytes()
@@ -132,9 +133,9 @@ def test_a_shortened_or_changed_stored_recording_is_made_again(spd: Path, tmp_pa
 
 
 def test_other_options_need_another_folder_or_overwrite(spd: Path, tmp_path: Path) -> None:
-    options = RunOptions(spd, sequences=("0003",))
+    options = simulated_run(spd, sequences=("0003",))
     run_split(options, tmp_path)
-    other = replace(options, vehicle=VehicleConfig(mode="ego"), seed=3)
+    other = replace(options, vehicle=EGO, seed=3)
     with pytest.raises(CooptrackError) as error:
         run_split(other, tmp_path)
     assert str(error.value) == (
@@ -146,7 +147,7 @@ def test_other_options_need_another_folder_or_overwrite(spd: Path, tmp_path: Pat
 
 
 def test_another_dataset_of_the_same_name_is_another_run(tmp_path: Path) -> None:
-    options = RunOptions(tmp_path / "spd", sequences=("0003",))
+    options = simulated_run(tmp_path / "spd", sequences=("0003",))
     for frames in (3, 4):
         TinySpd(tmp_path / "spd", sequences=("0003",), frames=frames, images=False).write()
         if frames == 3:
@@ -160,12 +161,12 @@ def test_recordings_of_an_unknown_run_are_not_touched(spd: Path, tmp_path: Path)
     mine.parent.mkdir()
     mine.write_text("{}")
     with pytest.raises(CooptrackError, match="holds recordings and does not say of which run"):
-        run_split(RunOptions(spd, sequences=("0003",)), tmp_path)
+        run_split(simulated_run(spd, sequences=("0003",)), tmp_path)
     assert mine.exists()
 
 
 def test_overwriting_deletes_nothing_that_is_not_of_a_run(spd: Path, tmp_path: Path) -> None:
-    options = RunOptions(spd, sequences=("0003",))
+    options = simulated_run(spd, sequences=("0003",))
     run_split(options, tmp_path)
     mine = tmp_path / "recordings" / "mine.json"
     mine.write_text('{"schema": "mine"}')
@@ -184,7 +185,7 @@ def test_overwriting_deletes_nothing_that_is_not_of_a_run(spd: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["metrics.json", "metrics.csv", "metrics.html"])
 def test_results_of_something_else_are_not_replaced_unasked(spd: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    options = RunOptions(spd, sequences=("0003",))
+    options = simulated_run(spd, sequences=("0003",))
     with pytest.raises(CooptrackError, match=f"the folder holds {name} and does not say of which run; choose another"):
         run_split(options, tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
@@ -192,7 +193,7 @@ def test_results_of_something_else_are_not_replaced_unasked(spd: Path, tmp_path:
 
 
 def test_at_2_hz_the_system_sees_only_what_is_scored(spd: Path) -> None:
-    options = RunOptions(spd, convention=CONVENTIONS["univ2x"], label_updates="none")
+    options = simulated_run(spd, convention=CONVENTIONS["univ2x"], label_updates="none")
     recording = SequenceRunner(options).run("0003")
     assert [frame["frame_id"] for frame in recording["frames"]] == ["000012", "000017", "000022"]
     assert len(recording["sent"]) == 3 and recording["missed"] == []
@@ -201,7 +202,7 @@ def test_at_2_hz_the_system_sees_only_what_is_scored(spd: Path) -> None:
 
 
 def test_a_convention_with_deletions_wants_the_list(spd: Path) -> None:
-    options = RunOptions(spd, convention=CONVENTIONS["univ2x"])
+    options = simulated_run(spd, convention=CONVENTIONS["univ2x"])
     with pytest.raises(CooptrackError) as error:
         SequenceRunner(options)
     assert "update_label_info.json: file: convention univ2x deletes labels by this file" in str(error.value)
@@ -215,7 +216,7 @@ def test_label_updates_change_ground_truth_by_convention(tmp_path: Path) -> None
     (root / "update_label_info.json").write_text(json.dumps({"cooperative": [entry]}))
 
     def objects(name: str, **options: Any) -> int:
-        runner = SequenceRunner(RunOptions(root, convention=CONVENTIONS[name], full_rate=True, **options))
+        runner = SequenceRunner(simulated_run(root, convention=CONVENTIONS[name], full_rate=True, **options))
         return len(runner.run("0003")["frames"][0]["ground_truth"])
 
     assert (objects("cooptrack"), objects("univ2x"), objects("univ2x", label_updates="none")) == (3, 2, 3)
@@ -226,7 +227,7 @@ def test_a_sequence_without_cooperative_labels_is_one_line(tmp_path: Path) -> No
     for path in (root / "cooperative" / "label").iterdir():
         path.unlink()
     with pytest.raises(CooptrackError) as error:
-        SequenceRunner(RunOptions(root)).run("0003")
+        SequenceRunner(simulated_run(root)).run("0003")
     assert "cooperative/label: file: no frame of sequence 0003 has cooperative labels" in str(error.value)
     assert "choose a split whose labels are public" in str(error.value)
 
@@ -234,7 +235,7 @@ def test_a_sequence_without_cooperative_labels_is_one_line(tmp_path: Path) -> No
 @pytest.mark.parametrize("mode", ["ego", "late", "distance", "learned"])
 def test_networks_run_in_every_mode(tmp_path: Path, mode: str) -> None:
     root = TinySpd(tmp_path / "spd", sequences=("0003",), frames=3).write()
-    options = RunOptions(
+    options = simulated_run(
         root, vehicle=VehicleConfig(mode=mode, detector="network"), roadside=RoadsideConfig(detector="network")
     )
     recording = SequenceRunner(options, fake_networks).run("0003")

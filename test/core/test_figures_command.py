@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import LATE
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
-from cooptrack_core.config import VehicleConfig
 from cooptrack_core.data.bag_images import BagImages
 from cooptrack_core.data.dataset_images import DatasetImages
 from cooptrack_core.data.frame_messages import SequenceOptions
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def recording(dataset: Dataset) -> dict[str, Any]:
     source = SequenceSource(SequenceMessages(dataset, SEQUENCE, SequenceOptions()))
-    return track_bag(source, VehicleConfig(mode="late"))
+    return track_bag(source, LATE)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from scripted_network import (
     roadside,
     vehicle,
 )
+from simulated import LATE, UNIT
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.loopback import over_the_air
@@ -269,12 +270,12 @@ def test_a_roadside_unit_withholds_what_is_too_much_or_out_of_its_range():
 def test_what_does_not_go_together_is_one_line():
     network = Network()
     for make, text in (
-        (lambda: VehicleAgent("v", VehicleConfig(mode="learned")), "mode learned: needs detector network"),
-        (lambda: VehicleAgent("v", VehicleConfig(mode="distance")), "mode distance: needs detector network"),
+        (lambda: VehicleAgent("v", replace(LATE, mode="learned")), "mode learned: needs detector network"),
+        (lambda: VehicleAgent("v", replace(LATE, mode="distance")), "mode distance: needs detector network"),
         (lambda: VehicleAgent("v", VehicleConfig(mode="ego", detector="network")), "detector network: needs network"),
-        (lambda: VehicleAgent("v", VehicleConfig(), network=network), "detector simulated: takes no network"),
+        (lambda: VehicleAgent("v", LATE, network=network), "detector simulated: takes no network"),
         (lambda: RoadsideAgent("r", RoadsideConfig(detector="network"), 1), "detector network: needs network"),
-        (lambda: RoadsideAgent("r", RoadsideConfig(), 1, network=network), "detector simulated: takes no network"),
+        (lambda: RoadsideAgent("r", UNIT, 1, network=network), "detector simulated: takes no network"),
     ):
         with pytest.raises(CooptrackError) as refusal:
             make()
@@ -282,12 +283,12 @@ def test_what_does_not_go_together_is_one_line():
 
 
 def test_networks_are_made_only_for_agents_that_want_one():
-    assert network_of(VehicleConfig(mode="late")) is None and network_of(RoadsideConfig()) is None
+    assert network_of(LATE) is None and network_of(UNIT) is None
 
 
 def test_missing_weights_and_torch_are_one_line_each(monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # of this process, which has other tests to run
-    wanted = replace(VehicleConfig().network, weights=str(tmp_path / "none.safetensors"), device="cpu", threads=1)
+    wanted = replace(LATE.network, weights=str(tmp_path / "none.safetensors"), device="cpu", threads=1)
     with pytest.raises(CooptrackError, match="no such file") as refusal:
         make_network(wanted, "coop")
     assert "\n" not in str(refusal.value)

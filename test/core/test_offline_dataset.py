@@ -11,6 +11,7 @@ from fake_networks import FakeNetwork, fake_networks
 from recorded_bags import lost, record, without_pose
 from rosbags.rosbag2 import Reader, Writer
 from scenarios import cars, frame
+from simulated import EGO, LATE, UNIT
 from tiny_spd import TinySpd
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
@@ -30,8 +31,8 @@ from cooptrack_core.types import CooptrackError
 SEED = 3
 FRAMES = 8
 CONFIGS = {
-    "late": VehicleConfig(mode="late"),
-    "ego": VehicleConfig(mode="ego"),
+    "late": LATE,
+    "ego": EGO,
     "learned": VehicleConfig(mode="learned", detector="network"),
     "network_late": VehicleConfig(mode="late", detector="network"),
 }
@@ -206,11 +207,11 @@ def test_features_of_a_stranger_are_told_once(sources: dict[str, Source], capsys
 
 def test_a_mode_that_needs_features_is_refused_without_a_network(sources: dict[str, Source]) -> None:
     with pytest.raises(CooptrackError, match="mode learned: needs detector network"):
-        track_bag(sources["bag"], VehicleConfig(mode="learned"))
+        track_bag(sources["bag"], VehicleConfig(mode="learned", detector="simulated"))
 
 
 def test_tracks_are_written_as_the_node_writes_them() -> None:
-    agent, _ = make_agents("vehicle", (), VehicleConfig(), RoadsideConfig())
+    agent, _ = make_agents("vehicle", (), LATE, UNIT)
     for index in range(4):
         output = agent.step(frame(index, cars((10.0, 1.5), heading_rad=0.3)))
     message = tracks_message(output, "vehicle/lidar", "vehicle", "late", "simulated")

@@ -11,7 +11,7 @@ from cooptrack_core.types import SOURCE_EGO, SOURCE_REMOTE, Features, Instances
 
 
 def vehicle(mode="late"):
-    return VehicleAgent("vehicle", VehicleConfig(mode=mode))
+    return VehicleAgent("vehicle", VehicleConfig(mode=mode, detector="simulated"))
 
 
 def drive(agent, count, detections=lambda i: cars((10, 0)), start=0, pose=lambda i: None, messages=None):
@@ -145,7 +145,7 @@ def test_repeating_a_schedule_gives_the_same_tracks():
 
 
 def roadside():
-    return RoadsideAgent("rsu", RoadsideConfig(max_instances=2), session_id=3)
+    return RoadsideAgent("rsu", RoadsideConfig(detector="simulated", max_instances=2), session_id=3)
 
 
 def test_roadside_sends_confirmed_tracks_with_velocity_and_features():

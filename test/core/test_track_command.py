@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fake_networks import FakeNetwork, fake_networks
 from recorded_bags import record
+from simulated import LATE, SIMULATED
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
@@ -51,12 +52,13 @@ def frames_of(path: Path) -> list[dict]:
 
 
 def test_a_dataset_equals_its_bag_of_the_same_seed(spd: Path, tmp_path: Path) -> None:
-    assert main(["track", str(spd), "--seed", "6", "-o", str(tmp_path / "a.json")]) == 0
-    assert main(["track", str(spd), "--sequence", "0010", "--seed", "6", "-o", str(tmp_path / "b.json")]) == 0
-    assert main(["track", str(spd.parent / "bag"), "-o", str(tmp_path / "c.json")]) == 0
+    assert main(["track", str(spd), *SIMULATED, "--seed", "6", "-o", str(tmp_path / "a.json")]) == 0
+    options = [*SIMULATED, "--sequence", "0010", "--seed", "6"]
+    assert main(["track", str(spd), *options, "-o", str(tmp_path / "b.json")]) == 0
+    assert main(["track", str(spd.parent / "bag"), *SIMULATED, "-o", str(tmp_path / "c.json")]) == 0
     a, b, c = (frames_of(tmp_path / f"{name}.json") for name in "abc")
     assert a == b == c and len(a) == FRAMES
-    assert main(["track", str(spd), "--seed", "7", "-o", str(tmp_path / "d.json")]) == 0
+    assert main(["track", str(spd), *SIMULATED, "--seed", "7", "-o", str(tmp_path / "d.json")]) == 0
     assert frames_of(tmp_path / "d.json") != a
 
 
@@ -73,7 +75,7 @@ def test_networks_get_their_options(spd: Path, made: list, capsys: pytest.Captur
 
 
 def test_untrained_networks_are_called_so(spd: Path, made: list, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["track", str(spd), "--detector", "network", "--mode", "ego", "--roadside", ""]) == 0
+    assert main(["track", str(spd), "--weights", "untrained", "--mode", "ego", "--roadside", ""]) == 0
     assert "untrained: random numbers, so the tracks mean nothing" in capsys.readouterr().out
     assert [role for _, role in made] == ["coop affinity"]
 
@@ -96,26 +98,26 @@ def test_a_recorded_run_is_repeated_in_its_mode_and_says_how_well(
 
 
 def test_a_recording_that_begins_late_says_so(spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(spd.parent / "bag", tmp_path / "recorded", VehicleConfig(), fake_networks, index_from=3)
+    record(spd.parent / "bag", tmp_path / "recorded", LATE, fake_networks, index_from=3)
     assert main(["track", str(spd.parent / "bag"), "--schedule", str(tmp_path / "recorded")]) == 0
     assert "the recording begins with frame 3 of its run" in capsys.readouterr().out
 
 
 def test_a_dataset_with_several_sequences_asks_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = TinySpd(tmp_path / "spd", sequences=("0010", "0011"), frames=2).write()
-    assert main(["track", str(root)]) == 2
+    assert main(["track", str(root), *SIMULATED]) == 2
     assert f"{root}: sequence: has 2 of them (0010, 0011); choose with --sequence" in capsys.readouterr().err
-    assert main(["track", str(root), "--sequence", "0011"]) == 0
-    assert main(["track", str(root), "--sequence", "0012"]) == 2
+    assert main(["track", str(root), *SIMULATED, "--sequence", "0011"]) == 0
+    assert main(["track", str(root), *SIMULATED, "--sequence", "0012"]) == 2
     assert "0012 has no vehicle frames; choose one of 0010, 0011" in capsys.readouterr().err
 
 
 def test_a_frame_that_cannot_be_read_is_left_out_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = TinySpd(tmp_path / "spd").write()
     (root / "vehicle-side" / "calib" / "novatel_to_world" / "000002.json").unlink()
-    assert main(["track", str(root)]) == 2
+    assert main(["track", str(root), *SIMULATED]) == 2
     assert "000002.json: file: is missing" in capsys.readouterr().err
-    assert main(["track", str(root), "--skip-broken"]) == 0
+    assert main(["track", str(root), *SIMULATED, "--skip-broken"]) == 0
     captured = capsys.readouterr()
     assert "frames in / out                           3 / 3" in captured.out
     assert "cooptrack track: warning: frame 000002 left out" in captured.err
@@ -124,10 +126,10 @@ def test_a_frame_that_cannot_be_read_is_left_out_on_request(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--mode", "learned"], "mode learned: needs detector network"),
+        ([*SIMULATED, "--mode", "learned"], "mode learned: needs detector network"),
         (["--sequence", "0010", "--roadside", "rsu,rsu2"], "--roadside: rsu, rsu2: a dataset has one roadside unit"),
-        (["--detector", "network", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["--detector", "network", "--seed", "-1"], "seed"),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--seed", "-1"], "seed"),
         (["--schedule", "nowhere"], "nowhere: bag: does not exist"),
     ],
 )
@@ -145,9 +147,9 @@ def test_a_network_needs_no_labels(tmp_path: Path, made: list, capsys: pytest.Ca
     root = TinySpd(tmp_path / "spd").write()
     for path in root.rglob("label/**/*.json"):
         path.unlink()
-    assert main(["track", str(root), "--detector", "network", "--mode", "learned"]) == 0
+    assert main(["track", str(root)]) == 0
     assert "frames in / out                           4 / 4" in capsys.readouterr().out
-    assert main(["track", str(root)]) == 2
+    assert main(["track", str(root), *SIMULATED]) == 2
     assert "label/lidar/000000.json: file: is missing" in capsys.readouterr().err
 
 
@@ -155,23 +157,14 @@ def test_a_dataset_without_images_is_one_line_for_a_network(
     tmp_path: Path, made: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = TinySpd(tmp_path / "spd", images=False).write()
-    assert main(["track", str(root), "--detector", "network"]) == 2
+    assert main(["track", str(root)]) == 2
     message = capsys.readouterr().err
     assert "vehicle-side/image/000000.jpg: image: is missing, as is every other image of sequence 0010" in message
 
 
 def test_a_real_network_runs_from_dataset_and_bag_alike(spd: Path, tmp_path: Path) -> None:
     for name, source in (("a", spd), ("b", spd.parent / "bag")):
-        options = [
-            "--detector",
-            "network",
-            "--mode",
-            "learned",
-            "--device",
-            "cpu",
-            "-o",
-            str(tmp_path / f"{name}.json"),
-        ]
+        options = ["--weights", "untrained", "--device", "cpu", "-o", str(tmp_path / f"{name}.json")]
         assert main(["track", str(source), *options]) == 0
     a, b = json.loads((tmp_path / "a.json").read_text()), json.loads((tmp_path / "b.json").read_text())
     assert frames_of(tmp_path / "a.json") == frames_of(tmp_path / "b.json")

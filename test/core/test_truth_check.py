@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import SIMULATED, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
@@ -15,7 +16,6 @@ from cooptrack_core.data import label_updates
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.evaluation.run import SequenceRunner
-from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.types import CooptrackError
 
 UNIV2X = CONVENTIONS["univ2x"]
@@ -39,7 +39,7 @@ def updated(root: Path, **lists: list[tuple[Any, str]]) -> Path:
 
 
 def runner_of(root: Path, **options: Any) -> SequenceRunner:
-    return SequenceRunner(RunOptions(root, **{"sequences": ("0003",), **options}))
+    return SequenceRunner(simulated_run(root, **{"sequences": ("0003",), **options}))
 
 
 def text_of(runner: SequenceRunner) -> str:
@@ -87,7 +87,7 @@ def test_no_deletion_is_claimed_that_did_not_happen(spd: Path, tmp_path: Path) -
     updated(spd, cooperative=[("000001", "nobody")])
     assert "none of them deletes a cooperative label of these sequences" in text_of(runner_of(spd, convention=UNIV2X))
     options = ["--convention", "univ2x", "--sequence", "0003", "--out", str(tmp_path / "out")]
-    assert main(["evaluate", str(spd), *options]) == 0
+    assert main(["evaluate", str(spd), *SIMULATED, *options]) == 0
     convention = json.loads((tmp_path / "out" / "metrics.json").read_text())["convention"]
     assert "with cooperative deletions" not in convention["text"]
 
@@ -95,7 +95,7 @@ def test_no_deletion_is_claimed_that_did_not_happen(spd: Path, tmp_path: Path) -
 def test_pairs_without_labels_are_counted(spd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for frame in ("000001", "000006", "000007"):
         (spd / "cooperative" / "label" / f"{frame}.json").unlink()
-    assert main(["evaluate", str(spd), "--out", str(tmp_path / "out")]) == 0
+    assert main(["evaluate", str(spd), *SIMULATED, "--out", str(tmp_path / "out")]) == 0
     assert "warning: 3 of 8 paired frames have no cooperative labels and are not scored" in capsys.readouterr().err
     assert "1 of 4 paired frames" in runner_of(spd).warnings[0]
     assert runner_of(spd, max_frames=1).warnings == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from fake_networks import fake_networks
+from simulated import LATE, SIMULATED, UNIT, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core.cli import main
@@ -18,7 +19,6 @@ from cooptrack_core.evaluation.detection import detection_scores, match_detectio
 from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.reported import reported, truth, with_predictions
 from cooptrack_core.evaluation.run import SequenceRunner
-from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.evaluation.tracking import tracking_scores
 from cooptrack_core.evaluation.tuned_file import text, tuned_sequences
 from cooptrack_core.evaluation.tuning import LATE_KNOBS, TRACKER_KNOBS, Tuned, calibrate, changed, scored, tune
@@ -27,7 +27,7 @@ from cooptrack_core.parameter_files import read_parameters
 from cooptrack_core.types import CooptrackError
 
 FRAMES = 10
-OTHER = VehicleConfig(min_score=0.3, tracker=replace(VehicleConfig().tracker, birth_hits=2, gate_m=2.5))
+OTHER = replace(LATE, min_score=0.3, tracker=replace(LATE.tracker, birth_hits=2, gate_m=2.5))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def spd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def runner_of(spd: Path, detector: str = "simulated") -> SequenceRunner:
-    options = RunOptions(spd, "train", vehicle=VehicleConfig(detector=detector),
+    options = simulated_run(spd, "train", vehicle=VehicleConfig(mode="late", detector=detector),
                          roadside=RoadsideConfig(detector=detector))  # fmt: skip
     return SequenceRunner(options, fake_networks)
 
@@ -84,7 +84,7 @@ def test_the_objective_is_that_of_the_metrics(spd: Path) -> None:
 def test_calibration_counts_boxes_of_both_sides_once(spd: Path) -> None:
     runner = runner_of(spd)
     sequences, objects = reported(runner), truth(runner)
-    found = calibrate(sequences, objects, VehicleConfig())
+    found = calibrate(sequences, objects, LATE)
     near = with_predictions(objects, [(s.sequence_id, s.own(0.1)) for s in sequences]).in_range()
     assert found["ego"].samples == len(near.predictions) > 0
     assert 0 < found["ego"].hits <= found["ego"].samples
@@ -92,13 +92,13 @@ def test_calibration_counts_boxes_of_both_sides_once(spd: Path) -> None:
     # every detector errs by less than 2 m here: what was missed are its false boxes
     assert found["ego"].hits / found["ego"].samples > 0.7
     # parameters of an earlier calibration are not calibrated again
-    before = replace(VehicleConfig(), late=replace(VehicleConfig().late, remote_score_offset=3.0))
+    before = replace(LATE, late=replace(LATE.late, remote_score_offset=3.0))
     assert calibrate(sequences, objects, before) == found
 
 
 def test_the_search_repeats_itself_and_never_loses(spd: Path) -> None:
     runner = runner_of(spd)
-    arguments = reported(runner), truth(runner), VehicleConfig()
+    arguments = reported(runner), truth(runner), LATE
     first, again = (tune(*arguments, trials=8, seed=4) for _ in range(2))
     assert first == again and len(first.history) == 8
     assert first.after["objective"] >= first.before["objective"]
@@ -109,10 +109,10 @@ def test_the_search_repeats_itself_and_never_loses(spd: Path) -> None:
 
 def test_every_trial_is_within_what_the_parameters_allow(spd: Path) -> None:
     runner = runner_of(spd)
-    found = tune(reported(runner), truth(runner), VehicleConfig(), trials=12)
+    found = tune(reported(runner), truth(runner), LATE, trials=12)
     for trial in found.history:
-        changed(VehicleConfig(), trial["values"], "late")  # raises CooptrackError where not
-    ego = tune(reported(runner), truth(runner), VehicleConfig(), "ego", trials=3)
+        changed(LATE, trial["values"], "late")  # raises CooptrackError where not
+    ego = tune(reported(runner), truth(runner), LATE, "ego", trials=3)
     assert not {knob.name for knob in LATE_KNOBS} & set(ego.history[1]["values"])
 
 
@@ -121,9 +121,9 @@ def test_roadside_units_get_the_tracker_of_the_vehicle_where_that_is_better(
     spd: Path, tmp_path: Path, birth_hits: int
 ) -> None:
     """Units that report an object only when it has been seen for 8 of 10 frames can be bettered."""
-    roadside = replace(RoadsideConfig(), tracker=replace(RoadsideConfig().tracker, birth_hits=birth_hits))
-    runner = SequenceRunner(RunOptions(spd, "train", roadside=roadside))
-    alone = tune(reported(runner), truth(runner), VehicleConfig(), trials=6)
+    roadside = replace(UNIT, tracker=replace(UNIT.tracker, birth_hits=birth_hits))
+    runner = SequenceRunner(simulated_run(spd, "train", roadside=roadside))
+    alone = tune(reported(runner), truth(runner), LATE, trials=6)
     found, content = Tuner(runner).tuned("late", 6, 0, "")
     assert found.after["objective"] >= alone.after["objective"]
     assert (found.given, found.before) == (alone.given, alone.before)
@@ -172,7 +172,7 @@ def test_the_file_is_what_the_configuration_and_the_nodes_take(tmp_path: Path) -
 
 def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_path: Path, capsys) -> None:
     path = tmp_path / "sub" / "tuned.yaml"
-    command = ["tune", str(spd), "--trials", "6", "-o", str(path)]
+    command = ["tune", str(spd), *SIMULATED, "--trials", "6", "-o", str(path)]
     assert main(command) == 0
     told = capsys.readouterr().out
     assert "best of 6 trials" in told and str(path) in told and "sequences: 0000 0001" in told
@@ -203,7 +203,7 @@ def test_the_command_writes_parameters_that_reach_what_it_says(spd: Path, tmp_pa
     ],
 )
 def test_what_cannot_be_tuned_gets_one_line(spd: Path, tmp_path: Path, capsys, options, words) -> None:
-    assert main(["tune", str(spd), *options, "-o", str(tmp_path / "t.yaml")]) == 2
+    assert main(["tune", str(spd), *SIMULATED, *options, "-o", str(tmp_path / "t.yaml")]) == 2
     error = capsys.readouterr().err.strip()
     assert words in error and len(error.splitlines()) == 1
     assert not (tmp_path / "t.yaml").exists()
@@ -218,4 +218,4 @@ def test_shared_sequences_are_refused_unless_the_split_file_shares_them() -> Non
 
 def test_only_object_level_modes_are_tuned() -> None:
     with pytest.raises(CooptrackError, match="mode learned"):
-        changed(VehicleConfig(), {}, "learned")
+        changed(LATE, {}, "learned")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from fake_networks import fake_networks
+from simulated import LATE, simulated_run
 from tiny_spd import TinySpd
 
 from cooptrack_core.config import DETECTORS, RoadsideConfig, VehicleConfig
 from cooptrack_core.evaluation.run import SequenceRunner
-from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.types import CooptrackError
 
 FRAMES = 3
@@ -32,7 +32,7 @@ def break_image(root: Path, side: str, frame: str, content: bytes | None = None)
 
 def runner_of(root: Path, mode: str, detector: str) -> SequenceRunner:
     vehicle, roadside = VehicleConfig(mode=mode, detector=detector), RoadsideConfig(detector=detector)
-    return SequenceRunner(RunOptions(root, sequences=("0003",), vehicle=vehicle, roadside=roadside), fake_networks)
+    return SequenceRunner(simulated_run(root, sequences=("0003",), vehicle=vehicle, roadside=roadside), fake_networks)
 
 
 def test_unreadable_images_are_counted_by_side_and_their_frames_are_lost(spd: Path) -> None:
@@ -78,6 +78,6 @@ def test_mode_ego_needs_neither_labels_nor_images_of_the_roadside(spd: Path, det
 
 def test_what_the_vehicle_does_alone_does_not_depend_on_earlier_runs(spd: Path) -> None:
     first, later = runner_of(spd, "ego", "simulated"), runner_of(spd, "ego", "simulated")
-    later.run("0003", VehicleConfig(mode="late"))
+    later.run("0003", LATE)
     frames = [runner.run("0003")["frames"] for runner in (first, later)]
     assert [f["tracks"] for f in frames[0]] == [f["tracks"] for f in frames[1]]

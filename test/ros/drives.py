@@ -17,7 +17,7 @@ from cooptrack_ros.roadside_node import RoadsideNode
 from cooptrack_ros.vehicle_node import VehicleNode
 
 RADIO = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-PARAMETERS = {"tf_timeout_ms": 50.0, "discovery_wait_ms": 0.0}
+PARAMETERS = {"detector": "simulated", "mode": "late", "tf_timeout_ms": 50.0, "discovery_wait_ms": 0.0}
 
 
 class Drive:

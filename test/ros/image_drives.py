@@ -53,11 +53,12 @@ class CameraDrive(Drive):
     def __init__(
         self, graph: Any, monkeypatch: Any = None, *, announce: bool = True, mount: bool = True, **parameters: Any
     ) -> None:
-        """monkeypatch None: a real network. announce: with frame_info. mount: with the camera's static transform."""
+        """monkeypatch None: a real network, untrained. announce: with frame_info. mount: with the camera in TF."""
         self.network = FakeNetwork("coop" if self.name == "vehicle_node" else "inf")
         if monkeypatch is not None:
             monkeypatch.setattr("cooptrack_ros.agent_node.network_of", lambda config: self.network)
-        super().__init__(graph, **{"detector": "network", "image_wait_ms": 1500.0, **parameters})
+        network = {"detector": "network", "network.weights": "untrained", "image_wait_ms": 1500.0}
+        super().__init__(graph, **{**network, **parameters})
         self.raw = parameters.get("image_transport") == "raw"
         self.agent = self.namespace[1:]
         image_type, topic = (Image, "image") if self.raw else (CompressedImage, "image/compressed")

@@ -44,12 +44,14 @@ def test_a_lockstep_replay_scores_exactly_as_the_offline_run(
 ) -> None:
     bag, recorded, frames = tmp_path / "bag", tmp_path / "recorded", str(FRAMES[detector])
     assert cli.main(["to-bag", str(scene), str(bag), "--frames", frames]) == 0
-    agents = [f"mode:={mode}", f"detector:={detector}", "device:=cpu"]
+    random = {"network": "untrained"}.get(detector)
+    agents = [f"mode:={mode}", f"detector:={detector}", "device:=cpu", *([f"weights:={random}"] if random else [])]
     result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", *agents)
     assert result.returncode == 0, result.stdout + result.stderr
     nodes = metrics_of(tmp_path / "nodes", "--bag", str(recorded), "--source", str(bag))
     (sequence,) = nodes["by_sequence"]
     options = ["--sequence", sequence, "--frames", frames, "--mode", mode, "--detector", detector, "--device", "cpu"]
+    options += ["--weights", random] if random else []
     offline = metrics_of(tmp_path / "offline", str(scene), *options)
     assert nodes["data"]["frames"] == FRAMES[detector] <= nodes["bandwidth"]["messages"]
     for part in nodes.keys() | offline.keys():

@@ -14,7 +14,9 @@ def roadside():
     started = []
 
     def start(**values):
-        node = Process("roadside_node", *parameters(discovery_wait_ms=0.0, **values), "-r", "__ns:=/rsu")
+        node = Process(
+            "roadside_node", *parameters(detector="simulated", discovery_wait_ms=0.0, **values), "-r", "__ns:=/rsu"
+        )
         started.append(node)
         return node
 

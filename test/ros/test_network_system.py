@@ -9,7 +9,7 @@ import pytest
 from processes import launch
 
 from cooptrack_core import cli
-from cooptrack_core.config import VehicleConfig
+from cooptrack_core.config import NetworkConfig, VehicleConfig
 from cooptrack_core.cooperation import wire
 from cooptrack_core.data.bag import Bag
 from cooptrack_core.data.recording import recording_from_bags
@@ -33,9 +33,21 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def played(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The bag played in lock-step through untrained networks, and recorded: the recorded bag and the log."""
     recorded = tmp_path_factory.mktemp("run") / "recorded"
-    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", "detector:=network", "mode:=learned")
+    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", "weights:=untrained")
     assert result.returncode == 0, result.stdout + result.stderr
     return recorded, result.stdout + result.stderr
+
+
+def test_without_any_choice_the_shipped_networks_run_in_mode_learned(bag: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded"
+    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true")
+    text = result.stdout + result.stderr
+    assert result.returncode == 0 and not any(word in text for word in ("[WARN]", "[ERROR]", "Traceback")), text
+    assert "tiny_inf.safetensors" in text and "tiny_coop.safetensors" in text
+    recording = recording_from_bags(recorded, bag)
+    assert (recording["mode"], recording["detector"]) == ("learned", "network")
+    assert len(recording["frames"]) == FRAMES and not any(frame["predicted_only"] for frame in recording["frames"])
+    assert all(len(frame["messages"]) == 1 and not frame["refused"] for frame in recording["frames"])
 
 
 def test_every_image_gives_tracks_that_use_the_features_of_the_roadside_unit(
@@ -66,7 +78,8 @@ def test_offline_repeats_the_run_byte_for_byte(
     played: tuple[Path, str], bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "recording.json"
-    assert cli.main(["track", str(bag), "--schedule", str(played[0]), "--output", str(output)]) == 0
+    options = ["--weights", "untrained", "--schedule", str(played[0]), "--output", str(output)]
+    assert cli.main(["track", str(bag), *options]) == 0
     assert f"{FRAMES} of {FRAMES} frames are byte for byte" in capsys.readouterr().out
     repeated = json.loads(output.read_text())
     assert repeated["mode"] == "learned" and repeated["repeated"]["equal"] == FRAMES
@@ -74,7 +87,8 @@ def test_offline_repeats_the_run_byte_for_byte(
 
 def test_a_free_offline_run_gives_the_same_tracks(played: tuple[Path, str], bag: Path) -> None:
     nodes = recording_from_bags(played[0], bag)
-    offline = track_bag(bag, VehicleConfig(mode="learned", detector="network"))
+    untrained = NetworkConfig(weights="untrained")
+    offline = track_bag(bag, VehicleConfig(mode="learned", detector="network", network=untrained))
     for a, b in zip(nodes["frames"], offline["frames"], strict=True):
         assert [use["sequence"] for use in a["messages"]] == [use["sequence"] for use in b["messages"]]
         assert [track["id"] for track in a["tracks"]] == [track["id"] for track in b["tracks"]]
@@ -84,7 +98,7 @@ def test_a_free_offline_run_gives_the_same_tracks(played: tuple[Path, str], bag:
 
 @pytest.mark.parametrize("mode", ["learned", "distance"])
 def test_a_mode_that_needs_features_without_a_network_is_one_line_and_nothing_starts(bag: Path, mode: str) -> None:
-    result = launch(f"bag:={bag}", f"mode:={mode}")
+    result = launch(f"bag:={bag}", "detector:=simulated", f"mode:={mode}")
     text = result.stdout + result.stderr
     assert result.returncode != 0 and "Traceback" not in text and "process started" not in text
     assert f"mode:={mode}: needs features; give detector:=network too" in text

@@ -96,7 +96,7 @@ def test_every_parameter_has_a_description_and_its_range(make, name):
 def test_a_file_sets_the_parameters_of_a_node(tmp_path):
     from processes import Process
 
-    changed = (CONFIG / "vehicle_node.yaml").read_text().replace('mode: "late"', 'mode: "telepathy"')
+    changed = (CONFIG / "vehicle_node.yaml").read_text().replace('mode: "learned"', 'mode: "telepathy"')
     (tmp_path / "mine.yaml").write_text(changed)
     node = Process("vehicle_node", "--params-file", str(tmp_path / "mine.yaml"), "-r", "__ns:=/vehicle")
     assert node.wait() == 1

@@ -18,6 +18,8 @@ from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import repeat_bag, track_bag
 
+LATE = VehicleConfig(mode="late", detector="simulated")
+
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,7 +48,7 @@ def bag_with_images(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def played(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The bag played in lock-step and recorded: the recorded bag and the log."""
     recorded = tmp_path_factory.mktemp("run") / "recorded"
-    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true")
+    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", "detector:=simulated")
     assert result.returncode == 0, result.stdout + result.stderr
     return recorded, result.stdout + result.stderr
 
@@ -91,7 +93,7 @@ def test_nothing_in_a_clean_run_is_a_warning_or_an_error(played: tuple[Path, str
 
 def test_offline_repeats_the_nodes_run_number_by_number(played: tuple[Path, str], bag: Path) -> None:
     nodes = recording_from_bags(played[0], bag)
-    assert_same(plain(repeat_bag(bag, played[0], VehicleConfig())), plain(nodes))
+    assert_same(plain(repeat_bag(bag, played[0], LATE)), plain(nodes))
 
 
 def test_offline_repeats_the_nodes_tracks_byte_for_byte_from_bag_and_dataset(
@@ -107,11 +109,12 @@ def test_offline_repeats_what_the_nodes_networks_tracked_byte_for_byte(
     bag_with_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
 ) -> None:
     recorded = tmp_path / "recorded"
-    options = [f"mode:={mode}", "detector:=network", "device:=cpu", "lockstep:=true"]
+    options = [f"mode:={mode}", "weights:=untrained", "device:=cpu", "lockstep:=true"]
     result = launch(f"bag:={bag_with_images}", f"record:={recorded}", *options)
     assert result.returncode == 0, result.stdout + result.stderr
+    options = ["--schedule", str(recorded), "--weights", "untrained", "--device", "cpu"]
     for source in (bag_with_images, bag_with_images.parent / "scene"):
-        assert cli.main(["track", str(source), "--schedule", str(recorded), "--device", "cpu"]) == 0
+        assert cli.main(["track", str(source), *options]) == 0
         told = capsys.readouterr().out
         assert f"{mode}, network" in told
         assert "repeated: the tracks of 10 of 10 frames are byte for byte those in" in told
@@ -121,7 +124,7 @@ def test_offline_repeats_what_the_nodes_networks_tracked_byte_for_byte(
 
 
 def test_a_free_offline_run_of_the_same_bag_gives_the_same_tracks(played: tuple[Path, str], bag: Path) -> None:
-    nodes, offline = recording_from_bags(played[0], bag), track_bag(bag, VehicleConfig())
+    nodes, offline = recording_from_bags(played[0], bag), track_bag(bag, LATE)
     assert_same([f["tracks"] for f in offline["frames"]], [f["tracks"] for f in nodes["frames"]])
 
 

@@ -1,4 +1,4 @@
-"""Finished runs packed as weights that ship: half as large, still a pair, and never too many bytes."""
+"""The weights that come with the package: they fit, belong together, stay small, and are what runs by default."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors import safe_open
+from simulated import simulated_run
 
+from cooptrack_core import demo
 from cooptrack_core.checkpoints import store
+from cooptrack_core.cli import main
+from cooptrack_core.config import SHIPPED_WEIGHTS, NetworkConfig, RoadsideConfig, VehicleConfig
+from cooptrack_core.evaluation.run_options import fingerprint
 from cooptrack_core.model import presets
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import get_preset
@@ -21,6 +27,61 @@ MINI = replace(
     presets.FAMILIES["tiny"], name="mini", backbone_width=8, embed_dims=32, num_heads=2, bev_size=(4, 4),
     num_queries=10, encoder_layers=1, encoder_ffn=32, decoder_layers=1, decoder_ffn=32, reasoner_ffn=32, motion_width=8,
 )  # fmt: skip
+
+
+def shipped() -> list[store.Checkpoint]:
+    """All of them, each checked against the preset that it says it is of."""
+    found = []
+    for path in sorted(store.SHIPPED.glob(f"*{store.SUFFIX}")):
+        with safe_open(path, framework="pt") as file:
+            found.append(store.load(path, file.metadata()["preset"]))
+    return found
+
+
+def test_shipped_weights_load_and_stay_small() -> None:
+    found = shipped()
+    assert {f"{SHIPPED_WEIGHTS}_inf", f"{SHIPPED_WEIGHTS}_coop"} <= {checkpoint.path.stem for checkpoint in found}
+    assert sum(checkpoint.path.stat().st_size for checkpoint in found) <= LIMIT_BYTES
+    assert not any(str(Path.home()) in str(checkpoint.metadata.notes.values()) for checkpoint in found)
+
+
+def test_shipped_vehicle_understands_the_shipped_roadside_unit() -> None:
+    by_name = {checkpoint.path.stem: checkpoint for checkpoint in shipped()}
+    for name, checkpoint in by_name.items():
+        if checkpoint.config.cooperative:
+            partner = by_name[name.removesuffix("_coop") + "_inf"]
+            assert checkpoint.metadata.roadside_fingerprint == partner.fingerprint
+
+
+def test_agents_run_the_shipped_networks_and_learned_fusion_unless_told_otherwise() -> None:
+    vehicle, roadside = VehicleConfig(), RoadsideConfig()
+    assert (vehicle.mode, vehicle.detector, roadside.detector) == ("learned", "network", "network")
+    for config, role in ((vehicle.network, "coop"), (roadside.network, "inf")):
+        path = store.find(config.weights, f"{config.preset}_{role}")
+        assert path is not None and path.parent == store.SHIPPED
+    assert demo.find_network(NetworkConfig(device="cpu"), NetworkConfig(device="cpu")) == "cpu"
+
+
+def test_deleted_weights_are_one_line_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "weights")
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert f"weights '{SHIPPED_WEIGHTS}': no weights of that name for tiny_coop" in said
+    assert "detector simulated" in said and len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_weights_of_the_same_name_make_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SHIPPED", tmp_path)
+    options = simulated_run(tmp_path, vehicle=VehicleConfig(), roadside=RoadsideConfig())
+    found = []
+    for content in (b"first", b"second"):
+        for role in ("inf", "coop"):
+            (tmp_path / f"{SHIPPED_WEIGHTS}_{role}.safetensors").write_bytes(content + role.encode())
+        found.append(fingerprint(options, (), None)["weights"])
+    assert len({weights[agent] for weights in found for agent in ("vehicle", "roadside")}) == 4
 
 
 @pytest.fixture
