@@ -168,13 +168,15 @@ class _View:
         size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
         drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
         height_m = size[..., 2].clamp(-1.0, 1.8).exp()
-        by_road, by_size = (told(pixels, drop, height_m).log() for told in (self.by_road, self.by_size))
+        # Pixels and sizes learn from what they are: near the horizon a distance depends on them far too much.
+        shown = pixels.detach(), drop.detach(), height_m.detach()
+        by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
         low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
         depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)
-        bottom = centre[..., 2] - 0.5 * size[..., 2].exp() + values[..., 12]
+        bottom = (centre[..., 2] - 0.5 * height_m).detach() + values[..., 12]
         code = torch.cat(
             (centre[..., :2], size[..., :2], bottom[..., None], size[..., 2:], psi, values[..., 10:12]), dim=-1
         )
