@@ -33,6 +33,7 @@ from cooptrack_core.model.proposals import DenseBoxes, ImageProposals
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.query_fusion import PoseConcatenation, QueryFusion
 from cooptrack_core.model.temporal import HistoryReasoner
+from cooptrack_core.model.track_hints import TrackHints
 from cooptrack_core.model.unused import UnusedModules
 
 
@@ -71,6 +72,7 @@ class AgentModel(nn.Module):
         self.bev_encoder = BevEncoder(config)
         if config.proposals:
             self.proposals = ImageProposals(config, self.backbone.finest_channels)
+            self.track_hints = TrackHints(config)
         self.reference_points = nn.Parameter(torch.rand(config.num_queries, 3))
         self.query_features = nn.Parameter(torch.zeros(config.num_queries, dims))
         self.query_embedding = nn.Sequential(nn.Linear(dims * 3 // 2, dims), nn.ReLU(), nn.Linear(dims, dims))
@@ -173,8 +175,9 @@ class AgentModel(nn.Module):
         return Perception(bev, decoder, decoded, self.reasoner(decoded), dense)
 
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
-        """[B, N] queries, of which the first fresh ones give way to the best peaks of the image."""
-        found = self.proposals(dense)
+        """[B, N] queries: the first fresh ones give way to the best peaks of the image, tracks hear of theirs."""
+        queries, found = self.track_hints(queries, self.proposals(dense))
+        queries = queries.with_(query_embeds=self.embed(queries.ref_pts))
         count = found.scores.shape[1]
         # Tracks and what others sent come last, and have boxes already.
         fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]

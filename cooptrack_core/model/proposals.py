@@ -46,7 +46,8 @@ class Proposals:
     ref_pts: Tensor  # [B, P, 3] normalised bottom centres
     boxes: Tensor  # [B, P, 10] codes, m
     feats: Tensor  # [B, P, C]
-    scores: Tensor  # [B, P]
+    scores: Tensor  # [B, P] of the best class
+    classes: Tensor  # [B, P, K] scores
 
 
 class ImageProposals(nn.Module):
@@ -92,9 +93,10 @@ class ImageProposals(nn.Module):
         index = chosen.indices
         code = _at(dense.boxes.detach().flatten(1, 2), index)  # [B, P, 10]
         ref_pts = _at(ref_pts.flatten(1, 2), index).clamp(0.001, 0.999)
-        told = torch.cat((_scaled(code, ref_pts), _at(scores.flatten(2).transpose(1, 2), index)), dim=-1)
+        classes = _at(scores.flatten(2).transpose(1, 2), index)
         feats = _at(dense.feats.flatten(2).transpose(1, 2), index)
-        return Proposals(ref_pts, code, self.query(torch.cat((feats, told), dim=-1)), chosen.values)
+        told = torch.cat((feats, scaled(code, ref_pts), classes), dim=-1)
+        return Proposals(ref_pts, code, self.query(told), chosen.values, classes)
 
 
 class _View:
@@ -166,13 +168,15 @@ class _View:
         size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
         drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
         height_m = size[..., 2].clamp(-1.0, 1.8).exp()
-        by_road, by_size = (told(pixels, drop, height_m).log() for told in (self.by_road, self.by_size))
+        # Pixels and sizes learn from what they are: near the horizon a distance depends on them far too much.
+        shown = pixels.detach(), drop.detach(), height_m.detach()
+        by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
         low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
         depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)
-        bottom = centre[..., 2] - 0.5 * size[..., 2].exp() + values[..., 12]
+        bottom = (centre[..., 2] - 0.5 * height_m).detach() + values[..., 12]
         code = torch.cat(
             (centre[..., :2], size[..., :2], bottom[..., None], size[..., 2:], psi, values[..., 10:12]), dim=-1
         )
@@ -205,10 +209,10 @@ def _at(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def _scaled(code: Tensor, ref_pts: Tensor) -> Tensor:
+def scaled(code: Tensor, ref_pts: Tensor) -> Tensor:
     """[.., 10] codes with the centre as in ref_pts [.., 3] and velocities of about one."""
     rest = torch.cat((code[..., 2:4], code[..., 5:8], code[..., 8:10] * 0.1), dim=-1)
     return torch.cat((ref_pts, rest), dim=-1)
 
 
-__all__ = ["DenseBoxes", "ImageProposals", "Proposals"]
+__all__ = ["DenseBoxes", "ImageProposals", "Proposals", "scaled"]

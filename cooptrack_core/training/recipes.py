@@ -79,7 +79,16 @@ _IMAGE_PARTS = (
     "backbone", "neck",
     *(f"proposals.{part}" for part in ("finest", "coarser", "trunk", "norm", "second", "heat", "values")),
 )  # fmt: skip
-_FINISHED_ALONE = ("backbone", "neck", "proposals", "bev_encoder", "decoder", "motion_extractor", "reasoner")
+_FINISHED_ALONE = (
+    "backbone",
+    "neck",
+    "proposals",
+    "track_hints",
+    "bev_encoder",
+    "decoder",
+    "motion_extractor",
+    "reasoner",
+)
 
 
 def _scratch(stage: str, family: str) -> Recipe:
