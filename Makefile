@@ -57,7 +57,7 @@ bench: build ## measure speed and size
 oracle: ## make the stored scores of the nuScenes kit anew, in an environment of its own (.oracle), and compare
 	@sh scripts/oracle/run.sh $(ORACLE)
 
-train-tiny: build ## train preset tiny from nothing (docs/training.md); resumes where it stopped
+train-tiny: build ## train the weights that ship anew (WEIGHTS.md, docs/training.md); resumes where it stopped
 	@. scripts/env.sh && exec bash scripts/train_tiny.sh
 
 lint: build ## style, types, import rules, manifests
