@@ -95,16 +95,16 @@ def _scratch(stage: str, family: str) -> Recipe:
     """For a GPU all parts learn to the end; tiny, for two cores, keeps what sees the image after stage 0."""
     small = family.startswith("tiny")
     base = Recipe(
-        steps=3000, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
+        steps=2400, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
         frozen=_IMAGE_PARTS if small else (), slow={"backbone": 0.3, "neck": 0.5, "proposals": 0.5},
         loop={**_SCRATCH_LOOP, "learning_rate": 8e-4 if small else 4e-4},
     )  # fmt: skip
     if not small:
         base = replace(base, steps=20_000, batch=16)
     if stage == "pretrain":
-        # Many small steps: on two cores images are what is short.
-        steps, batch = (9000, 4) if small else (20_000, 16)
-        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={})
+        steps, batch = (11_000, 8) if small else (20_000, 16)
+        loop = {**base.loop, "learning_rate": 1e-3, "warm_up_steps": 200, "ema_decay": 0.998} if small else base.loop
+        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={}, loop=loop)
     if stage == "detection":
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
