@@ -14,6 +14,7 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.training.data import TrainingData
+from cooptrack_core.training.denoising import Denoising
 from cooptrack_core.training.dense_losses import BevHead
 from cooptrack_core.training.frames import AGENT_OF_ROLE
 from cooptrack_core.training.ground_truth import GroundTruth
@@ -35,6 +36,7 @@ class AgentTraining(nn.Module):
         self.slots = options.slots(sampler.batch)
         channels_last(model)
         self.bev_head = BevHead(model.config) if recipe.dense_losses else None
+        self.denoising = Denoising(model.config) if recipe.denoising else None
         self.iterations: dict[int, Iteration] = {}  # by micro-batch, whose slots are streams of their own
         for module in self.frozen():
             module.requires_grad_(False)
@@ -53,9 +55,7 @@ class AgentTraining(nn.Module):
 
     def forward(self, step: int, micro: int) -> dict[str, Tensor]:
         """Losses of the next frame of every slot."""
-        iteration = self.iterations.setdefault(
-            micro, Iteration(self.model, self.recipe.carry, extra=self._dense if self.recipe.dense_losses else None)
-        )
+        iteration = self.iterations.setdefault(micro, Iteration(self.model, self.recipe.carry, extra=self._extra))
         iteration.begin(step, mix(self.options.seed, step, micro, self.options.rank) % 2**63)
         if step % self.sampler.length == 0:
             iteration.reset()
@@ -80,10 +80,14 @@ class AgentTraining(nn.Module):
             return replace(within, seen=None)
         return replace(within.select(within.seen), seen=None)
 
-    def _dense(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        assert self.bev_head is not None
-        losses = self.bev_head.losses(perception.bev, [sample.truth for sample in samples])
-        return losses | image_losses(perception, samples, self.model.config)
+    def _extra(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        truths, losses = [sample.truth for sample in samples], {}
+        if self.bev_head is not None:
+            losses |= self.bev_head.losses(perception.bev, truths)
+            losses |= image_losses(perception, samples, self.model.config)
+        if self.denoising is not None:
+            losses |= self.denoising.losses(self.model, perception.bev, truths)
+        return losses
 
 
 class AgentStage:

@@ -34,6 +34,7 @@ class Recipe:
     photometric: PhotometricOptions | None = field(default_factory=PhotometricOptions)
     grid_mask: GridMaskOptions | None = None
     dense_losses: bool = False  # image head and auxiliary grid head
+    denoising: bool = False  # disturbed boxes of the ground truth as further queries
     # Of the cooperative stage.
     by_rule_until: float = 0.4  # share of the steps in which pairs for fusion are made by distance
     message_dropout: float = 0.0  # share of frames without a message
@@ -100,11 +101,11 @@ def _scratch(stage: str, family: str) -> Recipe:
         loop={**_SCRATCH_LOOP, "learning_rate": 8e-4 if small else 4e-4},
     )  # fmt: skip
     if not small:
-        base = replace(base, steps=20_000, batch=16)
+        base = replace(base, steps=20_000, batch=16, denoising=True)
     if stage == "pretrain":
         steps, batch = (11_000, 8) if small else (20_000, 16)
         loop = {**base.loop, "learning_rate": 1e-3, "warm_up_steps": 200, "ema_decay": 0.998} if small else base.loop
-        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={}, loop=loop)
+        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={}, loop=loop, denoising=False)
     if stage == "detection":
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
@@ -113,7 +114,7 @@ def _scratch(stage: str, family: str) -> Recipe:
     early = family in ("tiny-univ2x", "tiny-before")
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
-        base, frozen=finished, dense_losses=False, view=ViewOptions(), message_dropout=0.1,
+        base, frozen=finished, dense_losses=False, denoising=False, view=ViewOptions(), message_dropout=0.1,
         position_noise_m=0.3, yaw_noise_rad=0.005, slow={},
     )  # fmt: skip
 
@@ -134,6 +135,7 @@ CHANGEABLE: Mapping[str, Callable[[str], Any]] = {
     "position_noise_m": float,
     "yaw_noise_rad": float,
     "dense_losses": lambda text: {"true": True, "false": False}[text],
+    "denoising": lambda text: {"true": True, "false": False}[text],
     "frozen": lambda text: tuple(filter(None, text.split(","))),
 }
 
