@@ -22,7 +22,7 @@ from cooptrack_core.training.recipes import Recipe
 from cooptrack_core.training.sampling import Draw, GroupSampler
 from cooptrack_core.training.stage import mix
 from cooptrack_core.training.stages import StageOptions
-from cooptrack_core.training.step import Iteration, Sample, image_losses
+from cooptrack_core.training.step import Iteration, Outcome, Sample, image_losses
 from cooptrack_core.training.validation import tracking_quality
 from cooptrack_core.training.views import View, channels_last, image_batch, network_input, view_of
 
@@ -55,12 +55,15 @@ class AgentTraining(nn.Module):
 
     def forward(self, step: int, micro: int) -> dict[str, Tensor]:
         """Losses of the next frame of every slot."""
+        return self.look(step, micro, self.sampler.draw(step, micro, self.slots)).losses
+
+    def look(self, step: int, micro: int, draws: Sequence[Draw]) -> Outcome:
+        """What comes of the frames of a step, one for every slot."""
         iteration = self.iterations.setdefault(micro, Iteration(self.model, self.recipe.carry, extra=self._extra))
         iteration.begin(step, mix(self.options.seed, step, micro, self.options.rank) % 2**63)
         if step % self.sampler.length == 0:
             iteration.reset()
-        draws = self.sampler.draw(step, micro, self.slots)
-        return iteration(self.samples(draws)).losses
+        return iteration(self.samples(draws))
 
     def samples(self, draws: Sequence[Draw]) -> list[Sample]:
         """Frames as the network is shown them, with what it should find."""
@@ -81,7 +84,8 @@ class AgentTraining(nn.Module):
         return replace(within.select(within.seen), seen=None)
 
     def _extra(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        truths, losses = [sample.truth for sample in samples], {}
+        truths = [sample.truth for sample in samples]
+        losses: dict[str, Tensor] = {}
         if self.bev_head is not None:
             losses |= self.bev_head.losses(perception.bev, truths)
             losses |= image_losses(perception, samples, self.model.config)
@@ -108,9 +112,12 @@ class AgentStage:
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                module = name.removeprefix("model.").split(".")[0]
-                groups.setdefault(self.recipe.slow.get(module, 1.0), []).append(parameter)
+                groups.setdefault(self.rate_of(name), []).append(parameter)
         return [{"params": members, "rate": rate} for rate, members in groups.items()]
+
+    def rate_of(self, name: str) -> float:
+        """Of a parameter of the network, as a factor on the learning rate."""
+        return self.recipe.slow.get(name.removeprefix("model.").split(".")[0], 1.0)
 
     def describe(self, step: int, micro: int) -> str:
         """The frames of a batch."""

@@ -110,6 +110,12 @@ def _scratch(stage: str, family: str) -> Recipe:
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
         return base
+    if stage == "joint":
+        return replace(
+            base, steps=base.steps // 2, view=ViewOptions(), dense_losses=False, denoising=False, message_dropout=0.1,
+            position_noise_m=0.3, yaw_noise_rad=0.005, by_rule_until=0.0,
+            loop={**base.loop, "learning_rate": 0.25 * float(base.loop["learning_rate"])},
+        )  # fmt: skip
     # What fuses before decoding needs a decoder that knows of it.
     early = family in ("tiny-univ2x", "tiny-before")
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
