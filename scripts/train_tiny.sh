@@ -8,12 +8,13 @@ data=${DATA:-coopsynth} runs=${RUNS:-runs/tiny} every=${EVERY:-1}
 cooptrack() { python -m cooptrack_core.cli "$@"; }
 
 cooptrack synthesize "$data" --benchmark --every "$every"
-cooptrack train pretrain --preset tiny_inf --data "$data" --out "$runs/pretrain"
+cooptrack train pretrain --preset tiny_inf --data "$data" --out "$runs/pretrain" \
+  --keep-every 500 --evaluate-every 1000
 # Two agents with a thread each are faster than one after the other with two.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 agent() {
-  cooptrack train detection --preset "tiny_$1" --data "$data" --out "$runs/detection_$1" --init "$runs/pretrain"
-  cooptrack train tracking --preset "tiny_$1" --data "$data" --out "$runs/tracking_$1" --init "$runs/detection_$1"
+  cooptrack train tracking --preset "tiny_$1" --data "$data" --out "$runs/tracking_$1" --init "$runs/pretrain" \
+    --keep-every 200 --evaluate-every 800
 }
 agent inf & inf=$!
 agent veh & veh=$!

@@ -176,8 +176,10 @@ class AgentModel(nn.Module):
 
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
         """[B, N] queries: the first fresh ones give way to the best peaks of the image, tracks hear of theirs."""
-        queries, found = self.track_hints(queries, self.proposals(dense))
-        queries = queries.with_(query_embeds=self.embed(queries.ref_pts))
+        hinted, found = self.track_hints(queries, self.proposals(dense))
+        moved = (hinted.ref_pts != queries.ref_pts).any(-1, keepdim=True)
+        embeds = torch.where(moved, self.embed(hinted.ref_pts), queries.query_embeds)
+        queries = hinted.with_(query_embeds=embeds)
         count = found.scores.shape[1]
         # Tracks and what others sent come last, and have boxes already.
         fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]

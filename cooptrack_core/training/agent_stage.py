@@ -14,6 +14,7 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.training.data import TrainingData
+from cooptrack_core.training.denoising import Denoising
 from cooptrack_core.training.dense_losses import BevHead
 from cooptrack_core.training.frames import AGENT_OF_ROLE
 from cooptrack_core.training.ground_truth import GroundTruth
@@ -21,7 +22,7 @@ from cooptrack_core.training.recipes import Recipe
 from cooptrack_core.training.sampling import Draw, GroupSampler
 from cooptrack_core.training.stage import mix
 from cooptrack_core.training.stages import StageOptions
-from cooptrack_core.training.step import Iteration, Sample, image_losses
+from cooptrack_core.training.step import Iteration, Outcome, Sample, image_losses
 from cooptrack_core.training.validation import tracking_quality
 from cooptrack_core.training.views import View, channels_last, image_batch, network_input, view_of
 
@@ -35,6 +36,7 @@ class AgentTraining(nn.Module):
         self.slots = options.slots(sampler.batch)
         channels_last(model)
         self.bev_head = BevHead(model.config) if recipe.dense_losses else None
+        self.denoising = Denoising(model.config) if recipe.denoising else None
         self.iterations: dict[int, Iteration] = {}  # by micro-batch, whose slots are streams of their own
         for module in self.frozen():
             module.requires_grad_(False)
@@ -53,14 +55,15 @@ class AgentTraining(nn.Module):
 
     def forward(self, step: int, micro: int) -> dict[str, Tensor]:
         """Losses of the next frame of every slot."""
-        iteration = self.iterations.setdefault(
-            micro, Iteration(self.model, self.recipe.carry, extra=self._dense if self.recipe.dense_losses else None)
-        )
+        return self.look(step, micro, self.sampler.draw(step, micro, self.slots)).losses
+
+    def look(self, step: int, micro: int, draws: Sequence[Draw]) -> Outcome:
+        """What comes of the frames of a step, one for every slot."""
+        iteration = self.iterations.setdefault(micro, Iteration(self.model, self.recipe.carry, extra=self._extra))
         iteration.begin(step, mix(self.options.seed, step, micro, self.options.rank) % 2**63)
         if step % self.sampler.length == 0:
             iteration.reset()
-        draws = self.sampler.draw(step, micro, self.slots)
-        return iteration(self.samples(draws)).losses
+        return iteration(self.samples(draws))
 
     def samples(self, draws: Sequence[Draw]) -> list[Sample]:
         """Frames as the network is shown them, with what it should find."""
@@ -80,10 +83,15 @@ class AgentTraining(nn.Module):
             return replace(within, seen=None)
         return replace(within.select(within.seen), seen=None)
 
-    def _dense(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        assert self.bev_head is not None
-        losses = self.bev_head.losses(perception.bev, [sample.truth for sample in samples])
-        return losses | image_losses(perception, samples, self.model.config)
+    def _extra(self, perception: Perception, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        truths = [sample.truth for sample in samples]
+        losses: dict[str, Tensor] = {}
+        if self.bev_head is not None:
+            losses |= self.bev_head.losses(perception.bev, truths)
+            losses |= image_losses(perception, samples, self.model.config)
+        if self.denoising is not None:
+            losses |= self.denoising.losses(self.model, perception.bev, truths)
+        return losses
 
 
 class AgentStage:
@@ -104,9 +112,12 @@ class AgentStage:
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                module = name.removeprefix("model.").split(".")[0]
-                groups.setdefault(self.recipe.slow.get(module, 1.0), []).append(parameter)
+                groups.setdefault(self.rate_of(name), []).append(parameter)
         return [{"params": members, "rate": rate} for rate, members in groups.items()]
+
+    def rate_of(self, name: str) -> float:
+        """Of a parameter of the network, as a factor on the learning rate."""
+        return self.recipe.slow.get(name.removeprefix("model.").split(".")[0], 1.0)
 
     def describe(self, step: int, micro: int) -> str:
         """The frames of a batch."""

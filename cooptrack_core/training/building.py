@@ -16,6 +16,7 @@ from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.training.agent_stage import AgentStage, start_from
 from cooptrack_core.training.cooperation_stage import CooperationStage, training_config
 from cooptrack_core.training.data import CACHE_FOLDER, TrainingData, load_data
+from cooptrack_core.training.joint_stage import JointStage
 from cooptrack_core.training.loop import WEIGHTS_FOLDER
 from cooptrack_core.training.messages import roadside_messages
 from cooptrack_core.training.pretrain import Pretraining
@@ -24,7 +25,7 @@ from cooptrack_core.training.stage import Stage
 from cooptrack_core.training.stages import StageOptions
 from cooptrack_core.types import CooptrackError, Message
 
-BEFORE = {"detection": "pretrain", "tracking": "detection", "cooperation": "tracking"}
+BEFORE = {"detection": "pretrain", "tracking": "detection", "cooperation": "tracking", "joint": "cooperation"}
 
 
 def recipe(stage: str, preset: str) -> Mapping[str, Any]:
@@ -46,6 +47,8 @@ def build(stage: str, preset: str, data: Path, options: StageOptions) -> Stage:
         return built
     start = _weights(stage, config, options)
     torch.manual_seed(options.seed)
+    if stage == "joint":
+        return _joint(config, frames, plan, options, start)
     if stage == "cooperation":
         return _cooperation(config, frames, plan, options, start, data)
     model = AgentModel(config)
@@ -77,8 +80,24 @@ def _cooperation(
     return CooperationStage(model, frames, plan, options, checkpoint.fingerprint, messages)
 
 
+def _joint(config: ModelConfig, frames: TrainingData, plan: Recipe, options: StageOptions, start: Path | None) -> Stage:
+    family = config.name.rpartition("_")[0]
+    if options.roadside is None:
+        raise CooptrackError(
+            f"train: --roadside: is missing; stage joint trains the roadside network of {config.name} on: give the run "
+            f"folder or weights of {family}_inf that it was trained with"
+        )
+    unit = _file(options.roadside, family, "inf", "--roadside", "tracking")
+    vehicle = AgentModel(training_config(config, plan))
+    models = vehicle, AgentModel(get_preset(read_header(unit).preset))
+    for model, path in zip(models, (start, unit), strict=True):
+        if path is not None:
+            start_from(model, path)
+    return JointStage(*models, frames, plan, options)
+
+
 def _check_role(stage: str, config: ModelConfig) -> None:
-    roles = {"pretrain": ("inf",), "cooperation": ("coop",)}.get(stage, ("inf", "veh"))
+    roles = {"pretrain": ("inf",), "cooperation": ("coop",), "joint": ("coop",)}.get(stage, ("inf", "veh"))
     if config.role not in roles:
         family = config.name.rpartition("_")[0]
         names = " or ".join(f"{family}_{role}" for role in roles)
@@ -95,7 +114,7 @@ def _weights(stage: str, config: ModelConfig, options: StageOptions) -> Path | N
             f"train: --init: is missing; stage {stage} of {config.name} starts from the weights of stage {before}: "
             f"give the folder of that run"
         )
-    role = "veh" if config.role == "coop" else config.role
+    role = "veh" if stage == "cooperation" else config.role
     return _file(options.init, config.name.rpartition("_")[0], role, "--init", before)
 
 

@@ -53,7 +53,7 @@ class Heard:
         if roadside is None:
             return None
         row = newest_before(clip, roadside, frame, back)
-        return None if row < 0 else self.messages[clip.sequence][row]
+        return None if row < 0 or clip.sequence not in self.messages else self.messages[clip.sequence][row]
 
 
 class CooperationTraining(AgentTraining):
@@ -75,13 +75,18 @@ class CooperationTraining(AgentTraining):
     def _sample(self, draw: Draw, view: View, image: Tensor) -> Sample:
         truth = self.wanted(view.truth).to(image.device)
         given = network_input(view, image)
-        rng = np.random.default_rng([draw.number % 2**32, draw.frame])
+        rng = self.random_of(draw)
         messages: tuple[tuple[RemoteInstances, Tensor], ...] = ()
         if rng.random() >= self.recipe.message_dropout:
             message = self.heard.message(draw.clip, draw.frame, int(rng.integers(self.recipe.delay_frames + 1)))
             if message is not None:
                 messages = (received(self.model, message, draw.clip, draw.frame, self._noise(rng)),)
         return Sample(given, truth, str(draw.number), messages)
+
+    @staticmethod
+    def random_of(draw: Draw) -> np.random.Generator:
+        """What happens to the messages of a frame."""
+        return np.random.default_rng([draw.number % 2**32, draw.frame])
 
     def _noise(self, rng: np.random.Generator) -> Float:
         """[4, 4] error of the sender's pose."""

@@ -20,6 +20,8 @@ from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.loading import load_network
 from cooptrack_core.model.remote import remote_instances
+from cooptrack_core.model.runtime import Identity, NetworkRuntime
+from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.frames import Clip, FrameSet
@@ -28,6 +30,7 @@ from cooptrack_core.types import Features, Instances, Message
 Float = NDArray[np.float64]
 
 SESSION = 1
+FINGERPRINT_BYTES = 32
 EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
 _COLUMNS = ("center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "score", "instance_id")
 
@@ -57,12 +60,7 @@ def send(weights: Path, preset: str, clip: Clip, cache: Path) -> None:
     """Runs the agent as the node does, over one clip."""
     torch.set_num_threads(1)
     network = load_network(NetworkConfig(preset=preset.rpartition("_")[0], weights=str(weights), device="cpu"), "inf")
-    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), SESSION, network=network)
-    messages = []
-    for index in range(len(clip)):
-        message = agent.step(clip.frame(index, EPOCH_NS)).message
-        assert message is not None, "kept frames have image and pose"
-        messages.append(over_the_air(message, agent.config.feature_precision))
+    messages = _messages_of(network, clip)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(m.instances, name) for m in messages]) for name in _COLUMNS
     }
@@ -79,6 +77,23 @@ def send(weights: Path, preset: str, clip: Clip, cache: Path) -> None:
         **columns, **streams,
     )  # fmt: skip
     temporary.replace(_file(cache, clip))
+
+
+def current_messages(model: AgentModel, clip: Clip) -> list[Message]:
+    """What a roadside network that is still being trained sends over one clip."""
+    device = next(model.parameters()).device
+    identity = Identity(bytes(FINGERPRINT_BYTES), None, True, "training")
+    return _messages_of(NetworkRuntime(model, identity, device), clip)
+
+
+def _messages_of(network: Network, clip: Clip) -> list[Message]:
+    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), SESSION, network=network)
+    messages = []
+    for index in range(len(clip)):
+        message = agent.step(clip.frame(index, EPOCH_NS)).message
+        assert message is not None, "kept frames have image and pose"
+        messages.append(over_the_air(message, agent.config.feature_precision))
+    return messages
 
 
 def _load(path: Path, clip: Clip) -> list[Message]:

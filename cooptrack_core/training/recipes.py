@@ -34,6 +34,7 @@ class Recipe:
     photometric: PhotometricOptions | None = field(default_factory=PhotometricOptions)
     grid_mask: GridMaskOptions | None = None
     dense_losses: bool = False  # image head and auxiliary grid head
+    denoising: bool = False  # disturbed boxes of the ground truth as further queries
     # Of the cooperative stage.
     by_rule_until: float = 0.4  # share of the steps in which pairs for fusion are made by distance
     message_dropout: float = 0.0  # share of frames without a message
@@ -95,25 +96,31 @@ def _scratch(stage: str, family: str) -> Recipe:
     """For a GPU all parts learn to the end; tiny, for two cores, keeps what sees the image after stage 0."""
     small = family.startswith("tiny")
     base = Recipe(
-        steps=3000, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
+        steps=2400, batch=8, clip_frames=5, view=_SCRATCH_VIEW, dense_losses=True, carry=_SCRATCH_CARRY,
         frozen=_IMAGE_PARTS if small else (), slow={"backbone": 0.3, "neck": 0.5, "proposals": 0.5},
         loop={**_SCRATCH_LOOP, "learning_rate": 8e-4 if small else 4e-4},
     )  # fmt: skip
     if not small:
-        base = replace(base, steps=20_000, batch=16)
+        base = replace(base, steps=20_000, batch=16, denoising=True)
     if stage == "pretrain":
-        # Many small steps: on two cores images are what is short.
-        steps, batch = (9000, 4) if small else (20_000, 16)
-        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={})
+        steps, batch = (11_000, 8) if small else (20_000, 16)
+        loop = {**base.loop, "learning_rate": 1e-3, "warm_up_steps": 200, "ema_decay": 0.998} if small else base.loop
+        return replace(base, steps=steps, batch=batch, clip_frames=1, frozen=(), slow={}, loop=loop, denoising=False)
     if stage == "detection":
         return replace(base, steps=base.steps // 3, clip_frames=2, carry=_NO_TRACKS)
     if stage == "tracking":
         return base
+    if stage == "joint":
+        return replace(
+            base, steps=base.steps // 2, view=ViewOptions(), dense_losses=False, denoising=False, message_dropout=0.1,
+            position_noise_m=0.3, yaw_noise_rad=0.005, by_rule_until=0.0,
+            loop={**base.loop, "learning_rate": 0.25 * float(base.loop["learning_rate"])},
+        )  # fmt: skip
     # What fuses before decoding needs a decoder that knows of it.
     early = family in ("tiny-univ2x", "tiny-before")
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
-        base, frozen=finished, dense_losses=False, view=ViewOptions(), message_dropout=0.1,
+        base, frozen=finished, dense_losses=False, denoising=False, view=ViewOptions(), message_dropout=0.1,
         position_noise_m=0.3, yaw_noise_rad=0.005, slow={},
     )  # fmt: skip
 
@@ -134,6 +141,7 @@ CHANGEABLE: Mapping[str, Callable[[str], Any]] = {
     "position_noise_m": float,
     "yaw_noise_rad": float,
     "dense_losses": lambda text: {"true": True, "false": False}[text],
+    "denoising": lambda text: {"true": True, "false": False}[text],
     "frozen": lambda text: tuple(filter(None, text.split(","))),
 }
 

@@ -54,6 +54,7 @@ STAGES: dict[str, StageEntry] = {
     "detection": StageEntry("stage 1a: one agent's detector, without tracks", _BUILDING),
     "tracking": StageEntry("stage 1b: one agent's tracker", _BUILDING),
     "cooperation": StageEntry("stage 2: the vehicle with the messages of a finished roadside network", _BUILDING),
+    "joint": StageEntry("after stage 2, if wanted: both networks together, gradients pass the message", _BUILDING),
 }
 
 

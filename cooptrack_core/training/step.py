@@ -75,6 +75,7 @@ class Outcome:
     carried_rows: list[Tensor]  # [B] x [A] rows of the assignment that go on as tracks
     carried: list[Queries]  # [B] x [A] these tracks, as the frame left them, detached
     terms: list[Losses]  # [B] losses of each slot, before the average
+    refined: list[Queries]  # [B] x [N] what each slot says in the end, with gradient
 
 
 ExtraLosses = Callable[[Perception, Sequence[Sample]], dict[str, Tensor]]
@@ -131,7 +132,8 @@ class Iteration:
         if self.extra is not None:
             losses |= self.extra(perception, samples)
         total = torch.stack(list(losses.values())).sum()
-        return Outcome(losses, total, [slot.assignment for slot in done], rows, carried, [slot.losses for slot in done])
+        terms, refined = [slot.losses for slot in done], [slot.refined for slot in done]
+        return Outcome(losses, total, [slot.assignment for slot in done], rows, carried, terms, refined)
 
     @property
     def matcher(self) -> str:

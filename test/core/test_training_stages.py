@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(data: TrainingD
 def test_pretraining_gives_both_agents_the_same_trunk_and_nothing_else(data: TrainingData, tmp_path: Path) -> None:
     stage = Pretraining(get_preset("tiny_inf"), data, recipe("pretrain", "inf", clip_frames=1), StageOptions(steps=1))
     losses = stage.network(0, 0)
-    assert set(losses) == {"image_heat", "image_pixel", "image_depth", "image_box"}
+    assert set(losses) == {"image_heat", "image_pixel", "image_drop", "image_depth", "image_box"}
     files = stage.export(tmp_path, {"made_by": "a test"})
     inf, veh = (store.load(file, file.stem) for file in files)
     assert [inf.config.name, veh.config.name] == ["tiny_inf", "tiny_veh"]
