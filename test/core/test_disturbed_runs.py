@@ -130,7 +130,8 @@ def test_a_network_without_messages_tracks_exactly_as_in_mode_ego(spd_with_image
 @pytest.mark.parametrize("disturbance", [{}, EVERYTHING], ids=["none", "everything"])
 def test_the_track_command_disturbs_as_an_evaluation_does(spd_with_images, tmp_path, disturbance):
     options = [text for name, value in disturbance.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    command = ["track", str(spd_with_images), "--sequence", "0007", "-o", str(tmp_path / "r.json"), *options]
+    command = ["track", str(spd_with_images), "--sequence", "0007", "--detector", "simulated"]
+    command += ["-o", str(tmp_path / "r.json"), *options]
     assert cli.main(command) == 0
     tracked_by_command = json.loads((tmp_path / "r.json").read_text())
     run = SequenceRunner(simulated_run(spd_with_images)).run("0007", disturbance=Disturbance(**disturbance))

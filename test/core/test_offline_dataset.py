@@ -14,7 +14,7 @@ from scenarios import cars, frame
 from simulated import EGO, LATE, UNIT
 from tiny_spd import TinySpd
 
-from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.data.bag_events import BagEvent, Source
 from cooptrack_core.data.frame_messages import SequenceOptions
 from cooptrack_core.data.message_definitions import typestore
@@ -65,7 +65,8 @@ def test_a_dataset_gives_exactly_what_its_bag_gives(sources: dict[str, Source], 
 
 
 def test_a_recording_names_its_networks_and_that_they_are_untrained(sources: dict[str, Source]) -> None:
-    recording = track_bag(sources["bag"], CONFIGS["learned"], networks=fake_networks)
+    config = replace(CONFIGS["learned"], network=NetworkConfig(weights="untrained"))
+    recording = track_bag(sources["bag"], config, networks=fake_networks)
     assert recording["weights"] == "untrained"
     assert {name: entry["preset"] for name, entry in recording["networks"].items()} == {
         "vehicle": "tiny_coop", "rsu": "tiny_inf",
