@@ -20,6 +20,7 @@ agent inf & inf=$!
 agent veh & veh=$!
 wait $inf && wait $veh
 cooptrack train cooperation --preset tiny_coop --data "$data" --out "$runs/cooperation" \
-  --init "$runs/tracking_veh" --roadside "$runs/tracking_inf"
+  --init "$runs/tracking_veh" --roadside "$runs/tracking_inf" \
+  --keep-every 200 --evaluate-every 600
 mkdir -p "${OUT:-$runs/weights}"
 python scripts/pack_weights.py "$runs/tracking_inf" "$runs/cooperation" --out "${OUT:-$runs/weights}"

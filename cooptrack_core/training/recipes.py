@@ -121,7 +121,7 @@ def _scratch(stage: str, family: str) -> Recipe:
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
         base, frozen=finished, dense_losses=False, denoising=False, view=ViewOptions(), message_dropout=0.1,
-        position_noise_m=0.3, yaw_noise_rad=0.005, slow={},
+        position_noise_m=0.5, yaw_noise_rad=0.009, slow={},
     )  # fmt: skip
 
 
