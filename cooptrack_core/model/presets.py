@@ -25,7 +25,7 @@ class Options:
     """What differs between the published network and ours; the defaults are ours (spec 10.3)."""
 
     # Cooperation. An empty or absent message is safe in every preset.
-    affinity_threshold: float = 0.5  # a pair below this affinity is not fused; the roadside instance joins as a track
+    affinity_threshold: float = 0.3  # a pair below this affinity is not fused; the roadside instance joins as a track
     distance_gate_m: float = 5.0  # nor is one farther apart than this
     affinity_matching_after_steps: int | None = 2000  # training fuses by the rule first, then as inference; None: never
     scaled_similarity: bool = True  # by 1 / sqrt(C) as in the paper; official: not, so that it drowns the edges
