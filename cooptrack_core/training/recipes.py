@@ -120,8 +120,8 @@ def _scratch(stage: str, family: str) -> Recipe:
     early = family in ("tiny-univ2x", "tiny-before")
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
-        base, steps=1800 if small else base.steps, frozen=finished, dense_losses=False, denoising=False, view=ViewOptions(), message_dropout=0.1,
-        position_noise_m=0.5, yaw_noise_rad=0.009, slow={},
+        base, steps=1800 if small else base.steps, frozen=finished, dense_losses=False, denoising=False,
+        view=ViewOptions(), message_dropout=0.1, position_noise_m=0.5, yaw_noise_rad=0.009, slow={},
     )  # fmt: skip
 
 
