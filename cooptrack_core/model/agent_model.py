@@ -192,6 +192,7 @@ class AgentModel(nn.Module):
             ref_pts=put(queries.ref_pts, found.ref_pts),
             query_feats=put(queries.query_feats, found.feats),
             query_embeds=put(queries.query_embeds, self.embed(found.ref_pts)),
+            measured=put(queries.measured[..., None], found.free[..., None])[..., 0],
         )
 
     def align(self, messages: Sequence[tuple[RemoteInstances, Tensor]]) -> RemoteInstances:
@@ -220,7 +221,7 @@ class AgentModel(nn.Module):
             fused, ego_index, remote_index, affinity = early_fusion.leave(
                 ego, early_fusion.nobody(remote, self.config) if entry is None else entry
             )
-            return Cooperation(fused.queries, fused, affinity, ego_index, remote_index, learned=False)
+            return Cooperation(_measured(fused.queries, fused), fused, affinity, ego_index, remote_index, learned=False)
         theirs = as_queries(remote, self.config)
         affinity = self.association(ego, theirs)  # [V, I]
         if matcher == "affinity":
@@ -228,9 +229,17 @@ class AgentModel(nn.Module):
         else:
             ego_index, remote_index = match_by_distance(ego, theirs, remote.owner, self.config)
         fused = self.aggregation.fuse(ego, theirs, remote.owner, ego_index, remote_index)
-        queries = self.aggregation.cross_domain(fused.queries)
+        queries = _measured(self.aggregation.cross_domain(fused.queries), fused)
         return Cooperation(queries, fused, affinity, ego_index, remote_index)
 
     def refine(self, queries: Queries) -> Queries:
         """Final classes from semantics, boxes from motion (spec 3.2.4)."""
         return self.heads(queries)
+
+
+def _measured(queries: Queries, fused: Fused) -> Queries:
+    """[V] queries, of which those that an instance went into are measured."""
+    rows = fused.row_of_remote[fused.row_of_remote >= 0]
+    measured = queries.measured.clone()
+    measured[rows] = True
+    return queries.with_(measured=measured)

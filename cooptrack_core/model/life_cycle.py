@@ -22,9 +22,13 @@ class Advanced:
 
 
 def advance(queries: Queries, next_id: int, config: ModelConfig) -> Advanced:
-    """Gives ids to new queries, counts misses and says which queries live on. Ids go up from next_id."""
-    active = queries.scores > config.score_threshold
-    reported = queries.scores >= config.output_threshold
+    """Gives ids to new queries, counts misses and says which queries live on. Ids go up from next_id.
+
+    A score alone neither begins a track nor keeps it alive, where the network knows what is measured: nothing would
+    ever end a track that its decoder believes in where nobody looks.
+    """
+    active = (queries.scores > config.score_threshold) & queries.measured
+    reported = (queries.scores >= config.output_threshold) & (queries.measured | queries.is_track)
     new = queries.track_id < 0
     if not config.options.ids_for_background:
         new = new & (reported | active)

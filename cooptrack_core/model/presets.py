@@ -187,6 +187,7 @@ _TINY = ModelConfig(
     reasoner_layers=1,
     reasoner_ffn=192,
     dropout=0.0,
+    max_misses=5,
     max_gap_s=1.0,
     max_outputs=128,
 )

@@ -48,6 +48,7 @@ class Proposals:
     feats: Tensor  # [B, P, C]
     scores: Tensor  # [B, P] of the best class
     classes: Tensor  # [B, P, K] scores
+    free: Tensor  # [B, P] bool, no track's; of those alone new tracks are made
 
 
 class ImageProposals(nn.Module):
@@ -96,7 +97,7 @@ class ImageProposals(nn.Module):
         classes = _at(scores.flatten(2).transpose(1, 2), index)
         feats = _at(dense.feats.flatten(2).transpose(1, 2), index)
         told = torch.cat((feats, scaled(code, ref_pts), classes), dim=-1)
-        return Proposals(ref_pts, code, self.query(told), chosen.values, classes)
+        return Proposals(ref_pts, code, self.query(told), chosen.values, classes, chosen.values > 0.0)
 
 
 class _View:

@@ -80,9 +80,10 @@ class TrackHints(nn.Module):
             boxes=moved,
             ref_pts=torch.where(mine, inside, queries.ref_pts),
             query_feats=queries.query_feats + torch.where(mine, self.feats(told), 0.0),
+            measured=pairs.paired,
         )
         feats = found.feats + pairs.claimed[..., None] * self.claimed
-        return queries, replace(found, feats=feats)
+        return queries, replace(found, feats=feats, free=(found.scores > MIN_SCORE) & ~pairs.claimed)
 
     def _told(self, queries: Queries, found: Proposals, boxes: Tensor, pairs: Claims) -> Tensor:
         """[B, N, ..] what a track hears of its peak: box, classes, the way to it, who is how sure, how far, how old."""

@@ -75,6 +75,7 @@ def random_queries(count: int, config: ModelConfig, seed: int = 0, dtype: torch.
         track_id=torch.arange(count) + 100,
         is_track=torch.zeros(count, dtype=torch.bool),
         misses=torch.zeros(count, dtype=torch.int64),
+        measured=torch.ones(count, dtype=torch.bool),
     )
 
 

@@ -37,7 +37,14 @@ def peaks(*centres: tuple[float, float], score: float = 0.8) -> Proposals:
     boxes = code(*centres)[None]
     ref_pts = box_code.normalise(box_code.center(boxes), CONFIG.point_range_m)
     n = len(centres)
-    return Proposals(ref_pts, boxes, torch.zeros(1, n, 32), torch.full((1, n), score), torch.full((1, n, 3), score))
+    return Proposals(
+        ref_pts,
+        boxes,
+        torch.zeros(1, n, 32),
+        torch.full((1, n), score),
+        torch.full((1, n, 3), score),
+        torch.ones(1, n, dtype=torch.bool),
+    )
 
 
 def test_a_track_and_a_peak_that_are_each_others_nearest_belong_together() -> None:
