@@ -10,6 +10,8 @@ from torch import Tensor
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 
+COASTS_REPORTED = 2  # frames in which an established track is reported without having been measured
+
 
 @dataclass(frozen=True)
 class Advanced:
@@ -25,10 +27,13 @@ def advance(queries: Queries, next_id: int, config: ModelConfig) -> Advanced:
     """Gives ids to new queries, counts misses and says which queries live on. Ids go up from next_id.
 
     A score alone neither begins a track nor keeps it alive, where the network knows what is measured: nothing would
-    ever end a track that its decoder believes in where nobody looks.
+    ever end a track that its decoder believes in where nobody looks. An established track, one whose history is full,
+    is reported through a short gap; others live on unreported.
     """
     active = (queries.scores > config.score_threshold) & queries.measured
-    reported = (queries.scores >= config.output_threshold) & (queries.measured | queries.is_track)
+    seen_long = queries.is_track & (~queries.history_padding).all(-1)
+    known = queries.measured | (seen_long & (queries.misses < COASTS_REPORTED))
+    reported = (queries.scores >= config.output_threshold) & known
     new = queries.track_id < 0
     if not config.options.ids_for_background:
         new = new & (reported | active)

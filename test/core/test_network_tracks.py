@@ -181,3 +181,35 @@ def test_what_is_outside_the_image_is_not_seen(center_m: tuple[float, ...], seen
     box = torch.tensor([[*center_m, 4.0, 2.0, 1.5, -np.pi / 2, 0.0, 0.0]])
     queries = random_queries(1, config).with_(boxes=box_code.encode(box))
     assert outputs.in_view(queries, lidar2img, config).tolist() == [seen]
+
+
+def test_a_score_alone_neither_begins_a_track_nor_keeps_it() -> None:
+    config = small_config(max_misses=3)
+    queries = scored(config, 0.9, 0.9).with_(measured=torch.tensor([True, False]))
+    done = advance(queries, 1, config)
+    assert done.reported.tolist() == done.live.tolist() == [True, False]
+    assert done.queries.track_id.tolist() == [1, -1]
+    lives = []
+    for _ in range(3):
+        done = advance(done.queries.with_(measured=torch.tensor([False, False])), 2, config)
+        lives.append(done.live.tolist())
+    assert lives == [[True, False], [True, False], [False, False]]
+
+
+def test_only_an_established_track_is_reported_through_a_short_gap() -> None:
+    config = small_config(max_misses=5)
+    new, old = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    tracks = scored(config, 0.9, 0.9).with_(
+        is_track=torch.ones(2, dtype=torch.bool),
+        track_id=torch.tensor([7, 8]),
+        misses=torch.zeros(2, dtype=torch.int64),
+        measured=torch.zeros(2, dtype=torch.bool),
+        history_padding=torch.stack((new, old)),
+    )
+    reported = []
+    for _ in range(4):
+        done = advance(tracks, 9, config)
+        reported.append(done.reported.tolist())
+        tracks = done.queries
+    assert reported == [[False, True], [False, True], [False, False], [False, False]]
+    assert done.live.tolist() == [True, True]
