@@ -69,6 +69,8 @@ def _let_some_through(model: AgentModel) -> None:
     """Sets the final class bias by what the network says to noise; otherwise random weights report all or nothing."""
     config, last = model.config, model.heads.class_head[-1]
     assert isinstance(last, nn.Linear)
+    if config.proposals:
+        model.track_hints.needs_peaks = False  # peaks of a random head mean nothing
     last.weight.mul_(_UNTRAINED_CLASS_GAIN)
     last.bias.zero_()
     height, width = config.image_size

@@ -132,6 +132,9 @@ class ModelConfig:
     score_threshold: float = 0.4  # above: an active track
     output_threshold: float = 0.3  # reported from here on
     max_misses: int = 3  # a track survives one less consecutive misses
+    # Only a free peak of the image above this, or an instance of another agent, begins a track, and without either for
+    # max_misses frames it ends; 0: its score decides alone, as in the published network.
+    min_peak_score: float = 0.0
     max_gap_s: float = 0.5  # a longer gap between frames starts anew
     max_outputs: int = 300
     # Baselines and parts to leave out.
@@ -188,6 +191,7 @@ _TINY = ModelConfig(
     reasoner_ffn=192,
     dropout=0.0,
     max_misses=5,
+    min_peak_score=0.1,
     max_gap_s=1.0,
     max_outputs=128,
 )

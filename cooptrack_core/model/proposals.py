@@ -97,7 +97,9 @@ class ImageProposals(nn.Module):
         classes = _at(scores.flatten(2).transpose(1, 2), index)
         feats = _at(dense.feats.flatten(2).transpose(1, 2), index)
         told = torch.cat((feats, scaled(code, ref_pts), classes), dim=-1)
-        return Proposals(ref_pts, code, self.query(told), chosen.values, classes, chosen.values > 0.0)
+        return Proposals(
+            ref_pts, code, self.query(told), chosen.values, classes, torch.ones_like(chosen.values, dtype=torch.bool)
+        )
 
 
 class _View:

@@ -20,7 +20,7 @@ from cooptrack_core.model.proposals import Proposals, scaled
 from cooptrack_core.model.queries import Queries
 
 GATE_M, GATE_PER_M = 3.0, 0.06  # distance of a pair, and its growth with the distance from the sensor
-MIN_SCORE = 0.1  # of a peak that a track may claim
+MIN_SCORE = 0.1  # of a peak that a track may claim, where the configuration leaves it open
 _HIDDEN = 32
 _SCALE_M = 4.0
 _FIRST_GAINS = (0.35, 0.7, 0.3, 0.5)  # along the ray, across, of height and size, of heading
@@ -36,11 +36,11 @@ class Claims:
 
 
 @torch.no_grad()
-def claims(queries: Queries, found: Proposals) -> Claims:
+def claims(queries: Queries, found: Proposals, min_score: float = MIN_SCORE) -> Claims:
     """Pairs of tracks and peaks that are each other's nearest on the ground, within a gate."""
     own, theirs = (box_code.center(boxes)[..., :2] for boxes in (queries.boxes, found.boxes))
     distance = torch.cdist(own, theirs)  # [B, N, P]
-    allowed = queries.is_track[..., None] & (found.scores > MIN_SCORE)[:, None]
+    allowed = queries.is_track[..., None] & (found.scores > min_score)[:, None]
     allowed &= distance < GATE_M + GATE_PER_M * theirs.norm(dim=-1)[:, None]
     distance = torch.where(allowed, distance, torch.inf)
     nearest, peak = distance.min(-1)  # [B, N]
@@ -57,6 +57,8 @@ class TrackHints(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.needs_peaks = config.min_peak_score > 0
+        self.min_score = config.min_peak_score or MIN_SCORE
         self.point_range_m, self.with_history = config.point_range_m, config.history_length > 0
         told = box_code.CODE_SIZE + config.num_classes + 6
         self.gains = nn.Sequential(Linear(told, _HIDDEN), nn.ReLU(), Linear(_HIDDEN, len(_FIRST_GAINS)))
@@ -70,7 +72,7 @@ class TrackHints(nn.Module):
 
     def forward(self, queries: Queries, found: Proposals) -> tuple[Queries, Proposals]:
         """[B, N] queries whose tracks have heard of their peaks, and [B, P] peaks that know who claims them."""
-        pairs = claims(queries, found)
+        pairs = claims(queries, found, self.min_score)
         boxes = _at(found.boxes, pairs.peak)  # [B, N, 10]
         told = self._told(queries, found, boxes, pairs)
         mine = pairs.paired[..., None]
@@ -80,10 +82,11 @@ class TrackHints(nn.Module):
             boxes=moved,
             ref_pts=torch.where(mine, inside, queries.ref_pts),
             query_feats=queries.query_feats + torch.where(mine, self.feats(told), 0.0),
-            measured=pairs.paired,
+            measured=pairs.paired if self.needs_peaks else queries.measured,
         )
         feats = found.feats + pairs.claimed[..., None] * self.claimed
-        return queries, replace(found, feats=feats, free=(found.scores > MIN_SCORE) & ~pairs.claimed)
+        free = (found.scores > self.min_score) & ~pairs.claimed if self.needs_peaks else found.free
+        return queries, replace(found, feats=feats, free=free)
 
     def _told(self, queries: Queries, found: Proposals, boxes: Tensor, pairs: Claims) -> Tensor:
         """[B, N, ..] what a track hears of its peak: box, classes, the way to it, who is how sure, how far, how old."""

@@ -79,11 +79,11 @@ def overfit(
     """Fits both networks to the frames of a sequence (training/sequence.py). The same seed gives the same result."""
     started = time.monotonic()
     torch.manual_seed(options.seed)
-    # A few frames are to be learned by heart: nothing is dropped out.
-    unit = AgentModel(replace(roadside, dropout=0.0))
+    # A few frames are to be learned by heart: nothing is dropped out, and any query may do it.
+    unit = AgentModel(replace(roadside, dropout=0.0, min_peak_score=0.0))
     rule_steps = round(options.by_rule_until * options.steps)
     changed = replace(vehicle.options, affinity_matching_after_steps=rule_steps)
-    car = AgentModel(replace(vehicle, dropout=0.0, options=changed))
+    car = AgentModel(replace(vehicle, dropout=0.0, min_peak_score=0.0, options=changed))
     alone_before, together_before = (drive(frames, unit, car, mode) for mode in ("ego", "learned"))
 
     def shown(agent: str) -> Callable[[int, float], None]:

@@ -100,3 +100,14 @@ def test_gains_and_features_learn() -> None:
 def test_networks_without_proposals_have_no_hints() -> None:
     model = AgentModel(replace(get_preset("tiny_veh"), proposals=0))
     assert not any("hints" in name for name in model.state_dict())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("min_peak_score", "measured"), [(0.1, [True, False, False]), (0.0, [True, True, True])])
+def test_where_peaks_are_needed_tracks_without_one_are_not_measured(
+    min_peak_score: float, measured: list[bool]
+) -> None:
+    hints = TrackHints(replace(CONFIG, min_peak_score=min_peak_score))
+    told, found = hints(tracks((20.0, 0.0), (0.0, 30.0)), peaks((20.5, 0.0), (40.0, 9.0)))
+    assert told.measured[0].tolist() == measured
+    assert found.free[0].tolist() == ([False, True] if min_peak_score else [True, True])

