@@ -63,14 +63,16 @@ def test_order_and_names_do_not_matter(seed: int) -> None:
     data = random_set(seed, (6, 4), missed=0.3, false=0.8, noise_m=1.0, swapped=0.1).in_range()
     rng = np.random.default_rng(seed)
 
-    def shuffled(boxes):
-        boxes = boxes.select(np.lexsort((rng.random(len(boxes)), boxes.frame)))
+    def shuffled(boxes, order: bool):
+        if order:
+            boxes = boxes.select(np.lexsort((rng.random(len(boxes)), boxes.frame)))
         names = rng.permutation(int(boxes.track.max(initial=-1)) + 1)
         return replace(boxes, track=names[boxes.track], written_id=names[boxes.track])
 
     expected = tracking_scores(data)
     for side in ({"predictions"}, {"truth"}, {"predictions", "truth"}):
-        again = tracking_scores(replace(data, **{name: shuffled(getattr(data, name)) for name in side}))
+        # Of two objects that would go on with the same track the kit, and so ours, takes the first of the list.
+        again = tracking_scores(replace(data, **{n: shuffled(getattr(data, n), n == "predictions") for n in side}))
         assert equal(again["label_metrics"], expected["label_metrics"])
 
 
