@@ -156,6 +156,11 @@ class Frame:
     camera: CameraView | None = None
     image_stamp_ns: int | None = None
 
+    @property
+    def image_delay_s(self) -> float:
+        """From stamp_ns until the image was taken."""
+        return 0.0 if self.image_stamp_ns is None else (self.image_stamp_ns - self.stamp_ns) / 1e9
+
 
 @dataclass(frozen=True)
 class Message:

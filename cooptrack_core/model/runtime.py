@@ -139,10 +139,9 @@ class NetworkRuntime:
             bad = int((~np.isfinite(T_map_from_sensor)).sum())
             raise FrameRejected(f"pose: expected finite numbers, found {bad} that are not finite")
         stamp_s, memory = self._seconds(frame.stamp_ns), self._session.memory
-        taken_ns = frame.stamp_ns if frame.image_stamp_ns is None else frame.image_stamp_ns
-        delay_s = (taken_ns - frame.stamp_ns) / 1e9
         before = None if memory is None else Before(memory.stamp_s, memory.T_map_from_sensor)
-        made = image_input(frame, self.config, image_time(before, stamp_s, T_map_from_sensor, delay_s, self.config))
+        T_image = image_time(before, stamp_s, T_map_from_sensor, frame.image_delay_s, self.config)
+        made = image_input(frame, self.config, T_image)
         image = torch.from_numpy(made.image).to(self.device)
         lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
         return NetworkInput(image, lidar2img, T_map_from_sensor, stamp_s)

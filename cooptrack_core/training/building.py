@@ -61,12 +61,8 @@ def _cooperation(
     config: ModelConfig, frames: TrainingData, plan: Recipe, options: StageOptions, start: Path | None, data: Path
 ) -> Stage:
     family = config.name.rpartition("_")[0]
-    if options.roadside is None:
-        raise CooptrackError(
-            f"train: --roadside: is missing; stage cooperation of {config.name} learns with the messages of a finished "
-            f"{family}_inf: give its run folder or weights"
-        )
-    roadside = _file(options.roadside, family, "inf", "--roadside", "tracking")
+    learns = f"stage cooperation of {config.name} learns with the messages of a finished {family}_inf"
+    roadside = _roadside(options, family, f"{learns}: give its run folder or weights")
     preset = read_header(roadside).preset
     checkpoint = store.load(roadside, preset)
     cache = data / CACHE_FOLDER / f"messages_{checkpoint.fingerprint.hex()[:16]}"
@@ -82,18 +78,21 @@ def _cooperation(
 
 def _joint(config: ModelConfig, frames: TrainingData, plan: Recipe, options: StageOptions, start: Path | None) -> Stage:
     family = config.name.rpartition("_")[0]
-    if options.roadside is None:
-        raise CooptrackError(
-            f"train: --roadside: is missing; stage joint trains the roadside network of {config.name} on: give the run "
-            f"folder or weights of {family}_inf that it was trained with"
-        )
-    unit = _file(options.roadside, family, "inf", "--roadside", "tracking")
+    goes_on = f"stage joint trains the roadside network of {config.name} on"
+    unit = _roadside(options, family, f"{goes_on}: give the run folder or weights of the {family}_inf that it heard")
     vehicle = AgentModel(training_config(config, plan))
     models = vehicle, AgentModel(get_preset(read_header(unit).preset))
     for model, path in zip(models, (start, unit), strict=True):
         if path is not None:
             start_from(model, path)
     return JointStage(*models, frames, plan, options)
+
+
+def _roadside(options: StageOptions, family: str, why: str) -> Path:
+    """The file of the roadside network that a stage needs, for the reason given."""
+    if options.roadside is None:
+        raise CooptrackError(f"train: --roadside: is missing; {why}")
+    return _file(options.roadside, family, "inf", "--roadside", "tracking")
 
 
 def _check_role(stage: str, config: ModelConfig) -> None:

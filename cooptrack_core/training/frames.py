@@ -158,9 +158,7 @@ def _write_clip(
         images.append(pixels if same else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
         K, T_camera = scaled_camera(frame.camera.K, scale, config), frame.camera.T_camera_from_sensor
         stamp_s = (frame.stamp_ns - first_ns) / 1e9
-        taken_ns = frame.stamp_ns if frame.image_stamp_ns is None else frame.image_stamp_ns
-        delay_s = (taken_ns - frame.stamp_ns) / 1e9
-        column = (K, T_camera, frame.T_map_from_sensor, stamp_s, delay_s, item.event.log_time_ns)
+        column = (K, T_camera, frame.T_map_from_sensor, stamp_s, frame.image_delay_s, item.event.log_time_ns)
         columns.append(tuple(map(np.asarray, column)))
     truths = [item.truth for item in frames]
     seen = [torch.ones(len(t), dtype=torch.bool) if t.seen is None else t.seen for t in truths]

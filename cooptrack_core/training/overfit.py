@@ -155,8 +155,7 @@ def _sample(
     stamp_s, before = event.frame.stamp_ns / 1e9, None
     if previous is not None and previous.event.frame.T_map_from_sensor is not None:
         before = Before(previous.event.frame.stamp_ns / 1e9, previous.event.frame.T_map_from_sensor)
-    delay_s = 0.0 if event.frame.image_stamp_ns is None else (event.frame.image_stamp_ns - event.frame.stamp_ns) / 1e9
-    made = image_input(event.frame, config, image_time(before, stamp_s, T_map, delay_s, config))
+    made = image_input(event.frame, config, image_time(before, stamp_s, T_map, event.frame.image_delay_s, config))
     image, lidar2img = torch.from_numpy(made.image), torch.from_numpy(made.lidar2img).float()
     given = NetworkInput(image, lidar2img, T_map, stamp_s)
     truth = frame.truth.within(config.point_range_m)

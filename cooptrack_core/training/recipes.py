@@ -81,15 +81,8 @@ _IMAGE_PARTS = (
     *(f"proposals.{part}" for part in ("finest", "coarser", "trunk", "norm", "second", "heat", "values")),
 )  # fmt: skip
 _FINISHED_ALONE = (
-    "backbone",
-    "neck",
-    "proposals",
-    "track_hints",
-    "bev_encoder",
-    "decoder",
-    "motion_extractor",
-    "reasoner",
-)
+    "backbone", "neck", "proposals", "track_hints", "bev_encoder", "decoder", "motion_extractor", "reasoner",
+)  # fmt: skip
 
 
 def _scratch(stage: str, family: str) -> Recipe:
