@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from cooptrack_core.checkpoints.header import Header, read_header
 from cooptrack_core.config import NetworkConfig
+from cooptrack_core.model.presets import get_preset
+from cooptrack_core.model.rules import with_rules
 from cooptrack_core.types import CooptrackError
 
 if TYPE_CHECKING:
@@ -17,16 +19,17 @@ if TYPE_CHECKING:
 
 TITLES = {"univ2x": "UniV2X-style", "before": "Fusion before decoding"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_FORM = "give NAME=WEIGHTS or NAME=WEIGHTS:ROADSIDE_WEIGHTS"
+_FORM = "give NAME=WEIGHTS or NAME=WEIGHTS:ROADSIDE_WEIGHTS, and @RULES behind them if wanted"
 
 
 def add_network_rows(parser: argparse.ArgumentParser) -> None:
     """--also and --alone-weights."""
     group = parser.add_argument_group("further networks (detector network)")
     group.add_argument(
-        "--also", action="append", default=[], metavar="NAME=WEIGHTS[:ROADSIDE_WEIGHTS]",
+        "--also", action="append", default=[], metavar="NAME=WEIGHTS[:ROADSIDE_WEIGHTS][@RULES]",
         help="a row for another network that cooperates, files or names of shipped weights, its preset as they say; "
-        "without ROADSIDE_WEIGHTS with the roadside network of this run. NAME: of the row and its folder "
+        "without ROADSIDE_WEIGHTS with the roadside network of this run. RULES: of the vehicle's network, NAME=VALUE "
+        "with commas (docs/network.md). NAME: of the row and its folder "
         f"({', '.join(f'{name}: {title}' for name, title in TITLES.items())}). May be given several times",
     )  # fmt: skip
     group.add_argument(
@@ -45,25 +48,31 @@ def further_runs(args: argparse.Namespace, given: RunOptions, taken: tuple[str, 
     if args.also:
         _require_network("--also", given)
     for text in args.also:
-        name, _, files = text.partition("=")
+        name, _, rest = text.partition("=")
+        files, _, rules = rest.partition("@")
         weights, colon, roadside_weights = files.partition(":")
         if not weights or (colon and not roadside_weights):
             raise CooptrackError(f"--also: {text!r} cannot be read; {_FORM}")
         if not _NAME.fullmatch(name) or name in taken or name in runs:
             why = "is taken" if name in taken or name in runs else "is no name of small letters, digits, - and _"
             raise CooptrackError(f"--also: {name!r} {why}; choose another name")
-        runs[name] = _with_networks(name, given, weights, roadside_weights)
+        runs[name] = _with_networks(name, given, weights, roadside_weights, rules)
     return runs
 
 
-def _with_networks(name: str, given: RunOptions, weights: str, roadside_weights: str) -> RunOptions:
+def _with_networks(name: str, given: RunOptions, weights: str, roadside_weights: str, rules: str) -> RunOptions:
     path, header = _found("--also", weights, "coop")
     own = given.roadside.network
     roadside_path, roadside = _found("--also", roadside_weights or own.weights, "inf")
     if header.roadside_fingerprint != roadside.fingerprint:
         what = f"{path} was not trained with the roadside network {roadside_path}, whose features it cannot read"
         raise CooptrackError(f"--also: {name}: {what}; {_FORM}")
-    vehicle = replace(given.vehicle, network=_network(given.vehicle.network, path, header))
+    try:
+        with_rules(get_preset(header.preset), rules)
+    except CooptrackError as error:
+        raise CooptrackError(f"--also: {name}: {error}") from None
+    network = _network(given.vehicle.network, path, header)
+    vehicle = replace(given.vehicle, network=replace(network, rules=rules or network.rules))
     return replace(
         given, vehicle=vehicle, roadside=replace(given.roadside, network=_network(own, roadside_path, roadside))
     )

@@ -27,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=TRIALS, metavar="N", help="parameter sets that are tried")
     parser.add_argument("--output", "-o", type=Path, default=Path("tuned.yaml"), metavar="FILE", help="parameter file")
     parser.add_argument("--overwrite", action="store_true", help="replace that file")
+    parser.add_argument(
+        "--allow-held-out", action="store_true",
+        help="also on --sequence of a split that is kept for scoring; then score others (compare warns of shared ones)",
+    )  # fmt: skip
     add_run_options(parser, split="train")
 
 
@@ -46,9 +50,13 @@ def run(args: argparse.Namespace) -> int:
     runner = SequenceRunner(options)
     by_file = options.split == "train" and not options.sequences
     remedy = "tune on the train split, --split train"
-    warning = check_apart(
-        runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy, are=KEPT_FOR_SCORING
-    )  # fmt: skip
+    if args.allow_held_out and options.sequences:
+        kept = held_out(runner)
+        warning = f"{len(kept)} sequences {KEPT_FOR_SCORING}: score others with these parameters" if kept else ""
+    else:
+        warning = check_apart(
+            runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy, are=KEPT_FOR_SCORING
+        )  # fmt: skip
     if warning:
         warn(args, [warning])
     found, content = Tuner(runner).tuned(args.mode, args.trials, args.seed, args.command_line)

@@ -10,6 +10,7 @@ from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.presets import get_preset
+from cooptrack_core.model.rules import fitted, with_rules
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.types import CooptrackError
 
@@ -24,11 +25,12 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     preset = f"{config.preset}_{role}"
     path = store.find(config.weights, preset)
     if path is None:
-        model, identity = untrained_network(preset, config.seed)
+        model, identity = untrained_network(preset, config.seed, config.rules)
     else:
         checkpoint = store.load(path, preset)
-        model = AgentModel(checkpoint.config)
-        model.load_state_dict(checkpoint.state)
+        rules = with_rules(checkpoint.config, config.rules)
+        model = AgentModel(rules)
+        model.load_state_dict(fitted(checkpoint.state, rules))
         partner = checkpoint.metadata.roadside_fingerprint
         identity = Identity(checkpoint.fingerprint, partner, True, str(path))
     fast = prepare_for_inference(model)
@@ -45,7 +47,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def untrained_network(preset: str, seed: int) -> tuple[AgentModel, Identity]:
+def untrained_network(preset: str, seed: int, rules: str = "") -> tuple[AgentModel, Identity]:
     """A network with random weights. A vehicle's understands the roadside's of the same family and seed."""
     model = _random(preset, seed)
     partner = None
@@ -53,6 +55,10 @@ def untrained_network(preset: str, seed: int) -> tuple[AgentModel, Identity]:
         roadside = _random(preset.replace("_coop", "_inf"), seed)
         partner = store.fingerprint_of(roadside.config, roadside.state_dict())
     fingerprint = store.fingerprint_of(model.config, model.state_dict())
+    if rules:
+        config, state = with_rules(model.config, rules), model.state_dict()
+        model = AgentModel(config)
+        model.load_state_dict(fitted(state, config))
     _let_some_through(model.eval())  # after the fingerprint: rounding differs between machines
     return model, Identity(fingerprint, partner, False, f"{store.UNTRAINED} (seed {seed})")
 

@@ -22,6 +22,7 @@ from cooptrack_core.evaluation.comparison_report import difference_tables
 from cooptrack_core.evaluation.run_options import RunOptions
 from cooptrack_core.model import presets
 from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.runtime import NetworkRuntime
 from cooptrack_core.networks import network_of
 from cooptrack_core.types import CooptrackError
 
@@ -88,6 +89,17 @@ def test_another_network_brings_its_preset_and_its_roadside(weights: Path) -> No
     assert run.roadside.network.weights == f"{weights}/inf.safetensors" and run.roadside.network.preset == "tiny"
 
 
+def test_rules_are_those_of_the_vehicle_of_that_row_alone(weights: Path) -> None:
+    own = given(weights)
+    also = f"a={weights}/coop.safetensors@remembered_pairs=false,birth_hits=2"
+    (run,) = further_runs(asked(also), own, ()).values()
+    assert run.vehicle.network.rules == "remembered_pairs=false,birth_hits=2"
+    assert run.roadside == own.roadside and own.vehicle.network.rules == ""
+    network = network_of(replace(run.vehicle, mode="learned"))
+    assert isinstance(network, NetworkRuntime)
+    assert network.config.birth_hits == 2 and not network.config.options.remembered_pairs
+
+
 def test_vehicle_trained_alone_takes_the_place_of_the_cooperative_one(weights: Path) -> None:
     own = given(weights)
     assert alone(asked(), own) == own
@@ -113,6 +125,7 @@ def test_vehicle_trained_alone_takes_the_place_of_the_cooperative_one(weights: P
         ("a=W/veh.safetensors", "expected weights of a preset _coop, found those of tiny_veh"),
         ("a=W/coop.safetensors:W/veh.safetensors", "expected weights of a preset _inf, found those of tiny_veh"),
         ("a=W/stranger.safetensors", "was not trained with the roadside network"),
+        ("a=W/coop.safetensors@embed_dims=3", "--also: a: network.rules: 'embed_dims' is unknown"),
     ],
 )
 def test_what_is_no_further_network_gets_one_line(weights: Path, also: str, words: str) -> None:

@@ -209,6 +209,15 @@ def test_what_cannot_be_tuned_gets_one_line(spd: Path, tmp_path: Path, capsys, o
     assert not (tmp_path / "t.yaml").exists()
 
 
+def test_named_sequences_of_a_held_out_split_need_the_word_for_it(spd: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "t.yaml"
+    command = ["tune", str(spd), *SIMULATED, "--trials", "1", "-o", str(path), "--allow-held-out"]
+    assert main([*command, "--sequence", "0003"]) == 0
+    assert "1 sequences belong to splits that are kept for scoring" in capsys.readouterr().err
+    assert tuned_sequences(path) == ("0003",), "so that compare can warn"
+    assert main([*command, "--overwrite", "--split", "val"]) == 2, "a whole split would leave nothing to score"
+
+
 def test_shared_sequences_are_refused_unless_the_split_file_shares_them() -> None:
     assert check_apart(["a", "b"], ["c"], by_split_file=False, remedy="") == ""
     assert "flatter" in check_apart(["a", "b"], ["b", "c"], by_split_file=True, remedy="")
