@@ -98,6 +98,7 @@ def remote_of(t: dict[str, Tensor], prefix: str) -> RemoteInstances:
         boxes=t[f"{prefix}pred_boxes"],
         owner=torch.zeros(count, dtype=torch.int64),
         row=torch.arange(count),
+        object_key=torch.arange(count),
     )
 
 
@@ -198,5 +199,5 @@ def wrapped(arrays: dict[str, np.ndarray], like: Tensor) -> RemoteInstances:
     count = len(theirs)
     return RemoteInstances(
         theirs.query_feats, theirs.query_embeds, theirs.motion_feats, theirs.ref_pts, theirs.boxes,
-        torch.zeros(count, dtype=torch.int64), torch.arange(count),
+        torch.zeros(count, dtype=torch.int64), torch.arange(count), torch.arange(count),
     )  # fmt: skip

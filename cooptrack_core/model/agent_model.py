@@ -27,6 +27,7 @@ from cooptrack_core.model.early_fusion import Entry
 from cooptrack_core.model.heads import RefinementHeads
 from cooptrack_core.model.motion_features import MotionExtractor
 from cooptrack_core.model.neck import FeaturePyramid
+from cooptrack_core.model.partners import remembered
 from cooptrack_core.model.positional import pe3d
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.proposals import DenseBoxes, ImageProposals
@@ -162,17 +163,30 @@ class AgentModel(nn.Module):
             queries = self.with_proposals(queries, dense)
         base = queries.boxes if self.config.options.residual_boxes else None
         decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers, base)
-        boxes, logits, extractor = decoder.boxes[-1], decoder.logits[-1], self.motion_extractor
-        decoded = queries.with_(
-            ref_pts=decoder.last_ref_pts,
-            query_embeds=self.embed(decoder.last_ref_pts),
-            query_feats=decoder.feats,
-            motion_feats=torch.zeros_like(decoder.feats) if extractor is None else extractor(boxes),
+        decoded = self._decoded(queries, decoder)
+        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense)
+
+    def _decoded(self, queries: Queries, decoder: DecoderOutput) -> Queries:
+        """[B, N] queries as the decoder leaves them. A track that nothing in the image measures stays as it was.
+
+        The decoder only knows what the camera shows: a track of what others see would be drawn to something else.
+        """
+        coasting = (queries.is_track & ~queries.measured)[..., None]  # [B, N, 1]
+        if self.config.fusion != "graph":  # there the decoder hears what others say
+            coasting = torch.zeros_like(coasting)
+        ref_pts = torch.where(coasting, queries.ref_pts, decoder.last_ref_pts)
+        boxes = torch.where(coasting, queries.boxes, decoder.boxes[-1])
+        logits = torch.where(coasting, queries.logits, decoder.logits[-1])
+        feats = torch.where(coasting, queries.query_feats, decoder.feats)
+        return queries.with_(
+            ref_pts=ref_pts,
+            query_embeds=self.embed(ref_pts),
+            query_feats=feats,
+            motion_feats=torch.zeros_like(feats) if self.motion_extractor is None else self.motion_extractor(boxes),
             boxes=boxes,
             logits=logits,
             scores=logits.sigmoid().amax(-1),
         )
-        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense)
 
     def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
         """[B, N] queries: the first fresh ones give way to the best peaks of the image, tracks hear of theirs."""
@@ -210,12 +224,18 @@ class AgentModel(nn.Module):
         return replace(found, query_embeds=self.embed(found.ref_pts), motion_feats=motion)
 
     def cooperate(
-        self, ego: Queries, remote: RemoteInstances, matcher: str = "affinity", entry: Entry | None = None
+        self,
+        ego: Queries,
+        remote: RemoteInstances,
+        matcher: str = "affinity",
+        entry: Entry | None = None,
+        known: Tensor | None = None,
     ) -> Cooperation:
         """Associates and fuses [V] queries of the vehicle with [I] aligned instances (spec 5); any may be empty.
 
         matcher: `affinity` (learned) or `distance` (the same fusion, pairs by distance within 3.5 m). With fusion
-        before decoding all of that has happened: the entry of the frame says how.
+        before decoding all of that has happened: the entry of the frame says how. known [I]: the tracks that the
+        instances' objects went into before (partners.known_tracks).
         """
         if self.config.fusion != "graph":
             fused, ego_index, remote_index, affinity = early_fusion.leave(
@@ -223,7 +243,8 @@ class AgentModel(nn.Module):
             )
             return Cooperation(_measured(fused.queries, fused), fused, affinity, ego_index, remote_index, learned=False)
         theirs = as_queries(remote, self.config)
-        affinity = self.association(ego, theirs)  # [V, I]
+        before = None if known is None else remembered(ego, remote.owner, known)
+        affinity = self.association(ego, theirs, before)  # [V, I]
         if matcher == "affinity":
             ego_index, remote_index = match_by_affinity(affinity, ego, theirs, remote.owner, self.config)
         else:

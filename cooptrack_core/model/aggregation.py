@@ -13,6 +13,12 @@ from cooptrack_core.model.mlp import two_layer_mlp
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 
+_TOLD = 15  # numbers that the shares depend on beside the features
+_OUTPUTS = 6  # shares of position, size, heading, velocity; of what is off the prediction in velocity; of the shift
+_SHARE_OF_ENTRY = (0, 0, 1, 1, 0, 1, 2, 2, 3, 3)  # of a box code
+_VELOCITY_GAIN_HZ = 2.0  # at most, of an alpha-beta filter
+_TRACKS_THAT_TELL = 4  # so many, at least, tell what a message shifts
+
 
 class Aggregation(nn.Module):
     """Learned fusion of pairs, and two layers that bring fused and unfused features to one domain."""
@@ -32,17 +38,21 @@ class Aggregation(nn.Module):
         if self.residual:
             for layers in self.children():
                 _start_at_zero(layers)
+        self.with_boxes = config.options.weighted_boxes
+        x0, y0, _, x1, y1, _ = config.point_range_m
+        self.extent_m = (x1 - x0, y1 - y0)
         if config.options.weighted_positions:
-            self.position_share = two_layer_mlp(2 * dims + 6, dims)
-            self.position_share[-1] = Linear(dims, 1)
-            _start_at_zero(self.position_share)
+            self.shares = two_layer_mlp(2 * dims + _TOLD, dims)
+            self.shares[-1] = Linear(dims, _OUTPUTS if self.with_boxes else 1)
+            _start_at_zero(self.shares)
 
     def fuse(self, ego: Queries, remote: Queries, owner: Tensor, ego_index: Tensor, remote_index: Tensor) -> Fused:
         """[V] ego and [I] remote queries with P pairs -> [V] queries in the rows of complete() (spec 5.4)."""
         fused = complete(ego, remote, owner, ego_index, remote_index, self.config)
         if len(ego_index) == 0:
             return fused
-        pairs = self._with_pairs(fused.queries, ego.select(ego_index), remote.select(remote_index), ego_index)
+        ours, theirs = ego.select(ego_index), remote.select(remote_index)
+        pairs = self._with_pairs(fused.queries, ours, theirs, ego_index, owner[remote_index])
         return replace(fused, queries=pairs)
 
     def cross_domain(self, queries: Queries) -> Queries:
@@ -54,9 +64,12 @@ class Aggregation(nn.Module):
         motion = self._mixed(self.cross_domain_motion, queries.motion_feats, embeds)
         return queries.with_(query_feats=feats, motion_feats=motion)
 
-    def _with_pairs(self, queries: Queries, ours: Queries, theirs: Queries, ego_index: Tensor) -> Queries:
+    def _with_pairs(
+        self, queries: Queries, ours: Queries, theirs: Queries, ego_index: Tensor, message: Tensor
+    ) -> Queries:
         """[V] queries with the fused features of P pairs in the first M rows, one for each ego query of the pairs.
 
+        message [P]: which one the instance of each pair came with.
         A query with several partners is fused with them one by one; the results are averaged.
         """
         rows, slot, count = torch.unique(ego_index, return_inverse=True, return_counts=True)  # [M], [P], [M]
@@ -70,6 +83,7 @@ class Aggregation(nn.Module):
         def fused(mlp: nn.Module, a: Tensor, b: Tensor, rest: Tensor) -> Tensor:
             return in_front(self._mixed(mlp, a, b), rest)
 
+        ref_pts, boxes = self._between(ours, theirs, message)
         motion = queries.motion_feats
         if self.config.motion_features:
             motion = fused(self.fuse_motion, ours.motion_feats, theirs.motion_feats, motion)
@@ -77,7 +91,8 @@ class Aggregation(nn.Module):
             query_feats=fused(self.fuse_features, ours.query_feats, theirs.query_feats, queries.query_feats),
             motion_feats=motion,
             query_embeds=fused(self.fuse_embeddings, ours.query_embeds, theirs.query_embeds, queries.query_embeds),
-            ref_pts=in_front(self._between(ours, theirs), queries.ref_pts),
+            ref_pts=in_front(ref_pts, queries.ref_pts),
+            boxes=queries.boxes if boxes is None else in_front(boxes, queries.boxes),
         )
 
     def _mixed(self, layers: nn.Module, own: Tensor, other: Tensor) -> Tensor:
@@ -85,13 +100,43 @@ class Aggregation(nn.Module):
         mixed: Tensor = layers(torch.cat((own, other), dim=-1))
         return own + mixed if self.residual else mixed
 
-    def _between(self, ours: Queries, theirs: Queries) -> Tensor:
-        """[P, 3] where pairs are."""
+    def _between(self, ours: Queries, theirs: Queries, message: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where P pairs are [P, 3], and with weighted_boxes their box codes [P, 10]: between both, by learned shares.
+
+        What a message puts off all tracks alike is an error of its pose more than their motion: a learned part of it
+        is taken away. Where its partner then still is off its prediction, a track was slower or faster than it thought.
+        """
         if not self.config.options.weighted_positions:
-            return (ours.ref_pts + theirs.ref_pts) / 2.0
-        told = (ours.query_feats, theirs.query_feats, ours.ref_pts, theirs.ref_pts)
-        share = self.position_share(torch.cat(told, dim=-1)).sigmoid()  # [P, 1], at first one half
-        return ours.ref_pts + share * (theirs.ref_pts - ours.ref_pts)
+            return (ours.ref_pts + theirs.ref_pts) / 2.0, None
+        way = theirs.ref_pts - ours.ref_pts  # [P, 3]
+        way_m = way[:, :2] * way.new_tensor(self.extent_m)
+        shift_m = common_shift(way_m.detach(), ours.is_track, message)  # [P, 2]
+        is_track, measured = ours.is_track.to(way), ours.measured.to(way)
+        life = torch.stack((is_track, measured, 0.1 * ours.hits.clamp(max=10).to(way), ours.scores), dim=-1)  # [P, 4]
+        told = (ours.query_feats, theirs.query_feats, ours.ref_pts, theirs.ref_pts, 10.0 * way, 0.5 * shift_m, life)
+        shares = self.shares(torch.cat(told, dim=-1)).sigmoid()  # [P, _OUTPUTS or 1], at first one half
+        if not self.with_boxes:
+            return ours.ref_pts + shares * way, None
+        own_way_m = way_m - shares[:, 5:6] * shift_m
+        ground = shares[:, :1] * own_way_m / way.new_tensor(self.extent_m)
+        ref_pts = ours.ref_pts + torch.cat((ground, shares[:, :1] * way[:, 2:]), dim=-1)
+        # Front and back look alike: the vehicle's heading decides which it is.
+        facing = torch.where((ours.boxes[:, 6:8] * theirs.boxes[:, 6:8]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
+        other = torch.cat((theirs.boxes[:, :6], facing * theirs.boxes[:, 6:8], theirs.boxes[:, 8:]), dim=-1)
+        boxes = ours.boxes + shares[:, _SHARE_OF_ENTRY] * (other - ours.boxes)
+        faster = is_track[:, None] * _VELOCITY_GAIN_HZ * shares[:, 4:5] * own_way_m  # [P, 2] m/s
+        return ref_pts, torch.cat((boxes[:, :8], boxes[:, 8:] + faster), dim=-1)
+
+
+@torch.no_grad()
+def common_shift(way_m: Tensor, is_track: Tensor, message: Tensor) -> Tensor:
+    """[P, 2] by how much a message puts off what is tracked: the median of way_m [P, 2], 0 where tracks are few."""
+    shift = torch.zeros_like(way_m)
+    for one in torch.unique(message).tolist():
+        mine = message == one
+        if int((mine & is_track).sum()) >= _TRACKS_THAT_TELL:
+            shift[mine] = way_m[mine & is_track].median(dim=0).values
+    return shift
 
 
 def _start_at_zero(layers: nn.Module) -> None:

@@ -26,6 +26,7 @@ class RemoteInstances:
     boxes: Tensor  # [I, 10] codes, in the lidar frame of the same agent
     owner: Tensor  # [I] int64, which message
     row: Tensor  # [I] int64, row in it
+    object_key: Tensor  # [I] int64 the object among those of all senders (model/partners.py), NO_ID: not known
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -55,7 +56,7 @@ class RemoteInstances:
         """No instances, with the device and dtype of `like`."""
         feats, indices = like.new_zeros(0, dims), torch.zeros(0, dtype=torch.int64, device=like.device)
         points, boxes = like.new_zeros(0, 3), like.new_zeros(0, box_code.CODE_SIZE)
-        return RemoteInstances(feats, feats, feats, points, boxes, indices, indices)
+        return RemoteInstances(feats, feats, feats, points, boxes, indices, indices, indices)
 
 
 def as_queries(remote: RemoteInstances, config: ModelConfig) -> Queries:

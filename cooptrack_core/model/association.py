@@ -31,7 +31,8 @@ class GraphAssociation(nn.Module):
         inputs = 2 * dims if config.motion_features else dims
         self.ego_node = two_layer_mlp(inputs, dims)
         self.remote_node = two_layer_mlp(inputs, dims)
-        self.edge = nn.Sequential(Linear(3, dims), nn.ReLU(), Linear(dims, dims))
+        self.with_memory = config.options.remembered_pairs
+        self.edge = nn.Sequential(Linear(4 if self.with_memory else 3, dims), nn.ReLU(), Linear(dims, dims))
         self.wq = nn.Parameter(torch.empty(dims, dims))
         self.wk = nn.Parameter(torch.empty(dims, dims))
         self.we = nn.Parameter(torch.empty(dims, dims))
@@ -41,26 +42,31 @@ class GraphAssociation(nn.Module):
         self.similarity_scale = dims**-0.5 if config.options.scaled_similarity else 1.0
         set_prior(self.affinity[-1], AFFINITY_PRIOR)
 
-    def forward(self, ego: Queries, remote: Queries) -> Tensor:
+    def forward(self, ego: Queries, remote: Queries, before: Tensor | None = None) -> Tensor:
         """[V] ego and [I] aligned remote queries -> logits [V, I].
 
-        At inference pairs beyond the distance gate, which can not match, are not scored: UNSCORED.
+        before [V, I]: who was paired with whom (partners.remembered); None: nothing is known. At inference pairs
+        beyond the distance gate, which can not match, are not scored: UNSCORED.
         """
         if self.training or torch.is_grad_enabled():
-            return self.plain(ego, remote)
+            return self.plain(ego, remote, before)
         if math.isinf(self.config.options.distance_gate_m):
-            return self._folded(ego, remote)
-        return self._within_gate(ego, remote)
+            return self._folded(ego, remote, before)
+        return self._within_gate(ego, remote, before)
 
-    def plain(self, ego: Queries, remote: Queries) -> Tensor:
+    def plain(self, ego: Queries, remote: Queries, before: Tensor | None = None) -> Tensor:
         """The affinity as the paper writes it: [V], [I] -> [V, I] logits."""
         q = self._node(self.ego_node, ego) @ self.wq  # [V, C]
         k = self._node(self.remote_node, remote) @ self.wk  # [I, C]
         offset = ego.ref_pts[:, None] - remote.ref_pts  # [V, I, 3], signed, in shares of the point range
-        z = (q @ k.T)[..., None] * self.similarity_scale + self.edge(offset) @ self.we  # [V, I, C]
+        edge = offset
+        if self.with_memory:
+            told = torch.zeros_like(offset[..., 0]) if before is None else before
+            edge = torch.cat((offset, told[..., None]), dim=-1)
+        z = (q @ k.T)[..., None] * self.similarity_scale + self.edge(edge) @ self.we  # [V, I, C]
         return self.affinity(z)[..., 0]
 
-    def _folded(self, ego: Queries, remote: Queries) -> Tensor:
+    def _folded(self, ego: Queries, remote: Queries, before: Tensor | None) -> Tensor:
         """plain() with the three linear maps of an edge made one and no [V, I, C] tensor: [V, I] logits."""
         similarity = self._similarity(ego, remote)  # [V, I]
         ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
@@ -69,11 +75,12 @@ class GraphAssociation(nn.Module):
         step = max(1, PAIRS_AT_ONCE // max(1, len(remote)))
         for start in range(0, len(ego), step):
             rows = slice(start, start + step)
-            hidden = (ego_side[rows, None] - remote_side).flatten(0, 1)  # [step * I, C]
+            hidden = ego_side[rows, None] - remote_side  # [step, I, C]
+            hidden = self._with_memory(hidden, None if before is None else before[rows]).flatten(0, 1)
             logits[rows] = scorer(hidden, similarity[rows].flatten()).view_as(logits[rows])
         return logits
 
-    def _within_gate(self, ego: Queries, remote: Queries) -> Tensor:
+    def _within_gate(self, ego: Queries, remote: Queries, before: Tensor | None) -> Tensor:
         """plain() for pairs within the distance gate, UNSCORED elsewhere: [V, I] logits."""
         allowed = distances_m(ego, remote, self.config) <= self.config.options.distance_gate_m
         logits = torch.full_like(allowed, UNSCORED, dtype=ego.query_feats.dtype)
@@ -82,11 +89,10 @@ class GraphAssociation(nn.Module):
         rows, columns = allowed[near].nonzero(as_tuple=True)  # [P]
         similarity = self._similarity(some, remote)[rows, columns]  # [P]
         ego_side, remote_side = self._edge_sides(some, remote)
+        told = torch.zeros_like(similarity) if before is None else before[near][rows, columns]  # [P]
         scorer = _PairScorer(self)
-        scores = [
-            scorer(ego_side[r] - remote_side[c], s)
-            for r, c, s in zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity)), strict=True)
-        ]
+        parts = zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity, told)), strict=True)
+        scores = [scorer(self._with_memory(ego_side[r] - remote_side[c], m), s) for r, c, s, m in parts]
         logits[allowed] = torch.cat(scores)
         return logits
 
@@ -103,7 +109,16 @@ class GraphAssociation(nn.Module):
         """The first linear map of an edge is a difference of these: [V, C] minus [I, C]."""
         first = self.edge[0]
         assert isinstance(first, nn.Linear)
-        return first(ego.ref_pts), remote.ref_pts @ first.weight.T
+        weight = first.weight[:, :3]
+        return torch.addmm(first.bias, ego.ref_pts, weight.T), remote.ref_pts @ weight.T
+
+    def _with_memory(self, hidden: Tensor, before: Tensor | None) -> Tensor:
+        """[..., C] edges before their ReLU with what memory [...] adds."""
+        first = self.edge[0]
+        assert isinstance(first, nn.Linear)
+        if not self.with_memory or before is None or not bool(before.any()):
+            return hidden
+        return hidden + before[..., None] * first.weight[:, 3]
 
 
 class _PairScorer:

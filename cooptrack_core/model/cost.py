@@ -144,4 +144,4 @@ def _message(config: ModelConfig, count: int, generator: torch.Generator) -> tup
     ref_pts = 0.1 + 0.8 * torch.rand(count, 3, generator=generator)
     pose = torch.eye(4)
     pose[:2, 3] = torch.tensor(config.point_range_m[:2]) - torch.tensor(config.roadside_point_range_m[:2])
-    return RemoteInstances(feats, feats, feats, ref_pts, boxes, torch.zeros_like(rows), rows), pose
+    return RemoteInstances(feats, feats, feats, ref_pts, boxes, torch.zeros_like(rows), rows, rows), pose

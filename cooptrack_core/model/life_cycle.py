@@ -11,6 +11,7 @@ from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 
 COASTS_REPORTED = 2  # frames in which an established track is reported without having been measured
+ESTABLISHED = 4  # hits
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ def advance(queries: Queries, next_id: int, config: ModelConfig) -> Advanced:
     """Gives ids to new queries, counts misses and says which queries live on. Ids go up from next_id.
 
     A score alone neither begins a track nor keeps it alive, where the network knows what is measured: nothing would
-    ever end a track that its decoder believes in where nobody looks. An established track, one whose history is full,
+    ever end a track that its decoder believes in where nobody looks. An established track
     is reported through a short gap; others live on unreported.
     """
     active = (queries.scores > config.score_threshold) & queries.measured
-    seen_long = queries.is_track & (~queries.history_padding).all(-1)
-    known = queries.measured | (seen_long & (queries.misses < COASTS_REPORTED))
-    reported = (queries.scores >= config.output_threshold) & known
+    hits = queries.hits + active.long()
+    established = queries.is_track & (hits >= ESTABLISHED)
+    known = queries.measured | (established & (queries.misses < COASTS_REPORTED))
+    reported = (queries.scores >= config.output_threshold) & known & (hits >= config.birth_hits)
     new = queries.track_id < 0
     if not config.options.ids_for_background:
         new = new & (reported | active)
@@ -42,5 +44,5 @@ def advance(queries: Queries, next_id: int, config: ModelConfig) -> Advanced:
     is_track = queries.is_track | active
     misses = torch.where(active, 0, queries.misses + is_track.long())
     live = active | (is_track & (misses < config.max_misses))
-    advanced = queries.with_(track_id=track_id, is_track=is_track, misses=misses)
+    advanced = queries.with_(track_id=track_id, is_track=is_track, misses=misses, hits=hits)
     return Advanced(advanced, reported, live, next_id + int(new.sum()))

@@ -55,13 +55,14 @@ def in_view(queries: Queries, lidar2img: torch.Tensor, config: ModelConfig) -> N
 def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible: NDArray[np.bool_]) -> Origin:
     """Own or others', by the pairs of the frame.
 
-    An own query counts as seen if it is visible [V] in the own image and the decoder alone would report it: what
-    is remembered outside the view is predicted.
+    An own query counts as seen if it is visible [V] in the own image, which measured it, and the decoder alone would
+    report it: what is remembered outside the view is predicted.
     """
-    own_scores = done.perception.queries.scores[0].cpu().numpy()
+    own = done.perception.queries.select(0)
+    own_scores, measured = own.scores.cpu().numpy(), own.measured.cpu().numpy()
     count = len(done.refined)
     if done.cooperation is None or done.remote is None:
-        return Origin(np.arange(count), visible * SOURCE_EGO, {})
+        return Origin(np.arange(count), (visible & measured) * SOURCE_EGO, {})
     fused, owner = done.cooperation.fused, done.remote.owner.cpu().numpy()
     ego_row, row_of_remote = fused.ego_row.cpu().numpy(), fused.row_of_remote.cpu().numpy()
     rows, owners = row_of_remote[row_of_remote >= 0], owner[row_of_remote >= 0]
@@ -70,8 +71,9 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
         agents[row] = (*agents.get(row, ()), agent_ids[who])
     remote = np.zeros(count, bool)
     remote[rows] = True
-    own = (ego_row >= 0) & visible & ((own_scores[ego_row] >= config.output_threshold) | ~remote)
-    return Origin(ego_row, own * SOURCE_EGO + remote * SOURCE_REMOTE, agents)
+    alone = measured[ego_row] & ((own_scores[ego_row] >= config.output_threshold) | ~remote)
+    seen = (ego_row >= 0) & visible & alone
+    return Origin(ego_row, seen * SOURCE_EGO + remote * SOURCE_REMOTE, agents)
 
 
 def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:

@@ -35,6 +35,8 @@ class Options:
     residual_fusion: bool = True  # learned layers add to features, at first nothing; official: they replace them
     weighted_positions: bool = True  # of a pair, by what both know; official: the mean
     kinematic_compensation: bool = True  # roadside instances are moved by their velocity to the time of the frame
+    remembered_pairs: bool = True  # the affinity knows who was paired before; official: every frame is the first
+    weighted_boxes: bool = True  # of a pair likewise size, heading and velocity; official: the vehicle's
     own_vehicle_m: tuple[float, float] = (4.6, 2.9)  # length, width with a margin; what others report there is us
     # BEV memory.
     rotate_about_bev_centre: bool = True  # official: about cell (100, 100) of a 50 x 50 map
@@ -53,6 +55,8 @@ class Options:
     random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
     ids_for_background: bool = False  # official: every query gets an id, about 850 in each frame
     # Training.
+    affinity_of_tracks: bool = True  # the affinity learns of all tracks; official: of what the vehicle is sure to see
+    located_scores: bool = True  # scores of what is fused also say how well it is placed; official: what it is
     independent_batch: bool = True  # official: the samples of a batch get in each other's way (spec 7.7)
 
 
@@ -66,6 +70,8 @@ OFFICIAL = Options(
     residual_fusion=False,
     weighted_positions=False,
     kinematic_compensation=False,
+    remembered_pairs=False,
+    weighted_boxes=False,
     own_vehicle_m=(0.0, 0.0),
     rotate_about_bev_centre=False,
     shift_past_only=False,
@@ -78,6 +84,8 @@ OFFICIAL = Options(
     scale_about_corner=False,
     random_fresh_queries=True,
     ids_for_background=True,
+    affinity_of_tracks=False,
+    located_scores=False,
     independent_batch=False,
 )
 
@@ -131,6 +139,7 @@ class ModelConfig:
     # Tracks.
     score_threshold: float = 0.4  # above: an active track
     output_threshold: float = 0.3  # reported from here on
+    birth_hits: int = 0  # a track is reported from the frame on in which it is active for the so many-th time
     max_misses: int = 3  # a track survives one less consecutive misses
     # Only a free peak of the image above this, or an instance of another agent, begins a track, and without either for
     # max_misses frames it ends; 0: its score decides alone, as in the published network.
@@ -233,4 +242,6 @@ def get_preset(name: str) -> ModelConfig:
         config = replace(config, point_range_m=ROADSIDE_POINT_RANGE_M, output_range_m=ROADSIDE_OUTPUT_RANGE_M)
     if official and role != "coop":
         config = replace(config, max_misses=1)
+    if family.startswith("tiny") and role == "coop":  # located scores are lower, and say more
+        config = replace(config, score_threshold=0.2, output_threshold=0.2)
     return config

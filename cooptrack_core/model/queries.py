@@ -34,6 +34,7 @@ class Queries:
     track_id: Tensor  # [N] int64, NO_ID: none yet
     is_track: Tensor  # [N] bool, has been active (track_query_mask)
     misses: Tensor  # [N] int64 consecutive frames below the score threshold (disappear_time), or not measured
+    hits: Tensor  # [N] int64 frames in which it was active
     measured: Tensor  # [N] bool, a peak of the image or an instance of another agent is theirs in this frame
 
     def __len__(self) -> int:
@@ -96,6 +97,7 @@ class Queries:
             track_id=torch.full((count,), NO_ID, dtype=torch.int64, device=like.device),
             is_track=zeros(dtype=torch.bool),
             misses=zeros(dtype=torch.int64),
+            hits=zeros(dtype=torch.int64),
             measured=torch.ones(count, dtype=torch.bool, device=like.device),
         )
 

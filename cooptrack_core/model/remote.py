@@ -12,6 +12,7 @@ from torch import Tensor
 from cooptrack_core.geometry.transforms import apply
 from cooptrack_core.model import box_code
 from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.partners import object_key
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.types import Instances, Message
 
@@ -25,11 +26,13 @@ def remote_instances(
     T_vehicle_from_infra: Float,
     config: ModelConfig,
     embed: Callable[[Tensor], Tensor],
+    sender: int = 0,
 ) -> RemoteInstances:
     """The instances of a message in the sender's frame, moved on by dt_s where the options say so.
 
-    owner: row of the message among those of the frame. embed: the vehicle's own query embedding, used where
-    the message brings none. Reports of the own vehicle are left out.
+    owner: row of the message among those of the frame. sender: number of its agent and session, the same in all
+    frames. embed: the vehicle's own query embedding, used where the message brings none. Reports of the own vehicle are
+    left out.
     """
     features = message.instances.features
     if not len(message.instances):
@@ -51,6 +54,7 @@ def remote_instances(
         boxes=code,
         owner=torch.full((len(keep),), owner, dtype=torch.int64),
         row=torch.from_numpy(keep.astype(np.int64)),
+        object_key=object_key(sender, torch.from_numpy(instances.instance_id[keep])),
     )
 
 

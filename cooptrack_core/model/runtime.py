@@ -47,6 +47,7 @@ class NetworkRuntime:
         self._session = Session(self._model, seed, matcher)
         self._book = TrackBook()
         self._frame_index = 0
+        self._senders: dict[tuple[str, int], int] = {}
         self._epoch_ns: int | None = None
 
     @property
@@ -152,7 +153,8 @@ class NetworkRuntime:
         assert message.T_map_from_sensor is not None, "admission refuses messages without a pose"
         T_vehicle_from_infra = inverse(T_map_from_ego) @ message.T_map_from_sensor
         dt_s = (stamp_ns - message.stamp_ns) / 1e9
-        remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._embed)
+        sender = self._senders.setdefault((message.agent_id, message.session_id), len(self._senders))
+        remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._embed, sender)
         return remote.map(lambda x: x.to(self.device)), torch.from_numpy(T_vehicle_from_infra.astype(np.float32)).to(
             self.device
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from cooptrack_core.model.agent_model import AgentModel, Cooperation, Perception
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
 from cooptrack_core.model.life_cycle import Advanced, advance
+from cooptrack_core.model.partners import Partners, known_tracks, remember
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
 
@@ -39,6 +40,7 @@ class Memory:
     live: Queries  # [A]
     T_map_from_sensor: Float
     stamp_s: float
+    partners: Partners = field(default_factory=dict)  # of the live tracks
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,18 @@ class Session:
         )
         own = perception.queries.select(0)
         cooperation = None
+        partners: Partners = {} if memory is None else memory.partners
         if remote is not None:
-            cooperation = model.cooperate(own, remote, self.matcher, entry)
+            cooperation = model.cooperate(own, remote, self.matcher, entry, known_tracks(remote, partners))
             own = cooperation.queries
         refined = model.refine(own)
         advanced = advance(refined, self.next_id, model.config)
         self.next_id = advanced.next_id
+        if remote is not None and cooperation is not None:
+            went_into, ids = cooperation.fused.row_of_remote, advanced.queries.track_id
+            partners = remember(partners, remote, went_into, ids, advanced.live)
         live = advanced.queries.select(advanced.live)
-        self.memory = Memory(perception.bev[0], live, frame.T_map_from_sensor, frame.stamp_s)
+        self.memory = Memory(perception.bev[0], live, frame.T_map_from_sensor, frame.stamp_s, partners)
         return Step(perception, remote, cooperation, refined, advanced)
 
     def live_at(self, frame: NetworkInput) -> Queries | None:

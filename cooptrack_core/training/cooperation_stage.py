@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.checkpoints import store
-from cooptrack_core.geometry.transforms import make_transform
+from cooptrack_core.geometry.transforms import inverse, make_transform
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig, get_preset
@@ -33,6 +34,8 @@ from cooptrack_core.training.views import View, network_input
 from cooptrack_core.types import Message
 
 Float = NDArray[np.float64]
+
+_NOISE, _QUALITY = 1, 2  # random numbers of their own
 
 
 @dataclass(frozen=True)
@@ -77,24 +80,34 @@ class CooperationTraining(AgentTraining):
         given = network_input(view, image)
         rng = self.random_of(draw)
         messages: tuple[tuple[RemoteInstances, Tensor], ...] = ()
+        corrections: tuple[Tensor, ...] = ()
         if rng.random() >= self.recipe.message_dropout:
             message = self.heard.message(draw.clip, draw.frame, int(rng.integers(self.recipe.delay_frames + 1)))
             if message is not None:
-                messages = (received(self.model, message, draw.clip, draw.frame, self._noise(rng)),)
-        return Sample(given, truth, str(draw.number), messages)
+                error = self._noise(draw)
+                messages = (received(self.model, message, draw.clip, draw.frame, error),)
+                corrections = (correction(messages[0][1], error),)
+        return Sample(given, truth, str(draw.number), messages, corrections)
 
     @staticmethod
-    def random_of(draw: Draw) -> np.random.Generator:
+    def random_of(draw: Draw, what: int = 0) -> np.random.Generator:
         """What happens to the messages of a frame."""
-        return np.random.default_rng([draw.number % 2**32, draw.frame])
+        return np.random.default_rng([draw.number % 2**32, draw.frame, what])
 
-    def _noise(self, rng: np.random.Generator) -> Float:
-        """[4, 4] error of the sender's pose."""
-        recipe = self.recipe
-        yaw = rng.normal(0.0, recipe.yaw_noise_rad) if recipe.yaw_noise_rad else 0.0
-        shift = rng.normal(0.0, recipe.position_noise_m, 2) if recipe.position_noise_m else np.zeros(2)
+    def _noise(self, draw: Draw) -> Float:
+        """[4, 4] error of the sender's pose; of all qualities up to the recipe's, most of them small."""
+        recipe, rng = self.recipe, self.random_of(draw, _NOISE)
+        quality = self.random_of(replace(draw, frame=0), _QUALITY).random() ** 2
+        yaw = quality * recipe.yaw_noise_rad * rng.normal()
+        shift = quality * recipe.position_noise_m * rng.normal(size=2)
         c, s = np.cos(yaw), np.sin(yaw)
         return make_transform([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], (*shift, 0.0))
+
+
+def correction(T_vehicle_from_infra: Tensor, T_error: Float) -> Tensor:
+    """[4, 4] in the vehicle's frame, undoes the error [4, 4] that a pose was multiplied with."""
+    T = T_vehicle_from_infra.double().cpu().numpy()
+    return torch.from_numpy(T @ inverse(T_error) @ inverse(T)).float()
 
 
 class CooperationStage(AgentStage):

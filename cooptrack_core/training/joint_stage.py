@@ -19,9 +19,9 @@ from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig, get_preset
-from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.queries import NO_ID, Queries
 from cooptrack_core.training.agent_stage import AgentStage, AgentTraining
-from cooptrack_core.training.cooperation_stage import CooperationTraining, Heard
+from cooptrack_core.training.cooperation_stage import CooperationTraining, Heard, correction
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.frames import Clip
 from cooptrack_core.training.messages import current_messages, newest_before
@@ -84,12 +84,13 @@ class JointTraining(CooperationTraining):
         sent, rng = self._sent.get(draw.number), self.random_of(draw)
         if sent is None or rng.random() < self.recipe.message_dropout:
             return alone
-        T_error = self._noise(rng)
+        T_error = self._noise(draw)
         T = inverse(draw.clip.T_map_from_sensor[draw.frame]) @ sent.clip.T_map_from_sensor[sent.row] @ T_error
         dt_s = float(draw.clip.stamp_s[draw.frame] - sent.clip.stamp_s[sent.row])
         T_vehicle_from_infra = torch.from_numpy(T).float().to(image.device)
         remote = on_the_air(sent.refined, T_vehicle_from_infra, dt_s, self.model.config, self.roadside.model.config)
-        return replace(alone, messages=((remote, T_vehicle_from_infra),))
+        corrections = (correction(T_vehicle_from_infra, T_error),)
+        return replace(alone, messages=((remote, T_vehicle_from_infra),), corrections=corrections)
 
 
 def on_the_air(
@@ -116,6 +117,7 @@ def on_the_air(
         boxes=boxes,
         owner=torch.zeros_like(rows),
         row=rows,
+        object_key=torch.where(chosen.track_id > 0, chosen.track_id, NO_ID),
     )
     return found.select(torch.nonzero(~own).squeeze(-1))
 

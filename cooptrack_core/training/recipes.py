@@ -113,8 +113,9 @@ def _scratch(stage: str, family: str) -> Recipe:
     early = family in ("tiny-univ2x", "tiny-before")
     finished = (*_IMAGE_PARTS, "bev_encoder") if early else _FINISHED_ALONE
     return replace(
-        base, steps=1800 if small else base.steps, frozen=finished, dense_losses=False, denoising=False,
-        view=ViewOptions(), message_dropout=0.1, position_noise_m=0.5, yaw_noise_rad=0.009, slow={},
+        base, steps=1800 if small else base.steps, clip_frames=25, frozen=finished, dense_losses=False, denoising=False,
+        view=ViewOptions(), message_dropout=0.1, position_noise_m=1.0, yaw_noise_rad=0.0175, by_rule_until=0.25,
+        slow={},
     )  # fmt: skip
 
 

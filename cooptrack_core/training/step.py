@@ -6,7 +6,7 @@ Each slot is a stream of frames with its own memory. Nothing of a frame carries 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
 from cooptrack_core.model.early_fusion import Entry
+from cooptrack_core.model.partners import Partners, known_tracks, remember
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
@@ -46,6 +47,7 @@ class Sample:
     truth: GroundTruth  # in the agent's lidar frame
     scene: str = ""  # another name than in the slot's last frame starts a new stream
     messages: Sequence[tuple[RemoteInstances, Tensor]] = ()  # as AgentModel.align takes them
+    corrections: Sequence[Tensor] = ()  # [4, 4] of each, from where its pose puts things to where they are, if known
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Incoming:
     queries: Queries  # [N] of the decoder
     remote: RemoteInstances | None  # aligned instances; None: the network is not cooperative
     entry: Entry | None  # of fusion before decoding
+    partners: Partners  # of the slot's tracks
 
 
 def image_losses(perception: Perception, samples: Sequence[Sample], config: ModelConfig) -> dict[str, Tensor]:
@@ -122,9 +125,11 @@ class Iteration:
         done = [self._supervise(perception, j, sample, incoming[j]) for j, sample in enumerate(samples)]
         rows = [carried_rows(slot.refined, slot.assignment, self.carry, self._generator) for slot in done]
         carried = [_tracks(slot.refined, going_on) for slot, going_on in zip(done, rows, strict=True)]
+        partnerships = [_partners(*row) for row in zip(incoming, done, rows, strict=True)]
+        columns = perception.bev.detach(), carried, samples, partnerships
         self._memories = [
-            Memory(bev, live, sample.given.T_map_from_sensor, sample.given.stamp_s)
-            for bev, live, sample in zip(perception.bev.detach(), carried, samples, strict=True)
+            Memory(bev, live, sample.given.T_map_from_sensor, sample.given.stamp_s, partners)
+            for bev, live, sample, partners in zip(*columns, strict=True)
         ]
         self._scenes = [sample.scene for sample in samples]
         self.steps_done += 1
@@ -155,7 +160,7 @@ class Iteration:
         live = self._live(memory, sample)
         entry = self.model.enter(live, remote)
         queries = self.model.assemble(live, self._generator if self.shuffle else None, entry)
-        return Incoming(queries, remote, entry)
+        return Incoming(queries, remote, entry, {} if memory is None else memory.partners)
 
     def _live(self, memory: Memory | None, sample: Sample) -> Queries | None:
         """[A] the slot's tracks, moved to the time and pose of the frame (spec 1.2.2)."""
@@ -186,17 +191,18 @@ class Iteration:
         remote, entry = incoming.remote, incoming.entry
         if remote is None:
             return supervise_alone(logits, boxes, self.model.refine(own), sample.truth)
-        cooperation = self.model.cooperate(own, remote, self.matcher, entry)
+        cooperation = self.model.cooperate(own, remote, self.matcher, entry, known_tracks(remote, incoming.partners))
         refined = self.model.refine(cooperation.queries)
         truth = own_truth = sample.truth
+        theirs = _corrected(remote, sample.corrections)
         if sample.truth.seen is not None:
             # What the vehicle can know without others: what it sees, and what it has been told before.
             own_known = sample.truth.seen | torch.isin(sample.truth.ids, own.track_id)
             own_truth, truth = (
                 sample.truth.select(own_known),
-                sample.truth.select(own_known | _told(sample.truth, remote)),
+                sample.truth.select(own_known | _told(sample.truth, theirs)),
             )
-        done = supervise_together(cooperation, own, remote, refined, truth)
+        done = supervise_together(cooperation, own, theirs, refined, truth, self.model.config.options)
         if not logits.requires_grad:  # a frozen decoder learns nothing
             return done
         if entry is not None:
@@ -206,21 +212,40 @@ class Iteration:
         elif sample.truth.seen is None:
             return done
         extra, _ = supervise_decoder(logits, boxes, own.track_id, own_truth, "decoder_loss")
-        return Supervised(done.losses | extra, done.refined, done.assignment)
+        return replace(done, losses=done.losses | extra)
 
 
-def _told(truth: GroundTruth, remote: RemoteInstances) -> Tensor:
-    """[G] bool whether an aligned instance [I] is near: what nobody reports cannot be learned."""
-    if len(remote) == 0 or len(truth) == 0:
+def _corrected(remote: RemoteInstances, corrections: Sequence[Tensor]) -> Tensor:
+    """[I, 10] codes of aligned instances as a right pose would have aligned them, without gradient."""
+    boxes = remote.boxes.detach().clone()
+    for message, T in enumerate(corrections):
+        mine = remote.owner == message
+        moved = box_code.rotate_translate(box_code.decode(boxes[mine]), T[:3, :3].to(boxes), T[:3, 3].to(boxes))
+        boxes[mine] = box_code.encode(moved)
+    return boxes
+
+
+def _told(truth: GroundTruth, boxes: Tensor) -> Tensor:
+    """[G] bool whether an instance with one of these codes [I, 10] is near: what nobody reports cannot be learned."""
+    if len(boxes) == 0 or len(truth) == 0:
         return torch.zeros(len(truth), dtype=torch.bool, device=truth.labels.device)
-    theirs = box_code.center(remote.boxes.detach())[:, :2]
+    theirs = box_code.center(boxes)[:, :2]
     return torch.cdist(truth.boxes[:, :2].to(theirs), theirs).amin(1) < TOLD_WITHIN_M
+
+
+def _partners(incoming: Incoming, done: Supervised, rows: Tensor) -> Partners:
+    """Of the next frame, in which the refined queries of these rows go on."""
+    if incoming.remote is None or done.row_of_remote is None:
+        return {}
+    live = torch.zeros_like(done.refined.is_track)
+    live[rows] = True
+    return remember(incoming.partners, incoming.remote, done.row_of_remote, done.refined.track_id, live)
 
 
 def _tracks(refined: Queries, rows: Tensor) -> Queries:
     """[A] tracks of the next frame, without gradient (spec 7.5)."""
     live = refined.detach().select(rows)
-    return live.with_(is_track=torch.ones_like(live.is_track))
+    return live.with_(is_track=torch.ones_like(live.is_track), hits=live.hits + 1)
 
 
 __all__ = ["ExtraLosses", "Iteration", "Outcome", "Sample", "image_losses"]

@@ -15,7 +15,7 @@ from cooptrack_core.checkpoints.official import published_name
 from cooptrack_core.model import box_code
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import OFFICIAL, ModelConfig, Options, get_preset
-from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.queries import NO_ID, Queries
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 Module = TypeVar("Module", bound=nn.Module)
@@ -41,8 +41,9 @@ def with_reference_weights(module: Module, name: str, side: str) -> Module:
 def small_config(options: Options | None = None, **changes: Any) -> ModelConfig:
     """A cooperative network that is quick on any machine."""
     config = replace(
-        get_preset("tiny_coop"), embed_dims=32, num_heads=4, reasoner_ffn=48, motion_width=16, alignment_blocks=4
-    )
+        get_preset("tiny_coop"), embed_dims=32, num_heads=4, reasoner_ffn=48, motion_width=16, alignment_blocks=4,
+        score_threshold=0.4, output_threshold=0.3,
+    )  # fmt: skip
     return replace(config, options=Options() if options is None else options, **changes)
 
 
@@ -75,6 +76,7 @@ def random_queries(count: int, config: ModelConfig, seed: int = 0, dtype: torch.
         track_id=torch.arange(count) + 100,
         is_track=torch.zeros(count, dtype=torch.bool),
         misses=torch.zeros(count, dtype=torch.int64),
+        hits=torch.zeros(count, dtype=torch.int64),
         measured=torch.ones(count, dtype=torch.bool),
     )
 
@@ -94,6 +96,7 @@ def random_remote(
         boxes=box_code.with_center(queries.boxes, center_m),
         owner=torch.full((count,), owner, dtype=torch.int64),
         row=torch.arange(count),
+        object_key=torch.full((count,), NO_ID),
     )
 
 

@@ -13,6 +13,7 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import ROADSIDE_POINT_RANGE_M, ModelConfig, Options, get_preset
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
+from cooptrack_core.model.session import Session
 from cooptrack_core.types import CameraView, Features, Frame, Instances, Message
 
 START_NS = 1_700_000_000_000_000_000
@@ -31,8 +32,8 @@ def config(role: str = "coop", **changes) -> ModelConfig:
     return replace(made, **changes)
 
 
-def model(config: ModelConfig, seed: int = 0, bias: float = -3.5) -> AgentModel:
-    """Random weights; bias: of the classes, so low that in each frame some queries are active and some are not."""
+def model(config: ModelConfig, seed: int = 0, bias: float | None = None) -> AgentModel:
+    """Random weights; bias: of the classes, None: such that in each frame some queries are active and some are not."""
     torch.manual_seed(seed)
     made = AgentModel(config).eval()
     with torch.no_grad():
@@ -40,10 +41,19 @@ def model(config: ModelConfig, seed: int = 0, bias: float = -3.5) -> AgentModel:
         last = made.heads.class_head[-1]
         assert isinstance(last, nn.Linear)
         last.weight.mul_(12.0)
-        last.bias.fill_(bias)
+        last.bias.fill_(0.0 if bias is None else bias)
         if config.cooperative and config.fusion == "graph":
             made.association.affinity[-1].bias.fill_(1.0)
+        if bias is None:
+            scores = first_scores(made)
+            last.bias.fill_(float(torch.tensor(config.score_threshold).logit() - scores.logit().quantile(0.85)))
     return made
+
+
+def first_scores(made: AgentModel) -> torch.Tensor:
+    """[N] of the fresh queries in the first frame of the street."""
+    given = runtime(made.config, made=made)._input(street(0), vehicle_pose(0))
+    return Session(made).step(given).refined.scores
 
 
 def roadside_fingerprint() -> bytes:

@@ -136,6 +136,7 @@ def remote(message: coop.Message) -> RemoteInstances:
         message["pred_boxes"],
         torch.zeros(count, dtype=torch.int64),
         torch.arange(count),
+        torch.arange(count),
     )
 
 

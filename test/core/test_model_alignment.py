@@ -37,7 +37,8 @@ def test_alignment_equals_the_published_network() -> None:
         "boxes": "pred_boxes",
     }
     rows = torch.arange(len(given["keep_mask"]))
-    remote = RemoteInstances(**{ours: given[f"in/{name}"] for ours, name in names.items()}, owner=rows * 0, row=rows)
+    columns = {ours: given[f"in/{name}"] for ours, name in names.items()}
+    remote = RemoteInstances(**columns, owner=rows * 0, row=rows, object_key=rows)
     with torch.no_grad():
         result, keep = module(remote, T)
         blocks, shift = module.latent_pose(T[:3, :3], T[:3, 3])

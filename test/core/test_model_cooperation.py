@@ -20,7 +20,7 @@ from network_cases import (
 from torch import Tensor
 
 from cooptrack_core.model import box_code
-from cooptrack_core.model.aggregation import Aggregation
+from cooptrack_core.model.aggregation import Aggregation, common_shift
 from cooptrack_core.model.alignment import CrossAgentAlignment, RemoteInstances, as_queries
 from cooptrack_core.model.association import GraphAssociation, match_by_affinity, match_by_distance
 from cooptrack_core.model.completion import Fused
@@ -222,3 +222,42 @@ def test_single_precision_agrees_with_double() -> None:
     assert double.query_feats.dtype == torch.float64
     torch.testing.assert_close(single.query_feats.double(), double.query_feats, atol=1e-4, rtol=0)
     torch.testing.assert_close(logits.double(), expected, atol=1e-4, rtol=0)
+
+
+def test_an_untaught_pair_has_the_box_between_both_and_the_vehicles_sense_of_front() -> None:
+    config = small_config()
+    ego, remote = random_queries(6, config), aligned(2, config)
+    facing = ego.boxes[4, 6:8] / ego.boxes[4, 6:8].norm()
+    remote.boxes[1, 6:8] = -facing  # the same line, the other way
+    fused = fuse(config, ego, remote, index(4), index(1))
+    got, ours, theirs = fused.queries.boxes[0], ego.boxes[4], remote.boxes[1]
+    for entries in ([2, 3, 5], [8, 9]):
+        torch.testing.assert_close(got[entries], (ours[entries] + theirs[entries]) / 2)
+    torch.testing.assert_close(got[6:8], (ours[6:8] + facing) / 2)
+    torch.testing.assert_close(fused.queries.ref_pts[0], (ego.ref_pts[4] + remote.ref_pts[1]) / 2)
+    assert torch.equal(fused.queries.boxes[1], remote.boxes[0]), "who joins keeps its own"
+
+
+def test_what_a_message_puts_off_all_tracks_alike_is_told_from_the_tracks_alone() -> None:
+    way_m = torch.tensor([[1.0, 2.0], [1.2, 2.2], [9.0, -9.0], [0.8, 1.8], [1.1, 2.1], [5.0, 5.0]])
+    tracks = torch.tensor([True, True, True, True, True, False])
+    message = torch.tensor([0, 0, 0, 0, 0, 0])
+    assert common_shift(way_m, tracks, message)[0].tolist() == pytest.approx([1.1, 2.0]), "one outlier moves nothing"
+    assert (common_shift(way_m, tracks, message) == common_shift(way_m, tracks, message)[:1]).all(), "all rows alike"
+    two = torch.tensor([0, 0, 1, 0, 0, 1])
+    found = common_shift(way_m, tracks, two)
+    assert found[0].tolist() == pytest.approx([1.0, 2.0]) and not found[two == 1].any(), "one track tells nothing"
+
+
+def test_who_is_ahead_of_its_prediction_gets_faster() -> None:
+    config = small_config()
+    ego, remote = random_queries(6, config), aligned(1, config)
+    away = box_code.denormalise(remote.ref_pts[0], config.point_range_m) - torch.tensor([2.0, 0.0, 0.0])
+    ref_pts, boxes = ego.ref_pts.clone(), ego.boxes.clone()
+    ref_pts[3], boxes[3, 8:] = box_code.normalise(away, config.point_range_m), remote.boxes[0, 8:]
+    speeds = []
+    for is_track in (False, True):
+        ours = ego.with_(ref_pts=ref_pts, boxes=boxes, is_track=torch.full((6,), is_track))
+        speeds.append(fuse(config, ours, remote, index(3), index(0)).queries.boxes[0, 8:] - boxes[3, 8:])
+    assert speeds[0].abs().max() < 1e-5, "what is new has no prediction"
+    assert speeds[1][0] == pytest.approx(2.0, abs=1e-3) and speeds[1][1].abs() < 1e-3, "untaught: 1 per second"

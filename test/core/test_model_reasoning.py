@@ -29,9 +29,8 @@ def published(given: dict[str, Tensor], side: str) -> Queries:
     """Queries from the published names of their fields."""
     values = {ours: given[f"{side}/{theirs}"] for ours, theirs in QUERY_ARRAYS.items()}
     ids = values["track_id"]
-    return Queries(
-        **values, is_track=torch.zeros_like(ids, dtype=torch.bool), misses=torch.zeros_like(ids), measured=ids > -9
-    )
+    none = torch.zeros_like(ids)
+    return Queries(**values, is_track=none.bool(), misses=none, hits=none, measured=ids > -9)
 
 
 def test_motion_features_equal_the_published_network() -> None:

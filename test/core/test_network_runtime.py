@@ -49,7 +49,7 @@ def test_tracks_last_end_and_begin():
     assert last.age_frames.max() == 6 and (last.hits <= last.age_frames).all()
     assert last.hits.max() > 1  # random boxes are seldom in view
     pairs = [len(o.associations.pair_ego_index) for o in outputs]
-    assert min(pairs) > 0 and max(pairs) < 5
+    assert 0 < min(pairs) < 5
 
 
 @pytest.mark.parametrize("made", [COOP, ROADSIDE, PUBLISHED], ids=["ours", "roadside", "published"])

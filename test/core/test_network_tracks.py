@@ -9,10 +9,13 @@ from network_cases import REFERENCE, official_config, random_queries, reference,
 from scenarios import yawed
 
 from cooptrack_core.model import box_code, outputs
+from cooptrack_core.model.agent_model import Perception
 from cooptrack_core.model.life_cycle import advance
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import NO_ID, Queries
+from cooptrack_core.model.session import Step
+from cooptrack_core.types import SOURCE_EGO
 
 
 def degrees(yaw: float, *position: float) -> np.ndarray:
@@ -198,13 +201,12 @@ def test_a_score_alone_neither_begins_a_track_nor_keeps_it() -> None:
 
 def test_only_an_established_track_is_reported_through_a_short_gap() -> None:
     config = small_config(max_misses=5)
-    new, old = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
     tracks = scored(config, 0.9, 0.9).with_(
         is_track=torch.ones(2, dtype=torch.bool),
         track_id=torch.tensor([7, 8]),
         misses=torch.zeros(2, dtype=torch.int64),
         measured=torch.zeros(2, dtype=torch.bool),
-        history_padding=torch.stack((new, old)),
+        hits=torch.tensor([3, 4]),
     )
     reported = []
     for _ in range(4):
@@ -213,3 +215,24 @@ def test_only_an_established_track_is_reported_through_a_short_gap() -> None:
         tracks = done.queries
     assert reported == [[False, True], [False, True], [False, False], [False, False]]
     assert done.live.tolist() == [True, True]
+
+
+def test_a_track_is_reported_from_the_hit_that_it_needs_on() -> None:
+    config = small_config(birth_hits=2)
+    queries = scored(config, 0.9, 0.9)
+    reported = []
+    for score in (0.9, 0.9, 0.35):
+        done = advance(queries.with_(scores=torch.tensor([0.9, score])), 1, config)
+        reported.append(done.reported.tolist())
+        queries = done.queries.with_(scores=torch.tensor([0.9, 0.35]))
+    assert reported == [[False, False], [True, True], [True, True]], "once born it needs no further hits"
+    assert done.queries.track_id.tolist() == [1, 2], "the id is that of the first hit"
+
+
+def test_only_what_the_image_measures_counts_as_seen() -> None:
+    config = small_config()
+    tracks = random_queries(3, config).with_(measured=torch.tensor([True, False, True]))
+    perception = Perception(torch.zeros(1), None, tracks, tracks.map(lambda value: value[None]))
+    done = Step(perception, None, None, tracks, advance(tracks, 1, config))
+    origin = outputs.origin_of(done, config, (), np.array([True, True, False]))
+    assert origin.sources.tolist() == [SOURCE_EGO, 0, 0]

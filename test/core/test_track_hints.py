@@ -111,3 +111,26 @@ def test_where_peaks_are_needed_tracks_without_one_are_not_measured(
     told, found = hints(tracks((20.0, 0.0), (0.0, 30.0)), peaks((20.5, 0.0), (40.0, 9.0)))
     assert told.measured[0].tolist() == measured
     assert found.free[0].tolist() == ([False, True] if min_peak_score else [True, True])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", ["graph", "before_decoding"])
+def test_a_track_that_the_image_does_not_show_stays_where_it_was_predicted(fusion: str) -> None:
+    """The decoder knows only what the camera shows; before decoding it also hears what others say."""
+    torch.manual_seed(0)
+    model = AgentModel(replace(get_preset("tiny_veh"), fusion=fusion)).eval()
+    blank = model.fresh_queries()
+    centres = [(20.0, 0.0), (0.0, 30.0), (-10.0, -20.0)]
+    boxes = code(*centres)
+    ref_pts = box_code.normalise(box_code.center(boxes), model.config.point_range_m)
+    live = blank.select(slice(0, 3)).with_(
+        boxes=boxes, ref_pts=ref_pts, is_track=torch.ones(3, dtype=torch.bool), track_id=torch.tensor([1, 2, 3])
+    )
+    queries = model.assemble(live).map(lambda value: value[None])
+    width, height = model.config.image_size[::-1]
+    ahead = torch.tensor([[width / 2, -width, 0, 0], [height / 2, 0, -width, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])
+    model.track_hints.min_score = 2.0  # no peak is good enough
+    seen = model.perceive(torch.rand(1, 3, height, width), ahead[None], torch.zeros(1, 18), queries, None).decoded
+    stayed = torch.equal(seen.boxes[0, -3:], boxes) and torch.equal(seen.ref_pts[0, -3:], ref_pts)
+    assert stayed == (fusion == "graph")
+    assert not torch.equal(seen.ref_pts[0, 64:-3], queries.ref_pts[0, 64:-3]), "others are decoded"

@@ -147,3 +147,14 @@ def test_assignment_takes_no_gradient() -> None:
     boxes = truth.codes().requires_grad_()
     assignment: Assignment = assign(torch.zeros(1, 3, requires_grad=True), boxes, torch.tensor([-1]), truth)
     assert not assignment.iou.requires_grad
+
+
+def test_a_track_is_its_object_wherever_it_is_and_nobody_else_takes_it() -> None:
+    """One car, its track 5 m off, a fresh query beside it, and another car that the track is nearest to."""
+    truth = cars((0, 0), (6, 0))
+    ego = cars((5, 0), (1, 0)).codes()
+    remote = cars((0.5, 0), (6.5, 0)).codes()
+    by_place = association_labels(ego, remote, truth)
+    assert by_place.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    by_id = association_labels(ego, remote, truth, torch.tensor([1, -1]))
+    assert by_id.tolist() == [[1.0, 0.0], [0.0, 0.0]]

@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scenarios import yawed
 
+from cooptrack_core.geometry.transforms import make_transform
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.session import NetworkInput
 from cooptrack_core.training import step, supervision
 from cooptrack_core.training.carry import CarryOptions
+from cooptrack_core.training.cooperation_stage import correction
 from cooptrack_core.training.freezing import freeze
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.step import Iteration, Outcome, Sample
@@ -66,7 +69,7 @@ def remote(at: GroundTruth, seed: int = 0) -> tuple[RemoteInstances, torch.Tenso
     low, high = torch.tensor([0.0, -51.2, -5.0]), torch.tensor([102.4, 51.2, 3.0])
     ref_pts = (at.boxes[:, :3] - low) / (high - low)
     index = torch.arange(count)
-    return RemoteInstances(*feats, ref_pts, at.codes(), torch.zeros_like(index), index), torch.eye(4)
+    return RemoteInstances(*feats, ref_pts, at.codes(), torch.zeros_like(index), index, index), torch.eye(4)
 
 
 def gradients(model: AgentModel) -> dict[str, torch.Tensor]:
@@ -271,3 +274,25 @@ def test_slots_stream_on_their_own() -> None:
     outcome = iteration([Sample(given(1), truth((3, 5)), "a"), Sample(given(0), truth((9,)), "b")])
     assert not any(assignment.vanished.any() for assignment in outcome.assignments)
     assert sorted(outcome.carried[1].track_id.tolist()) == [9]
+
+
+def test_a_correction_undoes_the_error_of_a_pose() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        T, error = yawed(random.normal(), *random.normal(size=2)), yawed(random.normal(), 1.0, -2.0)
+        told = torch.from_numpy(T @ error).float()
+        torch.testing.assert_close(correction(told, error) @ told, torch.from_numpy(T).float(), atol=1e-5, rtol=0)
+
+
+def test_labels_follow_where_instances_are_and_not_where_a_wrong_pose_puts_them() -> None:
+    """A message 30 m off: without its correction nothing of it is known to be told, and no pair belongs together."""
+    at = truth(seen=[False, False, False])
+    error = make_transform(np.eye(3), (0.0, 30.0, 0.0))
+    message, T = remote(at)
+    wrong = T @ torch.from_numpy(error).float()
+    told = {}
+    for name, corrections in (("corrected", (correction(wrong, error),)), ("left", ())):
+        model = network("coop", affinity_matching_after_steps=None)
+        sample = Sample(given(0), at, messages=((message, wrong),), corrections=corrections)
+        told[name] = int(Iteration(model)([sample]).assignments[0].matched.sum())
+    assert told == {"corrected": 3, "left": 0}
