@@ -162,15 +162,15 @@ class NetworkConfig:
         SHIPPED_WEIGHTS,
         "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so",
     )
-    rules: str = parameter(
-        "", "thresholds and rules that are other than the weights have them, NAME=VALUE with commas (docs/network.md)"
-    )
     device: str = parameter("auto", "where the network runs; auto: the GPU if there is one", choices=DEVICES)
     threads: int = parameter(
         0, "CPU threads of the network; 0: half of the cores, for vehicle and roadside on one machine", minimum=0,
         maximum=256,
     )  # fmt: skip
     seed: int = parameter(0, "seed of untrained weights and of random choices", minimum=0, maximum=2**31 - 1)
+    rules: str = parameter(
+        "", "thresholds and rules that are other than the weights have them, NAME=VALUE with commas (docs/network.md)"
+    )
 
 
 @dataclass(frozen=True)

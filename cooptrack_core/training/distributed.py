@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     yield processes
-    dist.destroy_process_group()  # after an error it could wait for processes that are gone
+    # After an error this could wait for processes that are gone. What still holds the group goes before it, and nobody
+    # leaves while another still talks: under load a process has been seen to abort in its threads otherwise.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 @contextlib.contextmanager

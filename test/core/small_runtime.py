@@ -28,11 +28,12 @@ def config(role: str = "coop", **changes) -> ModelConfig:
         get_preset(f"tiny_{role}"), options=Options(distance_gate_m=20.0), image_size=(64, 96), backbone_width=8,
         embed_dims=32, num_heads=4, bev_size=(8, 8), encoder_ffn=48, num_queries=24, decoder_layers=2, decoder_ffn=48,
         motion_width=16, reasoner_ffn=48, alignment_blocks=4, max_outputs=24, proposals=0,
+        score_threshold=0.4, output_threshold=0.3,
     )  # fmt: skip
     return replace(made, **changes)
 
 
-def model(config: ModelConfig, seed: int = 0, bias: float | None = None) -> AgentModel:
+def model(config: ModelConfig, seed: int = 6, bias: float | None = None) -> AgentModel:
     """Random weights; bias: of the classes, None: such that in each frame some queries are active and some are not."""
     torch.manual_seed(seed)
     made = AgentModel(config).eval()
@@ -46,7 +47,7 @@ def model(config: ModelConfig, seed: int = 0, bias: float | None = None) -> Agen
             made.association.affinity[-1].bias.fill_(1.0)
         if bias is None:
             scores = first_scores(made)
-            last.bias.fill_(float(torch.tensor(config.score_threshold).logit() - scores.logit().quantile(0.85)))
+            last.bias.fill_(float(torch.tensor(config.score_threshold).logit() - scores.logit().quantile(0.7)))
     return made
 
 
