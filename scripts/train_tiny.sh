@@ -21,6 +21,6 @@ agent veh & veh=$!
 wait $inf && wait $veh
 cooptrack train cooperation --preset tiny_coop --data "$data" --out "$runs/cooperation" \
   --init "$runs/tracking_veh" --roadside "$runs/tracking_inf" \
-  --keep-every 200 --evaluate-every 600
+  --keep-every 300 --evaluate-every 600
 mkdir -p "${OUT:-$runs/weights}"
 python scripts/pack_weights.py "$runs/tracking_inf" "$runs/cooperation" --out "${OUT:-$runs/weights}"

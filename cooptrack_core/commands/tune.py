@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     remedy = "tune on the train split, --split train"
     if args.allow_held_out and options.sequences:
         kept = held_out(runner)
-        warning = f"{len(kept)} sequences {KEPT_FOR_SCORING}: score others with these parameters" if kept else ""
+        warning = f"{len(kept)} of the sequences {KEPT_FOR_SCORING}: score others with these parameters" if kept else ""
     else:
         warning = check_apart(
             runner.sequences, held_out(runner), by_split_file=by_file, remedy=remedy, are=KEPT_FOR_SCORING

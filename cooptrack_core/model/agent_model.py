@@ -171,9 +171,9 @@ class AgentModel(nn.Module):
 
         The decoder only knows what the camera shows: a track of what others see would be drawn to something else.
         """
-        coasting = (queries.is_track & ~queries.measured)[..., None]  # [B, N, 1]
-        if self.config.fusion != "graph":  # there the decoder hears what others say
-            coasting = torch.zeros_like(coasting)
+        # Before decoding the decoder hears what others say.
+        stays = queries.is_track & ~queries.measured & (self.config.fusion == "graph")
+        coasting = stays[..., None]  # [B, N, 1]
         ref_pts = torch.where(coasting, queries.ref_pts, decoder.last_ref_pts)
         boxes = torch.where(coasting, queries.boxes, decoder.boxes[-1])
         logits = torch.where(coasting, queries.logits, decoder.logits[-1])

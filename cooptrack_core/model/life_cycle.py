@@ -28,8 +28,8 @@ def advance(queries: Queries, next_id: int, config: ModelConfig) -> Advanced:
     """Gives ids to new queries, counts misses and says which queries live on. Ids go up from next_id.
 
     A score alone neither begins a track nor keeps it alive, where the network knows what is measured: nothing would
-    ever end a track that its decoder believes in where nobody looks. An established track
-    is reported through a short gap; others live on unreported.
+    ever end a track that its decoder believes in where nobody looks. An established track is reported through a short
+    gap; others live on unreported.
     """
     active = (queries.scores > config.score_threshold) & queries.measured
     hits = queries.hits + active.long()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cooptrack_core.checkpoints import store
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
-from cooptrack_core.model.presets import get_preset
+from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.rules import fitted, with_rules
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.types import CooptrackError
@@ -28,9 +30,7 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         model, identity = untrained_network(preset, config.seed, config.rules)
     else:
         checkpoint = store.load(path, preset)
-        rules = with_rules(checkpoint.config, config.rules)
-        model = AgentModel(rules)
-        model.load_state_dict(fitted(checkpoint.state, rules))
+        model = _under(config.rules, checkpoint.config, checkpoint.state)
         partner = checkpoint.metadata.roadside_fingerprint
         identity = Identity(checkpoint.fingerprint, partner, True, str(path))
     fast = prepare_for_inference(model)
@@ -38,6 +38,14 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     network = NetworkRuntime(fast, identity, device, seed=config.seed, matcher=matcher)
     network.warm_up()
     return network
+
+
+def _under(rules: str, config: ModelConfig, state: Mapping[str, Tensor]) -> AgentModel:
+    """The network of these weights with some rules changed."""
+    changed = with_rules(config, rules)
+    model = AgentModel(changed)
+    model.load_state_dict(fitted(state, changed))
+    return model
 
 
 def choose_device(name: str) -> torch.device:
@@ -55,10 +63,7 @@ def untrained_network(preset: str, seed: int, rules: str = "") -> tuple[AgentMod
         roadside = _random(preset.replace("_coop", "_inf"), seed)
         partner = store.fingerprint_of(roadside.config, roadside.state_dict())
     fingerprint = store.fingerprint_of(model.config, model.state_dict())
-    if rules:
-        config, state = with_rules(model.config, rules), model.state_dict()
-        model = AgentModel(config)
-        model.load_state_dict(fitted(state, config))
+    model = _under(rules, model.config, model.state_dict())
     _let_some_through(model.eval())  # after the fingerprint: rounding differs between machines
     return model, Identity(fingerprint, partner, False, f"{store.UNTRAINED} (seed {seed})")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.model.presets import ModelConfig
@@ -60,10 +60,4 @@ def fitted(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor
     return found
 
 
-def all_rules(config: ModelConfig) -> dict[str, float | int | bool]:
-    """Every rule and what it is."""
-    names = {item.name for item in fields(config)}
-    return {name: getattr(config if name in names else config.options, name) for name in OF_CONFIG + OF_OPTIONS}
-
-
-__all__ = ["OF_CONFIG", "OF_OPTIONS", "all_rules", "fitted", "with_rules"]
+__all__ = ["OF_CONFIG", "OF_OPTIONS", "fitted", "with_rules"]

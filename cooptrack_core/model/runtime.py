@@ -93,6 +93,7 @@ class NetworkRuntime:
     def reset(self) -> None:
         """Forgets all tracks and the BEV memory; track ids go on."""
         self._session.reset()
+        self._senders.clear()
         self._book.clear()
 
     def warm_up(self) -> None:

@@ -106,9 +106,9 @@ class Session:
         refined = model.refine(own)
         advanced = advance(refined, self.next_id, model.config)
         self.next_id = advanced.next_id
-        if remote is not None and cooperation is not None:
-            went_into, ids = cooperation.fused.row_of_remote, advanced.queries.track_id
-            partners = remember(partners, remote, went_into, ids, advanced.live)
+        if cooperation is not None and remote is not None:
+            ids = advanced.queries.track_id
+            partners = remember(partners, remote, cooperation.fused.row_of_remote, ids, advanced.live)
         live = advanced.queries.select(advanced.live)
         self.memory = Memory(perception.bev[0], live, frame.T_map_from_sensor, frame.stamp_s, partners)
         return Step(perception, remote, cooperation, refined, advanced)

@@ -18,8 +18,9 @@ from cooptrack_core.geometry.transforms import inverse
 from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
+from cooptrack_core.model.partners import object_key
 from cooptrack_core.model.presets import ModelConfig, get_preset
-from cooptrack_core.model.queries import NO_ID, Queries
+from cooptrack_core.model.queries import Queries
 from cooptrack_core.training.agent_stage import AgentStage, AgentTraining
 from cooptrack_core.training.cooperation_stage import CooperationTraining, Heard, correction
 from cooptrack_core.training.data import TrainingData
@@ -117,7 +118,7 @@ def on_the_air(
         boxes=boxes,
         owner=torch.zeros_like(rows),
         row=rows,
-        object_key=torch.where(chosen.track_id > 0, chosen.track_id, NO_ID),
+        object_key=object_key(0, chosen.track_id.clamp(min=0)),  # ids of training are those of the objects
     )
     return found.select(torch.nonzero(~own).squeeze(-1))
 

@@ -9,7 +9,7 @@ from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.loading import load_network
 from cooptrack_core.model.presets import get_preset
-from cooptrack_core.model.rules import OF_CONFIG, OF_OPTIONS, all_rules, fitted, with_rules
+from cooptrack_core.model.rules import OF_CONFIG, OF_OPTIONS, fitted, with_rules
 from cooptrack_core.types import CooptrackError
 
 TINY = get_preset("tiny_coop")
@@ -20,9 +20,10 @@ def test_nothing_is_changed_unless_asked() -> None:
 
 
 def test_every_rule_can_be_given_as_it_is_and_fits_the_weights() -> None:
-    given = ",".join(f"{name}={str(value).lower()}" for name, value in all_rules(TINY).items())
-    assert len(all_rules(TINY)) == len(OF_CONFIG + OF_OPTIONS)
-    assert with_rules(TINY, given) == TINY
+    rules = {name: getattr(TINY, name) for name in OF_CONFIG} | {
+        name: getattr(TINY.options, name) for name in OF_OPTIONS
+    }
+    assert with_rules(TINY, ",".join(f"{name}={str(value).lower()}" for name, value in rules.items())) == TINY
 
 
 def test_rules_are_changed_together() -> None:

@@ -213,7 +213,7 @@ def test_named_sequences_of_a_held_out_split_need_the_word_for_it(spd: Path, tmp
     path = tmp_path / "t.yaml"
     command = ["tune", str(spd), *SIMULATED, "--trials", "1", "-o", str(path), "--allow-held-out"]
     assert main([*command, "--sequence", "0003"]) == 0
-    assert "1 sequences belong to splits that are kept for scoring" in capsys.readouterr().err
+    assert "1 of the sequences belong to splits that are kept for scoring" in capsys.readouterr().err
     assert tuned_sequences(path) == ("0003",), "so that compare can warn"
     assert main([*command, "--overwrite", "--split", "val"]) == 2, "a whole split would leave nothing to score"
 
