@@ -152,6 +152,32 @@ class AdmissionConfig:
 
 
 @dataclass(frozen=True)
+class PoseCorrectionConfig:
+    """Errors of the poses of other agents: averaged where a sender stands still, learned from what was paired."""
+
+    enabled: bool = parameter(True, "poses of messages are corrected before use")
+    window_s: float = parameter(
+        5.0, "a sender that stands still has the mean pose of so long, s", minimum=0.1, maximum=600.0
+    )
+    expected_shift_m: float = parameter(
+        1.0, "how wrong a pose may well be, standard deviation, m; 0.001: never", minimum=0.001, maximum=10.0
+    )
+    expected_yaw_deg: float = parameter(0.7, "the same of its yaw, degrees", minimum=0.001, maximum=10.0)
+    drift_m_per_sqrt_s: float = parameter(
+        0.05, "how fast that changes, m per square root of s", minimum=0.0, maximum=10.0
+    )
+    pair_std_m: float = parameter(
+        0.4, "standard deviation of how far both agents put one object apart, m", minimum=0.01, maximum=10.0
+    )
+    pair_std_along_per_m: float = parameter(
+        0.1, "more of it along the own ray, per m of the own distance", minimum=0.0, maximum=1.0
+    )
+    pair_std_across_per_m: float = parameter(0.01, "the same across the ray", minimum=0.0, maximum=1.0)
+    max_shift_m: float = parameter(3.0, "no more is taken away, m", minimum=0.0, maximum=100.0)
+    max_yaw_deg: float = parameter(3.0, "nor more yaw, degrees", minimum=0.0, maximum=45.0)
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
     """The network of an agent with `detector: network`."""
 
@@ -208,6 +234,7 @@ class VehicleConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    pose_correction: PoseCorrectionConfig = field(default_factory=PoseCorrectionConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 

@@ -23,12 +23,14 @@ class NetworkOutput:
     instances: N active objects with features, in the order of their rows in `tracks` that have the same
     id (Instances.instance_id = TrackedObjects.track_id). detections: what it reports without regard to
     tracks, for object-level cooperation. tracks, associations: of the network's own life cycle.
+    sightings: what the image alone shows, untouched by tracks and messages; None of a network that cannot tell it.
     """
 
     instances: Instances
     detections: Instances
     tracks: TrackedObjects
     associations: Associations
+    sightings: Instances | None = None
 
 
 class Network(Protocol):

@@ -17,6 +17,7 @@ from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
 from cooptrack_core.cooperation.compose import measured_instances, select_for_message
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
+from cooptrack_core.cooperation.sender_pose import SenderPoses
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
@@ -138,6 +139,7 @@ class VehicleAgent:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
+        self.poses = SenderPoses(config.pose_correction)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
@@ -152,6 +154,7 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
+        self.poses.reset()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
@@ -174,9 +177,10 @@ class VehicleAgent:
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
-        used = list(admitted if messages is None else messages) if cooperative else []
+        used = self.poses.corrected(admitted if messages is None else messages) if cooperative else []
         if self.network is None:
-            view = _View(perceive(frame, self.config.min_score), used)
+            seen = perceive(frame, self.config.min_score)
+            view = _View(seen, used, sightings=seen)
         else:
             view = self._look(self.network, frame, T_map, used)
         clock.mark("perceive" if self.network is None else "network")
@@ -185,6 +189,7 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        self.poses.observe(view.sightings, used, frame.stamp_ns, T_map)
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
@@ -201,8 +206,10 @@ class VehicleAgent:
         if self.config.mode not in LEARNED_MODES:
             looked, problem = _look(network, frame, T_map, ())
             if self.config.mode == "late":
-                seen = None if looked is None else looked.detections
-                return _View(None if seen is None else seen.select(seen.score >= self.config.min_score), used, problem)
+                if looked is None:
+                    return _View(None, used, problem)
+                seen = looked.detections.select(looked.detections.score >= self.config.min_score)
+                return _View(seen, used, problem, sightings=looked.sightings)
             others: list[Message] = []
         else:
             understood, others = fallback.split(used, network)
@@ -215,7 +222,10 @@ class VehicleAgent:
         if others and not self._object_level:
             self._object_level = True
             self._tracker.skip_ids(self._highest_id)
-        return _View(None if looked is None else fallback.as_instances(tracks), others, problem, (tracks, associations))
+        own = tracks, associations
+        if looked is None:
+            return _View(None, others, problem, own)
+        return _View(fallback.as_instances(tracks), others, problem, own, looked.sightings)
 
     def _fuse_objects(
         self, stamp_ns: int, T_map: Float, view: _View, clock: StageClock
@@ -247,6 +257,7 @@ class _View:
     others: list[Message]  # messages whose objects are still to be fused
     problem: str = ""
     own: tuple[TrackedObjects, Associations] | None = None  # of a network that tracks by itself
+    sightings: Instances | None = None  # what the own sensor alone shows, for what may not depend on messages
 
 
 def _check_detector(detector: str, network: Network | None) -> None:

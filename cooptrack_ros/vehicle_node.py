@@ -170,10 +170,24 @@ class VehicleNode(AgentNode):
             level, text = WARN, f"features of {agent} are not used: {reason}: its kinematics only"
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
         items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
+        items |= self._pose_items(agent)
         for name, (p50, p99) in self.health.percentiles().items():
             if name.startswith(f"{agent}."):
                 items |= {f"{name}.p50": p50, f"{name}.p99": p99}
         return self.status(f"instances of {agent}", level, text, items)
+
+    def _pose_items(self, agent: str) -> dict[str, object]:
+        """What is believed of an agent's pose error: estimate, standard deviation and the part that is taken away."""
+        found = self.agent.poses.report(agent)
+        if found is None:
+            return {}
+        yaw, x, y = (list(row) for row in zip(found.values, found.std, found.applied, strict=True))
+        rows = {"pose_error_yaw_rad": yaw, "pose_error_x_m": x, "pose_error_y_m": y}
+        kinds = ("", ".std", ".applied")
+        items: dict[str, object] = {
+            f"{name}{kind}": float(value) for name, row in rows.items() for kind, value in zip(kinds, row, strict=True)
+        }
+        return items | {"pose_error_pairs": found.pairs}
 
     def _log_silence(self, topic: str, agent: str, silent: bool, text: str) -> None:
         if silent and topic not in self._silent:

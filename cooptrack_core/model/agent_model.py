@@ -30,7 +30,7 @@ from cooptrack_core.model.neck import FeaturePyramid
 from cooptrack_core.model.partners import remembered
 from cooptrack_core.model.positional import pe3d
 from cooptrack_core.model.presets import ModelConfig
-from cooptrack_core.model.proposals import DenseBoxes, ImageProposals
+from cooptrack_core.model.proposals import DenseBoxes, ImageProposals, Proposals
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.query_fusion import PoseConcatenation, QueryFusion
 from cooptrack_core.model.temporal import HistoryReasoner
@@ -47,6 +47,7 @@ class Perception:
     decoded: Queries  # [B, N] after the decoder and the motion extractor
     queries: Queries  # [B, N] after history reasoning
     dense: DenseBoxes | None = None  # of networks with proposals
+    peaks: Proposals | None = None  # the best of them
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,15 @@ class AgentModel(nn.Module):
         pyramid = self.backbone.pyramid(images)
         maps = self.neck(pyramid[-self.backbone.levels :])
         bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
-        dense = self.proposals.dense(maps[0], pyramid[0], lidar2img) if self.config.proposals else None
-        if dense is not None:
-            queries = self.with_proposals(queries, dense)
+        dense = peaks = None
+        if self.config.proposals:
+            dense = self.proposals.dense(maps[0], pyramid[0], lidar2img)
+            peaks = self.proposals(dense)
+            queries = self.with_proposals(queries, peaks)
         base = queries.boxes if self.config.options.residual_boxes else None
         decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers, base)
         decoded = self._decoded(queries, decoder)
-        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense)
+        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense, peaks)
 
     def _decoded(self, queries: Queries, decoder: DecoderOutput) -> Queries:
         """[B, N] queries as the decoder leaves them. A track that nothing in the image measures stays as it was.
@@ -188,9 +191,9 @@ class AgentModel(nn.Module):
             scores=logits.sigmoid().amax(-1),
         )
 
-    def with_proposals(self, queries: Queries, dense: DenseBoxes) -> Queries:
+    def with_proposals(self, queries: Queries, peaks: Proposals) -> Queries:
         """[B, N] queries: the first fresh ones give way to the best peaks of the image, tracks hear of theirs."""
-        hinted, found = self.track_hints(queries, self.proposals(dense))
+        hinted, found = self.track_hints(queries, peaks)
         moved = (hinted.ref_pts != queries.ref_pts).any(-1, keepdim=True)
         embeds = torch.where(moved, self.embed(hinted.ref_pts), queries.query_embeds)
         queries = hinted.with_(query_embeds=embeds)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.agent_model import Perception
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import Step
@@ -88,7 +89,12 @@ def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfi
 
 def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
     """Boxes of some rows in the public convention."""
-    code = queries.boxes.detach().cpu().numpy()[rows].astype(np.float64)
+    return _public(queries.boxes.detach()[torch.from_numpy(rows).to(queries.boxes.device)])
+
+
+def _public(boxes: torch.Tensor) -> box_code.PublicBoxes:
+    """[R, 10] codes in the public convention."""
+    code = boxes.cpu().numpy().astype(np.float64)
     code[:, [2, 3, 5]] = np.clip(code[:, [2, 3, 5]], *np.log(_SIZE_M))
     code[:, 8:10] = np.clip(code[:, 8:10], -_SPEED_MPS, _SPEED_MPS)
     return box_code.to_public(code)
@@ -188,6 +194,18 @@ def detections(queries: Queries, config: ModelConfig) -> Instances:
         queries.scores.cpu().numpy()[rows].astype(np.float64),
         velocity_mps=boxes.velocity_mps,
     )
+
+
+def sightings(perception: Perception, min_score: float) -> Instances | None:
+    """What the image's peaks show by themselves, untouched by tracks and messages; None without such a head."""
+    if perception.peaks is None:
+        return None
+    peaks = perception.peaks
+    rows = (peaks.scores[0] >= min_score).nonzero()[:, 0]
+    boxes = _public(peaks.boxes[0, rows])
+    classes = peaks.classes[0, rows].argmax(-1).cpu().numpy().astype(np.int64)
+    scores = peaks.scores[0, rows].cpu().numpy().astype(np.float64)
+    return Instances.create(boxes.center_m, boxes.size_m, boxes.heading_rad, classes, scores)
 
 
 def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_ns: int, reported: Int) -> Associations:

@@ -24,6 +24,8 @@ from cooptrack_core.types import CameraView, Frame, Message, TrackedObjects
 
 Float = NDArray[np.float64]
 
+_SIGHTED = 0.2  # score of a peak that surely is a road user
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -180,4 +182,5 @@ class NetworkRuntime:
             detections=outputs.detections(queries, config),
             tracks=tracks,
             associations=outputs.associations(done, origin, messages, stamp_ns, rows),
+            sightings=outputs.sightings(done.perception, _SIGHTED),
         )

@@ -155,7 +155,7 @@ def perceive(model: AgentModel, live: int) -> tuple[Tensor, Tensor]:
     pyramid = model.backbone.pyramid(torch.randn(1, 3, 192, 320, generator=torch.Generator().manual_seed(1)))
     maps = model.neck(pyramid[-model.backbone.levels :])
     dense = model.proposals.dense(maps[0], pyramid[0], CAMERAS[0][None])
-    return queries.ref_pts, model.with_proposals(batch, dense).ref_pts[0]
+    return queries.ref_pts, model.with_proposals(batch, model.proposals(dense)).ref_pts[0]
 
 
 @torch.no_grad()
