@@ -30,7 +30,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     )
     parser.add_argument(
         "--convention", choices=CONVENTION_NAMES, default="cooptrack",
-        help="ground truth: cooptrack (10 Hz) or univ2x (2 Hz, deletion list); docs/evaluation.md",
+        help="ground truth: cooptrack (10 Hz), 5hz (the same at 5 Hz) or univ2x (2 Hz, deletion list); docs/evaluation.md",
     )  # fmt: skip
     parser.add_argument(
         "--label-updates", default="auto", metavar="FILE|none",

@@ -1,4 +1,4 @@
-"""What counts as ground truth: the two conventions in use for V2X-Seq-SPD, as named options."""
+"""What counts as ground truth: the two conventions in use for V2X-Seq-SPD and one of another rate, as named options."""
 
 from __future__ import annotations
 
@@ -74,6 +74,8 @@ CONVENTIONS = {
         # as the data preparation of CoopTrack and that of UniV2X have it
         Convention("cooptrack", 10.0, delete_cooperative=False, fill_tracks=True),
         Convention("univ2x", 2.0, delete_cooperative=True, fill_tracks=True),
+        # ours, for the rate between both
+        Convention("5hz", 5.0, delete_cooperative=False, fill_tracks=True),
     )
 }
 DEFAULT = "cooptrack"

@@ -136,5 +136,5 @@ def test_conventions_say_what_they_are() -> None:
     assert UNIV2X.describe("u.json") == "univ2x (2 Hz, label updates with cooperative deletions, tracks filled)"
     assert "without cooperative deletions" in COOPTRACK.describe("u.json")
     assert "the system at the full rate" in UNIV2X.describe(full_rate=True)
-    with pytest.raises(CooptrackError, match="'kitti' is unknown; choose one of cooptrack, univ2x"):
+    with pytest.raises(CooptrackError, match="'kitti' is unknown; choose one of cooptrack, univ2x, 5hz"):
         convention_of("kitti")

@@ -192,11 +192,13 @@ def test_results_of_something_else_are_not_replaced_unasked(spd: Path, tmp_path:
     assert run_split(options, tmp_path, overwrite=True)
 
 
-def test_at_2_hz_the_system_sees_only_what_is_scored(spd: Path) -> None:
-    options = simulated_run(spd, convention=CONVENTIONS["univ2x"], label_updates="none")
+@pytest.mark.parametrize(("name", "step"), [("univ2x", 5), ("5hz", 2)])
+def test_below_10_hz_the_system_sees_only_what_is_scored(spd: Path, name: str, step: int) -> None:
+    options = simulated_run(spd, convention=CONVENTIONS[name], label_updates="none")
     recording = SequenceRunner(options).run("0003")
-    assert [frame["frame_id"] for frame in recording["frames"]] == ["000012", "000017", "000022"]
-    assert len(recording["sent"]) == 3 and recording["missed"] == []
+    expected = [f"{number:06d}" for number in range(12, 24, step)]
+    assert [frame["frame_id"] for frame in recording["frames"]] == expected
+    assert len(recording["sent"]) == len(expected) and recording["missed"] == []
     every = SequenceRunner(replace(options, full_rate=True)).run("0003")
     assert len(every["frames"]) == 12
 
