@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.compose import measured_instances, select_for_message
+from cooptrack_core.cooperation.codebook import Codebook
+from cooptrack_core.cooperation.compose import measured_instances
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
+from cooptrack_core.cooperation.redundancy import ReceivedStates
+from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.geometry.boxes import move
-from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
 from cooptrack_core.stage_clock import StageClock
 from cooptrack_core.tracking.ego_motion import EgoMotion
@@ -79,14 +81,15 @@ class RoadsideAgent:
     ) -> None:
         _check_detector(config.detector, network)
         self.agent_id, self.config, self.network = agent_id, config, network
-        self.sensor_frame, self.map_frame = sensor_frame, map_frame
-        self._session_id, self._sequence = session_id, 0
+        codebook, streams = (None, ()) if network is None else (network.codebook, network.needed_streams)
+        self._sender = Sender(agent_id, config, session_id, sensor_frame, map_frame, codebook, streams)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
     def reset(self) -> None:
         """Starts anew after time jumped back; sequence numbers and track ids go on."""
         _reset(self._tracker, self.network)
         self._motion.reset()
+        self._sender.reset()
 
     def step(self, frame: Frame) -> RoadsideOutput:
         """Processes one frame; a frame without detections or image advances the tracks and sends nothing."""
@@ -106,25 +109,9 @@ class RoadsideAgent:
             clock.mark("advance")
         message = None
         if to_send is not None and pose_known:
-            self._sequence += 1
-            message = self._compose(frame.stamp_ns, to_send, T_map)
+            message = self._sender.compose(frame.stamp_ns, to_send, T_map)
         clock.mark("compose")
         return RoadsideOutput(message, tracks, clock.marks_ms, problem)
-
-    def _compose(self, stamp_ns: int, to_send: Instances, T_map: Float) -> Message:
-        instances, withheld = select_for_message(to_send, self.config.max_instances)
-        return Message(
-            agent_id=self.agent_id,
-            session_id=self._session_id,
-            sequence=self._sequence,
-            stamp_ns=stamp_ns,
-            sensor_frame=self.sensor_frame,
-            T_map_from_sensor=T_map,
-            instances=instances,
-            point_range_m=INFRASTRUCTURE_RANGE_M,
-            instances_withheld=withheld,
-            map_frame=self.map_frame,
-        )
 
 
 class VehicleAgent:
@@ -137,7 +124,8 @@ class VehicleAgent:
         if config.mode in LEARNED_MODES and network is None:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
-        self.admission = Admission(config.admission, map_frame)
+        self.received = ReceivedStates()
+        self.admission = Admission(config.admission, map_frame, self._whole)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
@@ -152,12 +140,17 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
+        self.received.reset()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
         """Takes a message for a later frame, or says why not. now_ns: receiver's clock."""
         return self.admission.receive(message, now_ns)
+
+    def _whole(self, message: Message) -> Message:
+        """An admitted message as everything after sees it: codes looked up, held instances moved on."""
+        return whole(message, None if self.network is None else self.network.codebook, self.received)
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be decoded."""
@@ -237,6 +230,14 @@ class VehicleAgent:
         if own is not None:
             associations = fallback.joined(own[1], own[0], fed[: len(own[0])], associations)
         return tracks, associations
+
+
+def whole(message: Message, codebook: Codebook | None, received: ReceivedStates) -> Message:
+    """A message with its codes looked up, where they are of this codebook, and what it holds moved on."""
+    features = message.instances.features
+    if features is not None and codebook is not None and codebook.knows(features):
+        message = replace(message, instances=replace(message.instances, features=codebook.decode(features)))
+    return received.expand(message)
 
 
 @dataclass(frozen=True)

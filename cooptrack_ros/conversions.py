@@ -158,17 +158,16 @@ class DetectionsWriter:
         return message
 
 
-def features_message(message: Message, precision: str) -> InstanceFeatures:
+def features_message(message: Message) -> InstanceFeatures:
     """InstanceFeatures with stamp, frame and pose of the sender."""
-    found = InstanceFeatures(**encode(message, precision))
+    found = InstanceFeatures(**encode(message))
     stamp = stamp_message(message.stamp_ns)
     found.header.stamp = found.pose_stamp = stamp
     found.header.frame_id = message.sensor_frame
-    found.pose.covariance[0] = -1.0
     if message.T_map_from_sensor is None:
-        found.pose.pose.orientation.w = 0.0  # all zero: the pose is unknown
+        found.pose.orientation.w = 0.0  # all zero: the pose is unknown
     else:
-        set_pose(found.pose.pose, message.T_map_from_sensor)
+        set_pose(found.pose, message.T_map_from_sensor)
     return found
 
 

@@ -70,7 +70,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
         return networks["rsu" if isinstance(config, RoadsideConfig) else "vehicle"]
 
     car, units = make_agents(
-        "vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), RoadsideConfig(detector="network"), network_of
+        "vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), WHOLE, network_of
     )
     unit, newest, result = units["rsu"], None, Drive()
     for item in frames:
@@ -79,7 +79,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
             seen = unit.step(event.frame)
             result.roadside.add(item.truth.within(roadside.config.point_range_m), seen.tracks)
             if seen.message is not None:
-                newest = over_the_air(seen.message, unit.config.feature_precision)
+                newest = over_the_air(seen.message)
                 car.receive(newest, event.log_time_ns)
         else:
             tracks = car.step(event.frame).tracks
