@@ -17,6 +17,7 @@ from cooptrack_core.offline import make_agents
 from cooptrack_core.perception import Network
 from cooptrack_core.tracking.assignment import assign, centre_distance
 from cooptrack_core.training.ground_truth import GroundTruth
+from cooptrack_core.training.messages import WHOLE
 from cooptrack_core.training.sequence import LabelledFrame
 from cooptrack_core.types import Message, TrackedObjects
 

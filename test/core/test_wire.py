@@ -108,9 +108,9 @@ def test_features_that_are_not_finite_are_refused():
 
 def test_an_absent_pose_is_no_pose():
     fields = as_fields(with_features())
-    fields.pose.pose.orientation.w = fields.pose.pose.orientation.z = 0.0
+    fields.pose.orientation.w = fields.pose.orientation.z = 0.0
     assert wire.decode(fields).T_map_from_sensor is None
-    fields.pose.pose.position.x = float("nan")
+    fields.pose.position.x = float("nan")
     assert wire.decode(fields).T_map_from_sensor is None
 
 
