@@ -6,6 +6,7 @@ works on what a detector reports (tracked by Kalman filters) or has a network, w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.codebook import Codebook
 from cooptrack_core.cooperation.compose import measured_instances
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.cooperation.redundancy import ReceivedStates
@@ -32,12 +32,14 @@ from cooptrack_core.types import (
     Frame,
     Instances,
     Message,
+    MessageKey,
     Refusal,
     TrackedObjects,
 )
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+_ADMITTED = 1000  # messages that a frame reports as admitted
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class VehicleOutput:
     problem: str = ""  # why the network rejected the frame
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
+    admitted: tuple[MessageKey, ...] = ()  # since the last frame, in the order of arrival
 
 
 class RoadsideAgent:
@@ -125,6 +128,7 @@ class VehicleAgent:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
         self.received = ReceivedStates()
+        self._admitted: deque[MessageKey] = deque(maxlen=_ADMITTED)
         self.admission = Admission(config.admission, map_frame, self._whole)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
@@ -141,6 +145,7 @@ class VehicleAgent:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
         self.received.reset()
+        self._admitted.clear()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
@@ -150,7 +155,15 @@ class VehicleAgent:
 
     def _whole(self, message: Message) -> Message:
         """An admitted message as everything after sees it: codes looked up, held instances moved on."""
-        return whole(message, None if self.network is None else self.network.codebook, self.received)
+        self._admitted.append(message.key)
+        return self.received.expand(self._looked_up(message))
+
+    def _looked_up(self, message: Message) -> Message:
+        """With features in place of codes, where they are of this vehicle's codebook."""
+        features, codebook = message.instances.features, None if self.network is None else self.network.codebook
+        if features is None or codebook is None or not codebook.knows(features):
+            return message
+        return replace(message, instances=replace(message.instances, features=codebook.decode(features)))
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be decoded."""
@@ -167,7 +180,9 @@ class VehicleAgent:
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
-        used = list(admitted if messages is None else messages) if cooperative else []
+        used = (admitted if messages is None else [self._looked_up(m) for m in messages]) if cooperative else []
+        arrived = tuple(self._admitted)
+        self._admitted.clear()
         if self.network is None:
             view = _View(perceive(frame, self.config.min_score), used)
         else:
@@ -182,7 +197,7 @@ class VehicleAgent:
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused,
+            view.problem, view.seen is None, unused, arrived,
         )  # fmt: skip
 
     def _can_use_messages(self, frame: Frame) -> bool:
@@ -230,14 +245,6 @@ class VehicleAgent:
         if own is not None:
             associations = fallback.joined(own[1], own[0], fed[: len(own[0])], associations)
         return tracks, associations
-
-
-def whole(message: Message, codebook: Codebook | None, received: ReceivedStates) -> Message:
-    """A message with its codes looked up, where they are of this codebook, and what it holds moved on."""
-    features = message.instances.features
-    if features is not None and codebook is not None and codebook.knows(features):
-        message = replace(message, instances=replace(message.instances, features=codebook.decode(features)))
-    return received.expand(message)
 
 
 @dataclass(frozen=True)

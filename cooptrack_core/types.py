@@ -58,14 +58,21 @@ class Features:
     def select(self, index: Any) -> Features:
         """Rows chosen by an integer, boolean or slice index."""
         columns = {name: getattr(self, name) for name in ("query", "embedding", "motion", "codes")}
-        return replace(self, **{name: column[index] for name, column in columns.items() if column is not None})
+        chosen: dict[str, Any] = {name: column[index] for name, column in columns.items() if column is not None}
+        return replace(self, **chosen)
+
+    def without(self, streams: Sequence[str]) -> Features:
+        """Without some of embedding and motion."""
+        dropped: dict[str, Any] = dict.fromkeys(streams)
+        return replace(self, **dropped)
 
     @staticmethod
     def concatenate(parts: Sequence[Features]) -> Features:
         """The rows of several; all from one sender, with the same streams."""
         first = parts[0]
         columns = {name: [getattr(part, name) for part in parts] for name in ("query", "embedding", "motion", "codes")}
-        return replace(first, **{name: np.concatenate(c) for name, c in columns.items() if c[0] is not None})
+        joined: dict[str, Any] = {name: np.concatenate(c) for name, c in columns.items() if c[0] is not None}
+        return replace(first, **joined)
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,9 @@ class Frame:
         return 0.0 if self.image_stamp_ns is None else (self.image_stamp_ns - self.stamp_ns) / 1e9
 
 
+MessageKey = tuple[str, int, int]  # agent, session, sequence
+
+
 @dataclass(frozen=True)
 class Message:
     """Decoded instance message of one agent: instances in the sender's sensor frame.
@@ -209,6 +219,11 @@ class Message:
     held_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
     precision: str = "fp16"
     kinematics: str = "fp32"
+
+    @property
+    def key(self) -> MessageKey:
+        """What tells it from all others."""
+        return self.agent_id, self.session_id, self.sequence
 
 
 @dataclass(frozen=True)

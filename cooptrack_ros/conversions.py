@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 
 from cooptrack_core.cooperation.wire import encode
 from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
-from cooptrack_core.types import CLASS_NAMES, Associations, Message, Refusal, TrackedObjects
+from cooptrack_core.types import CLASS_NAMES, Associations, Message, MessageKey, Refusal, TrackedObjects
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures, StageTimings, TrackedObject, TrackedObjectArray
 
 Float = NDArray[np.float64]
@@ -180,6 +180,7 @@ def associations_message(
     mode: str,
     frame_index: int,
     ego_lost: bool,
+    admitted: Sequence[MessageKey] = (),
 ) -> AssociationArray:
     """AssociationArray of one frame; stamp and frame as in its tracks."""
     a, used = associations, associations.messages
@@ -193,6 +194,9 @@ def associations_message(
         message_sequence=array("Q", [use.sequence for use in used]),
         message_age_ms=array("f", [use.age_ms for use in used]),
         message_bytes=array("I", [use.size_bytes for use in used]),
+        admitted_agent=[key[0] for key in admitted],
+        admitted_session=array("Q", [key[1] for key in admitted]),
+        admitted_sequence=array("Q", [key[2] for key in admitted]),
         refused_agent=[refusal.agent_id for refusal in refusals],
         refused_sequence=array("Q", [refusal.sequence for refusal in refusals]),
         refused_reason=[refusal.reason for refusal in refusals],

@@ -20,9 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", default=SHIPPED_WEIGHTS, metavar="FILE|NAME", help="of the roadside network")
     add("--preset", default="tiny_inf", metavar="NAME", help="its preset")
     add("--split", default="train", metavar="NAME", help="sequences it is fitted on; a tenth of them measures it")
-    add("--stages", type=int, default=STAGES, metavar="K", help="most codes per stream and instance; senders may use fewer")
+    add(
+        "--stages",
+        type=int,
+        default=STAGES,
+        metavar="K",
+        help="most codes per stream and instance; senders may use fewer",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of k-means and of the choice of instances")
-    add("--cache", type=Path, metavar="DIR", help="kept frames and messages, as of cooptrack train; default: in the dataset")
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="kept frames and messages, as of cooptrack train; default: in the dataset",
+    )
     add("--output", "-o", type=Path, required=True, metavar="FILE", help="codebook, safetensors")
     add("--overwrite", action="store_true", help="replace that file")
 
@@ -30,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fits, prints what is left unexplained, writes the file."""
     if args.output.exists() and not args.overwrite:
-        raise CooptrackError(f"{args.output}: output: exists already; choose another -o, or replace it with --overwrite")
+        raise CooptrackError(
+            f"{args.output}: output: exists already; choose another -o, or replace it with --overwrite"
+        )
     check_positive("--stages", args.stages)
     from cooptrack_core.cooperation.codebook import save_codebook
     from cooptrack_core.training.codebook import fit_codebook

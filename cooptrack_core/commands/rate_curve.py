@@ -18,7 +18,9 @@ HELP = "bytes per second against tracking and detection: precisions, redundancy 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("dataset", type=Path, help="run the agents over a split of this dataset")
-    parser.add_argument("--mode", choices=[m for m in MODES if m != "ego"], help="default: learned, with detector simulated late")
+    parser.add_argument(
+        "--mode", choices=[m for m in MODES if m != "ego"], help="default: learned, with detector simulated late"
+    )
     add_run_options(parser)
     group = parser.add_argument_group("points")
     group.add_argument(

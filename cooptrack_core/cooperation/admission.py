@@ -97,7 +97,8 @@ class Admission:
     def _objection(self, message: Message, now_ns: int) -> str | None:
         config, instances = self._config, message.instances
         agent = self._agents.get(message.agent_id)
-        if message.size_bytes > config.max_message_bytes or len(instances) + len(message.held_id) > config.max_instances:
+        count = len(instances) + len(message.held_id)
+        if message.size_bytes > config.max_message_bytes or count > config.max_instances:
             return "too_large"
         if message.stamp_ns > now_ns + config.clock_tolerance_ms * 1e6:
             return "from_future"

@@ -7,6 +7,7 @@ every further one refines it. The file is beside the weights; its fingerprint na
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,9 +73,7 @@ class Codebook:
             name: _looked_up(features.codes[:, column], self.tables[name])
             for column, name in enumerate([name for name in STREAMS if name in self.tables][: features.codes.shape[1]])
         }
-        return replace(
-            features, query=found["query"], motion=found.get("motion"), codes=None, codebook=b"", channels=0
-        )
+        return replace(features, query=found["query"], motion=found.get("motion"), codes=None, codebook=b"", channels=0)
 
 
 def _nearest(values: Single, tables: Single) -> NDArray[np.uint8]:
@@ -148,7 +147,9 @@ def _fitted(values: Single, stages: int, seed: int) -> Single:
 
     left, tables = np.asarray(values, np.float32), []
     for stage in range(stages):
-        table, _ = kmeans2(left, ROWS, iter=15, minit="points", missing="warn", rng=seed + stage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a row without instances stays where it was: nothing is lost
+            table, _ = kmeans2(left, ROWS, iter=15, minit="points", rng=seed + stage)
         tables.append(table.astype(np.float16).astype(np.float32))
         left = left - tables[-1][_nearest(left, tables[-1][None])[:, 0]]
     return np.stack(tables)

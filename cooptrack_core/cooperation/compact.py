@@ -1,17 +1,18 @@
 """Kinematics of instances in 15 bytes each: the field `packed` of the instance message (docs/wire.md, "packed").
 
-    0      version, 1
-    1      flags: bit 0 position variances, bit 1 velocity variances, the others 0
-    2      H, number of held ids, uint16 little-endian
-    4      N ids of the instances, then H held ids, each list ascending: differences as LEB128 varints
-    ...    N records of 15 bytes, fields of FIELDS from the most significant bit on, in the order of the ids
-    ...    per flag: N x 2 bytes, standard deviations of x and y
+0      version, 1
+1      flags: bit 0 position variances, bit 1 velocity variances, the others 0
+2      H, number of held ids, uint16 little-endian
+4      N ids of the instances, then H held ids, each list ascending: differences as LEB128 varints
+...    N records of 15 bytes, fields of FIELDS from the most significant bit on, in the order of the ids
+...    per flag: N x 2 bytes, standard deviations of x and y
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,10 +103,11 @@ def unpack(data: bytes, count: int) -> Packed:
 
 
 def _check(instances: Instances, held_id: Int) -> None:
-    if not (np.isfinite(instances.center_m).all() and np.isfinite(instances.size_m).all()):
-        raise ValueError("instances: centre or size is not finite")
+    columns = (instances.center_m, instances.size_m, instances.heading_rad, instances.score)
+    if not all(np.isfinite(column).all() for column in columns):
+        raise ValueError("instances: centre, size, heading or score is not finite")
     if len(instances) and np.abs(instances.center_m[:, :2]).max() > XY_STEP_M * (2**15 - 1):
-        raise ValueError(f"instances: a centre is farther than {XY_STEP_M * (2**15 - 1):.0f} m from the sender")
+        raise ValueError(f"instances: a centre is farther than {XY_STEP_M * (2**15 - 1):.2f} m from the sender")
     if (instances.instance_id < 0).any() or (held_id < 0).any() or len(held_id) > 65535:
         raise ValueError("instances: an id is negative, or more than 65535 are held")
 
@@ -114,8 +116,8 @@ def _codes(instances: Instances) -> list[Int]:
     """[N] integers of every field."""
     x, y, z = instances.center_m.T
     sizes = np.log2(np.maximum(instances.size_m, SIZE_FLOOR_M) / SIZE_FLOOR_M) * SIZE_STEPS_PER_OCTAVE
-    known = np.isfinite(instances.velocity_mps).all(axis=1)
-    speeds = np.where(known[:, None], _ranged(instances.velocity_mps / SPEED_STEP_MPS + 512, 1, 1023), 0)
+    known = np.asarray(np.isfinite(instances.velocity_mps).all(axis=1, keepdims=True))
+    speeds = np.where(known, _ranged(np.nan_to_num(instances.velocity_mps) / SPEED_STEP_MPS + 512, 1, 1023), 0)
     named = (instances.class_id >= 0) & (instances.class_id < _CLASS_UNKNOWN_CODE)
     return [
         _ranged(x / XY_STEP_M + 2**15, 0, 2**16 - 1),
@@ -132,7 +134,7 @@ def _codes(instances: Instances) -> list[Int]:
     ]
 
 
-def _values(code: dict[str, Int]) -> dict[str, NDArray]:
+def _values(code: dict[str, Int]) -> dict[str, Any]:
     """Columns of Instances.create from the integers. Raises Malformed."""
     if code["zero"].any():
         raise Malformed("packed has a record that does not end with a zero bit")
@@ -159,7 +161,7 @@ def _values(code: dict[str, Int]) -> dict[str, NDArray]:
     }
 
 
-def _ranged(values: Float, low: int, high: int) -> Int:
+def _ranged(values: Float | Int, low: int, high: int) -> Int:
     return np.clip(np.rint(values), low, high).astype(np.int64)
 
 

@@ -131,7 +131,7 @@ class SentStates:
             np.abs(now.score - then.score) / config.score,
             np.where(now.class_id == then.class_id, 0.0, np.inf),
         ]
-        return np.max(deviations, axis=0)
+        return np.asarray(np.max(deviations, axis=0), np.float64)
 
 
 def _stands_still(then: Float, now: Float) -> bool:

@@ -69,7 +69,7 @@ class Sender:
         if self._precision == "none":
             return None
         if self._streams:
-            features = replace(features, **{n: None for n in ("embedding", "motion") if n not in self._streams})
+            features = features.without([name for name in ("embedding", "motion") if name not in self._streams])
         if self._precision == "rvq":
             assert self._codebook is not None
             return self._codebook.encode(features, self.config.feature_codes)

@@ -49,8 +49,8 @@ def encode(message: Message, precision: str | None = None, kinematics: str | Non
     """Field values of cooptrack_msgs/InstanceFeatures by name, except header, pose and pose_stamp.
 
     precision: number format of the features, 'none' leaves them out, 'rvq' needs them as codes; kinematics: 'fp32' or
-    'compact'; those of the message unless given. Every primitive array is an array.array, which rclpy copies without looking at each element. Raises
-    ValueError for what has no place in the format.
+    'compact'; those of the message unless given. Every primitive array is an array.array, which rclpy copies without
+    looking at each element. Raises ValueError for what has no place in the format.
     """
     packed = (kinematics or message.kinematics) == "compact"
     instances = message.instances.select(compact.sent_order(message.instances)) if packed else message.instances

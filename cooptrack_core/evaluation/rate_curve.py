@@ -59,7 +59,8 @@ def run_rate_curve(
     Raises CooptrackError if the folder holds a run of other options; overwrite begins anew.
     """
     runner = runner or SequenceRunner(plan.options, RememberedRoadside())
-    _claim(out, {"rate_curve": SCHEMA, **fingerprint(_common(plan.options), runner.sequences, runner.updates)}, overwrite)
+    content = {"rate_curve": SCHEMA, **fingerprint(_common(plan.options), runner.sequences, runner.updates)}
+    _claim(out, content, overwrite)
     recordings: dict[str, list[Recording]] = {point.name: [] for point in plan.points}
     total = len(plan.points) * len(runner.sequences)
     with progress_bar(total=total, desc="rate curve", unit="sequence") as bar:

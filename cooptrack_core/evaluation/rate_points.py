@@ -51,7 +51,6 @@ class Point:
         changed = from_parameters(RoadsideConfig, {**values_of(given), **self.changes})
         return replace(given, **{name: getattr(changed, name) for name in _top_level(self.changes)})
 
-
     def folder(self, given: RoadsideConfig) -> str:
         """Of its recordings: other values under the same name are another one."""
         values = json.dumps(values_of(self.config(given)), sort_keys=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.data.files import write_file
 from cooptrack_core.evaluation.caveats import caveats
+from cooptrack_core.evaluation.page import DASH, number
 from cooptrack_core.evaluation.plots import COLORS, plot_style, save_figure, subplots
-from cooptrack_core.evaluation.page import number
-from cooptrack_core.evaluation.report_tables import DASH, aligned
+from cooptrack_core.evaluation.report_tables import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,8 @@ def write_csv(result: Result, path: Path) -> None:
     """One line per point."""
     out = io.StringIO()
     lines = [_line(point) for point in result["points"]]
-    writer = csv.DictWriter(out, list(dict.fromkeys(n for line in lines for n in line)), restval="", lineterminator="\n")
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     write_file(path, out.getvalue())

@@ -66,7 +66,7 @@ def message_bytes(config: ModelConfig, precision: str, count: int) -> int:
     stream = np.zeros((count, config.embed_dims), np.float32)
     whole = Features(stream, stream, stream, config.name)
     left_out = [n for n in ("embedding", "motion") if config.needed_streams and n not in config.needed_streams]
-    features = replace(whole, **{name: None for name in left_out})
+    features = whole.without(left_out)
     if precision == "rvq":
         codes = np.zeros((count, 2 if config.needs_motion else 1, RoadsideConfig().feature_codes), np.uint8)
         features = replace(whole, query=stream[:, :0], codes=codes, codebook=bytes(8), channels=config.embed_dims)

@@ -70,9 +70,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
     def network_of(config: RoadsideConfig | VehicleConfig) -> Network:
         return networks["rsu" if isinstance(config, RoadsideConfig) else "vehicle"]
 
-    car, units = make_agents(
-        "vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), WHOLE, network_of
-    )
+    car, units = make_agents("vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), WHOLE, network_of)
     unit, newest, result = units["rsu"], None, Drive()
     for item in frames:
         event = item.event
