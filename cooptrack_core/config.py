@@ -24,7 +24,8 @@ NETWORK_VARIANTS = (  # of tiny, to compare with
 )  # fmt: skip
 UNTRAINED = "untrained"  # instead of weights: random numbers
 SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise
-PRECISIONS = ("none", "fp32", "fp16", "int8")
+PRECISIONS = ("none", "fp32", "fp16", "int8", "rvq")  # of features on the air
+KINEMATICS = ("fp32", "compact")
 
 
 def parameter(
@@ -194,9 +195,28 @@ class NetworkConfig:
         maximum=256,
     )  # fmt: skip
     seed: int = parameter(0, "seed of untrained weights and of random choices", minimum=0, maximum=2**31 - 1)
+    codebook: str = parameter(
+        "", "safetensors file of cooptrack fit-codebook; empty: the one beside the weights, if it is of them"
+    )
     rules: str = parameter(
         "", "thresholds and rules that are other than the weights have them, NAME=VALUE with commas (docs/network.md)"
     )
+
+
+@dataclass(frozen=True)
+class RedundancyConfig:
+    """What a receiver can foresee is not sent again, but listed as held; deviations beyond these send it anew."""
+
+    refresh_ms: float = parameter(
+        0.0, "an instance is sent anew at the latest after this time; 0: all are sent in every message, ms",
+        minimum=0.0, maximum=1000.0,
+    )  # fmt: skip
+    position_m: float = parameter(
+        0.3, "an instance is sent where it is farther than this from where the receiver expects it, m", minimum=0.01,
+        maximum=10.0,
+    )  # fmt: skip
+    heading_rad: float = parameter(0.1, "the same for its heading, rad", minimum=0.001, maximum=3.2)
+    score: float = parameter(0.1, "the same for its score", minimum=0.001, maximum=1.0)
 
 
 @dataclass(frozen=True)
@@ -211,8 +231,30 @@ class RoadsideConfig:
         100, "largest number of instances in a message; the best-scored are sent", minimum=1, maximum=1000
     )
     feature_precision: str = parameter(
-        "fp16", "number format of learned features on the air; 'none' sends kinematics only", choices=PRECISIONS
+        "auto",
+        "learned features on the air: none, numbers of a format, or rvq: codes of a codebook (docs/wire.md); auto: rvq "
+        "where the weights have a codebook, else fp16",
+        choices=("auto", *PRECISIONS),
     )
+    feature_codes: int = parameter(
+        4, "codes (bytes) per stream and instance of rvq, as far as the codebook has them", minimum=1, maximum=64
+    )
+    feature_streams: str = parameter(
+        "needed", "needed: a stream that vehicles of this network recompute is not sent; all: every stream",
+        choices=("needed", "all"),
+    )  # fmt: skip
+    kinematics_precision: str = parameter(
+        "fp32", "kinematics on the air: single precision, or compact: 15 bytes an instance (docs/wire.md)",
+        choices=KINEMATICS,
+    )  # fmt: skip
+    budget_bytes_per_s: int = parameter(
+        0, "bytes per second that messages may take; 0: no limit; what has no room is counted as withheld", minimum=0,
+        maximum=100_000_000,
+    )  # fmt: skip
+    max_message_bytes: int = parameter(
+        64_000, "largest message, bytes; 1398: one packet", minimum=600, maximum=4_194_304
+    )
+    redundancy: RedundancyConfig = field(default_factory=RedundancyConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 

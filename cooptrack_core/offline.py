@@ -51,14 +51,14 @@ def run(
     roadside: Mapping[str, RoadsideAgent],
     *,
     schedule: Schedule | None = None,
-    transmit: Callable[[Message, str], Message] = over_the_air,
+    transmit: Callable[[Message], Message] = over_the_air,
     channel: Channel | None = None,
     on_message: Callable[[Message], None] | None = None,
     on_problem: Complaint | None = None,
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
-    Messages go through `transmit(message, precision)` and arrive at once, at the log time of their frame, or when
+    Messages go through `transmit` and arrive at once, at the log time of their frame, or when
     and how the channel brings them; on_message gets each as it was sent.
     With a schedule (from the associations and messages of a recorded run) each frame uses exactly the
     messages it used then, and the roadside agents are not stepped. Events of other agents are skipped.
@@ -91,7 +91,7 @@ def run(
                 complain(event.agent_id, f"{done.problem}; such frames are only predicted")
             sent = done.message
             if sent is not None:
-                received = transmit(sent, agent.config.feature_precision)
+                received = transmit(sent)
                 if channel is None:
                     vehicle.receive(received, event.log_time_ns)
                 else:

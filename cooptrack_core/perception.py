@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.cooperation.codebook import Codebook
 from cooptrack_core.types import Associations, CooptrackError, Frame, Instances, Message, TrackedObjects
 
 
@@ -47,6 +48,14 @@ class Network(Protocol):
     @property
     def trained(self) -> bool:
         """False: random weights."""
+
+    @property
+    def codebook(self) -> Codebook | None:
+        """Of the features that it makes, or that a vehicle's understands; None: there is none."""
+
+    @property
+    def needed_streams(self) -> tuple[str, ...]:
+        """Streams of its features that vehicles of its kind cannot recompute; empty: all."""
 
     @property
     def about(self) -> Mapping[str, str]:

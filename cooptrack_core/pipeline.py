@@ -6,6 +6,7 @@ works on what a detector reports (tracked by Kalman filters) or has a network, w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.compose import measured_instances, select_for_message
+from cooptrack_core.cooperation.compose import measured_instances
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
+from cooptrack_core.cooperation.redundancy import ReceivedStates
+from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.cooperation.sender_pose import SenderPoses
 from cooptrack_core.geometry.boxes import move
-from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
 from cooptrack_core.stage_clock import StageClock
 from cooptrack_core.tracking.ego_motion import EgoMotion
@@ -31,12 +33,14 @@ from cooptrack_core.types import (
     Frame,
     Instances,
     Message,
+    MessageKey,
     Refusal,
     TrackedObjects,
 )
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+_ADMITTED = 1000  # messages that a frame reports as admitted
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class VehicleOutput:
     problem: str = ""  # why the network rejected the frame
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
+    admitted: tuple[MessageKey, ...] = ()  # since the last frame, in the order of arrival
 
 
 class RoadsideAgent:
@@ -80,14 +85,15 @@ class RoadsideAgent:
     ) -> None:
         _check_detector(config.detector, network)
         self.agent_id, self.config, self.network = agent_id, config, network
-        self.sensor_frame, self.map_frame = sensor_frame, map_frame
-        self._session_id, self._sequence = session_id, 0
+        codebook, streams = (None, ()) if network is None else (network.codebook, network.needed_streams)
+        self._sender = Sender(agent_id, config, session_id, sensor_frame, map_frame, codebook, streams)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
     def reset(self) -> None:
         """Starts anew after time jumped back; sequence numbers and track ids go on."""
         _reset(self._tracker, self.network)
         self._motion.reset()
+        self._sender.reset()
 
     def step(self, frame: Frame) -> RoadsideOutput:
         """Processes one frame; a frame without detections or image advances the tracks and sends nothing."""
@@ -107,25 +113,9 @@ class RoadsideAgent:
             clock.mark("advance")
         message = None
         if to_send is not None and pose_known:
-            self._sequence += 1
-            message = self._compose(frame.stamp_ns, to_send, T_map)
+            message = self._sender.compose(frame.stamp_ns, to_send, T_map)
         clock.mark("compose")
         return RoadsideOutput(message, tracks, clock.marks_ms, problem)
-
-    def _compose(self, stamp_ns: int, to_send: Instances, T_map: Float) -> Message:
-        instances, withheld = select_for_message(to_send, self.config.max_instances)
-        return Message(
-            agent_id=self.agent_id,
-            session_id=self._session_id,
-            sequence=self._sequence,
-            stamp_ns=stamp_ns,
-            sensor_frame=self.sensor_frame,
-            T_map_from_sensor=T_map,
-            instances=instances,
-            point_range_m=INFRASTRUCTURE_RANGE_M,
-            instances_withheld=withheld,
-            map_frame=self.map_frame,
-        )
 
 
 class VehicleAgent:
@@ -138,8 +128,10 @@ class VehicleAgent:
         if config.mode in LEARNED_MODES and network is None:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
-        self.admission = Admission(config.admission, map_frame)
+        self.received = ReceivedStates()
         self.poses = SenderPoses(config.pose_correction)
+        self._admitted: deque[MessageKey] = deque(maxlen=_ADMITTED)
+        self.admission = Admission(config.admission, map_frame, self._whole)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
@@ -155,12 +147,26 @@ class VehicleAgent:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
         self.poses.reset()
+        self.received.reset()
+        self._admitted.clear()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
         """Takes a message for a later frame, or says why not. now_ns: receiver's clock."""
         return self.admission.receive(message, now_ns)
+
+    def _whole(self, message: Message) -> Message:
+        """An admitted message as everything after sees it: codes looked up, held instances moved on."""
+        self._admitted.append(message.key)
+        return self.received.expand(self._looked_up(message))
+
+    def _looked_up(self, message: Message) -> Message:
+        """With features in place of codes, where they are of this vehicle's codebook."""
+        features, codebook = message.instances.features, None if self.network is None else self.network.codebook
+        if features is None or codebook is None or not codebook.knows(features):
+            return message
+        return replace(message, instances=replace(message.instances, features=codebook.decode(features)))
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be decoded."""
@@ -177,7 +183,10 @@ class VehicleAgent:
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
-        used = self.poses.corrected(admitted if messages is None else messages) if cooperative else []
+        used = (admitted if messages is None else [self._looked_up(m) for m in messages]) if cooperative else []
+        used = self.poses.corrected(used)
+        arrived = tuple(self._admitted)
+        self._admitted.clear()
         if self.network is None:
             seen = perceive(frame, self.config.min_score)
             view = _View(seen, used, sightings=seen)
@@ -194,7 +203,7 @@ class VehicleAgent:
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused,
+            view.problem, view.seen is None, unused, arrived,
         )  # fmt: skip
 
     def _can_use_messages(self, frame: Frame) -> bool:

@@ -35,20 +35,44 @@ class CooptrackError(Exception):
 class Features:
     """Learned part of N instances, named as in the paper (spec cooptrack.md 1.4).
 
-    query: [N, C] semantic features; embedding: [N, C] positional query embeddings or None (the
-    receiver recomputes them); motion: [N, C] motion features.
+    query: [N, C] semantic features; embedding: [N, C] positional query embeddings, motion: [N, C] motion features, or
+    None: the receiver recomputes them. fingerprint: of the network that made them, or its first 8 bytes or more.
+    codes: [N, streams, K] rows of the codebook of that fingerprint in place of query and motion, which are [N, 0] and
+    None until cooperation/codebook.py has looked them up; channels: C where there are codes.
     """
 
     query: NDArray[np.float32]
     embedding: NDArray[np.float32] | None
-    motion: NDArray[np.float32]
+    motion: NDArray[np.float32] | None
     preset: str = ""
     fingerprint: bytes = bytes(32)
+    codes: NDArray[np.uint8] | None = None
+    codebook: bytes = b""
+    channels: int = 0
+
+    @property
+    def size(self) -> int:
+        """C, also while there are only codes."""
+        return self.channels or int(self.query.shape[1])
 
     def select(self, index: Any) -> Features:
         """Rows chosen by an integer, boolean or slice index."""
-        embedding = None if self.embedding is None else self.embedding[index]
-        return replace(self, query=self.query[index], embedding=embedding, motion=self.motion[index])
+        columns = {name: getattr(self, name) for name in ("query", "embedding", "motion", "codes")}
+        chosen: dict[str, Any] = {name: column[index] for name, column in columns.items() if column is not None}
+        return replace(self, **chosen)
+
+    def without(self, streams: Sequence[str]) -> Features:
+        """Without some of embedding and motion."""
+        dropped: dict[str, Any] = dict.fromkeys(streams)
+        return replace(self, **dropped)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Features]) -> Features:
+        """The rows of several; all from one sender, with the same streams."""
+        first = parts[0]
+        columns = {name: [getattr(part, name) for part in parts] for name in ("query", "embedding", "motion", "codes")}
+        joined: dict[str, Any] = {name: np.concatenate(c) for name, c in columns.items() if c[0] is not None}
+        return replace(first, **joined)
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,14 @@ class Instances:
         columns = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "features"}
         return Instances(**columns, features=None if self.features is None else self.features.select(index))
 
+    @staticmethod
+    def concatenate(parts: Sequence[Instances]) -> Instances:
+        """The rows of several (at least one), with features if all have them."""
+        names = [item.name for item in fields(Instances) if item.name != "features"]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        learned = [part.features for part in parts if part.features is not None]
+        return Instances(**columns, features=Features.concatenate(learned) if len(learned) == len(parts) else None)
+
 
 @dataclass(frozen=True)
 class CameraView:
@@ -162,9 +194,16 @@ class Frame:
         return 0.0 if self.image_stamp_ns is None else (self.image_stamp_ns - self.stamp_ns) / 1e9
 
 
+MessageKey = tuple[str, int, int]  # agent, session, sequence
+
+
 @dataclass(frozen=True)
 class Message:
-    """Decoded instance message of one agent: instances in the sender's sensor frame."""
+    """Decoded instance message of one agent: instances in the sender's sensor frame.
+
+    held_id: [H] instances still seen that are not among them: what was sent of them last still holds
+    (cooperation/redundancy.py). precision, kinematics: how it is written on the air, names of config.py.
+    """
 
     agent_id: str
     session_id: int
@@ -177,6 +216,14 @@ class Message:
     instances_withheld: int = 0
     size_bytes: int = 0
     map_frame: str = "map"
+    held_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    precision: str = "fp16"
+    kinematics: str = "fp32"
+
+    @property
+    def key(self) -> MessageKey:
+        """What tells it from all others."""
+        return self.agent_id, self.session_id, self.sequence
 
 
 @dataclass(frozen=True)

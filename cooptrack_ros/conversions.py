@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 
 from cooptrack_core.cooperation.wire import encode
 from cooptrack_core.geometry.transforms import from_quaternion, to_quaternion
-from cooptrack_core.types import CLASS_NAMES, Associations, Message, Refusal, TrackedObjects
+from cooptrack_core.types import CLASS_NAMES, Associations, Message, MessageKey, Refusal, TrackedObjects
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures, StageTimings, TrackedObject, TrackedObjectArray
 
 Float = NDArray[np.float64]
@@ -158,17 +158,16 @@ class DetectionsWriter:
         return message
 
 
-def features_message(message: Message, precision: str) -> InstanceFeatures:
+def features_message(message: Message) -> InstanceFeatures:
     """InstanceFeatures with stamp, frame and pose of the sender."""
-    found = InstanceFeatures(**encode(message, precision))
+    found = InstanceFeatures(**encode(message))
     stamp = stamp_message(message.stamp_ns)
     found.header.stamp = found.pose_stamp = stamp
     found.header.frame_id = message.sensor_frame
-    found.pose.covariance[0] = -1.0
     if message.T_map_from_sensor is None:
-        found.pose.pose.orientation.w = 0.0  # all zero: the pose is unknown
+        found.pose.orientation.w = 0.0  # all zero: the pose is unknown
     else:
-        set_pose(found.pose.pose, message.T_map_from_sensor)
+        set_pose(found.pose, message.T_map_from_sensor)
     return found
 
 
@@ -181,6 +180,7 @@ def associations_message(
     mode: str,
     frame_index: int,
     ego_lost: bool,
+    admitted: Sequence[MessageKey] = (),
 ) -> AssociationArray:
     """AssociationArray of one frame; stamp and frame as in its tracks."""
     a, used = associations, associations.messages
@@ -194,6 +194,9 @@ def associations_message(
         message_sequence=array("Q", [use.sequence for use in used]),
         message_age_ms=array("f", [use.age_ms for use in used]),
         message_bytes=array("I", [use.size_bytes for use in used]),
+        admitted_agent=[key[0] for key in admitted],
+        admitted_session=array("Q", [key[1] for key in admitted]),
+        admitted_sequence=array("Q", [key[2] for key in admitted]),
         refused_agent=[refusal.agent_id for refusal in refusals],
         refused_sequence=array("Q", [refusal.sequence for refusal in refusals]),
         refused_reason=[refusal.reason for refusal in refusals],

@@ -39,7 +39,7 @@ class RoadsideNode(AgentNode):
         output = self.agent.step(frame)
         self._frame_index += 1
         if output.message is not None:
-            self._instances_publisher.publish(features_message(output.message, self.config.feature_precision))
+            self._instances_publisher.publish(features_message(output.message))
         known = pose.T_map_from_sensor is not None
         unusable = bool(output.problem) or (frame.detections is None and frame.camera is None)
         self.publish_tracks(output.tracks, self._frame_index, unusable, known, pose.T_map_from_sensor)

@@ -116,7 +116,7 @@ class VehicleNode(AgentNode):
         self._associations_publisher.publish(
             associations_message(
                 output.tracks, output.associations, output.refusals, self.sensor_frame, self.agent_id,
-                self.config.mode, output.frame_index, output.ego_lost,
+                self.config.mode, output.frame_index, output.ego_lost, output.admitted,
             )
         )  # fmt: skip
         if self._detections_publisher.get_subscription_count():
@@ -171,6 +171,7 @@ class VehicleNode(AgentNode):
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
         items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
         items |= self._pose_items(agent)
+        items |= dict(sorted(self.agent.received.counters.items()))
         for name, (p50, p99) in self.health.percentiles().items():
             if name.startswith(f"{agent}."):
                 items |= {f"{name}.p50": p50, f"{name}.p99": p99}

@@ -73,9 +73,10 @@ def _with_networks(name: str, given: RunOptions, weights: str, roadside_weights:
         raise CooptrackError(f"--also: {name}: {error}") from None
     network = _network(given.vehicle.network, path, header)
     vehicle = replace(given.vehicle, network=replace(network, rules=rules or network.rules))
-    return replace(
-        given, vehicle=vehicle, roadside=replace(given.roadside, network=_network(own, roadside_path, roadside))
-    )
+    unit = replace(given.roadside, network=_network(own, roadside_path, roadside))
+    if get_preset(header.preset).fusion != "graph":  # they were trained with whole messages
+        unit = replace(unit, feature_precision="fp16", feature_streams="all")
+    return replace(given, vehicle=vehicle, roadside=unit)
 
 
 def alone(args: argparse.Namespace, given: RunOptions) -> RunOptions:

@@ -11,7 +11,7 @@ from cooptrack_core.types import CooptrackError
 
 HELP = "parameters, multiply-adds and bytes per message of a preset, or the totals of a family of presets"
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "rvq")
 TYPICAL_INSTANCES = 18  # of a published roadside message (spec cooptrack.md 1.4)
 REMOTE_INSTANCES = 25
 _ROLE_NAMES = {"inf": "roadside unit", "veh": "vehicle alone", "coop": "vehicle with cooperation"}

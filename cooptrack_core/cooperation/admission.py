@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +32,11 @@ class Admission:
     message is a fault with a name.
     """
 
-    def __init__(self, config: AdmissionConfig, map_frame: str = "map") -> None:
+    def __init__(
+        self, config: AdmissionConfig, map_frame: str = "map", prepare: Callable[[Message], Message] = lambda m: m
+    ) -> None:
+        """prepare: what is made of every admitted message, in the order of arrival, before a frame uses it."""
+        self._prepare = prepare
         self._config = config
         self._map_frame = map_frame
         self._agents: dict[str, _Agent] = {}
@@ -58,7 +63,7 @@ class Admission:
                 self.refuse(forgotten.agent_id, forgotten.sequence, "too_many_agents")
         agent.last_sequence = message.sequence
         agent.refused_in_a_row = 0
-        agent.waiting.append(message)
+        agent.waiting.append(self._prepare(message))
         return None
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
@@ -92,7 +97,8 @@ class Admission:
     def _objection(self, message: Message, now_ns: int) -> str | None:
         config, instances = self._config, message.instances
         agent = self._agents.get(message.agent_id)
-        if message.size_bytes > config.max_message_bytes or len(instances) > config.max_instances:
+        count = len(instances) + len(message.held_id)
+        if message.size_bytes > config.max_message_bytes or count > config.max_instances:
             return "too_large"
         if message.stamp_ns > now_ns + config.clock_tolerance_ms * 1e6:
             return "from_future"

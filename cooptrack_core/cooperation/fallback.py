@@ -28,6 +28,8 @@ def reason(message: Message) -> str:
     features = message.instances.features
     if features is None:
         return "the message has no features"
+    if features.codes is not None:
+        return f"its codes are of codebook {features.codebook.hex()[:8]}, which this vehicle does not have"
     maker = f"{features.preset or 'an unnamed model'} {features.fingerprint.hex()[:8]}"
     return f"they come from {maker}, which this vehicle's network was not trained with"
 

@@ -9,10 +9,11 @@ from cooptrack_core.geometry.transforms import to_quaternion
 from cooptrack_core.types import Message
 
 
-def as_fields(message: Message, precision: str = "fp16") -> SimpleNamespace:
+def as_fields(message: Message, precision: str | None = None, kinematics: str | None = None) -> SimpleNamespace:
     """An object with the attributes of cooptrack_msgs/InstanceFeatures.
 
-    Raises ValueError for a message without a pose, which no roadside unit sends.
+    precision, kinematics: other than the message has. Raises ValueError for a message without a pose, which no
+    roadside unit sends.
     """
     if message.T_map_from_sensor is None:
         raise ValueError("a message without a pose is never sent")
@@ -21,12 +22,12 @@ def as_fields(message: Message, precision: str = "fp16") -> SimpleNamespace:
     pose = SimpleNamespace(position=SimpleNamespace(x=px, y=py, z=pz), orientation=SimpleNamespace(x=x, y=y, z=z, w=w))
     stamp = SimpleNamespace(sec=message.stamp_ns // 10**9, nanosec=message.stamp_ns % 10**9)
     return SimpleNamespace(
-        **wire.encode(message, precision),
+        **wire.encode(message, precision, kinematics),
         header=SimpleNamespace(stamp=stamp, frame_id=message.sensor_frame),
-        pose=SimpleNamespace(pose=pose),
+        pose=pose,
     )
 
 
-def over_the_air(message: Message, precision: str = "fp16") -> Message:
+def over_the_air(message: Message, precision: str | None = None, kinematics: str | None = None) -> Message:
     """The message after encoding and decoding."""
-    return wire.decode(as_fields(message, precision), message.size_bytes)
+    return wire.decode(as_fields(message, precision, kinematics), message.size_bytes)

@@ -16,28 +16,25 @@ from cooptrack_core.types import Message
 _TYPE = "cooptrack_msgs/msg/InstanceFeatures"
 
 
-def instances_message(message: Message, precision: str) -> Any:
+def instances_message(message: Message, precision: str | None = None, kinematics: str | None = None) -> Any:
     """cooptrack_msgs/InstanceFeatures of a message. Raises ValueError for one without a pose, which nobody sends."""
-    fields = as_fields(message, precision)
-    p, q = fields.pose.pose.position, fields.pose.pose.orientation
-    covariance = np.zeros(36)
-    covariance[0] = -1.0
+    fields = as_fields(message, precision, kinematics)
+    p, q = fields.pose.position, fields.pose.orientation
     position = make("geometry_msgs/msg/Point", p.x, p.y, p.z)
     orientation = make("geometry_msgs/msg/Quaternion", q.x, q.y, q.z, q.w)
-    at = make("geometry_msgs/msg/Pose", position, orientation)
     own = {
         "header": header(message.stamp_ns, message.sensor_frame),
-        "pose": make("geometry_msgs/msg/PoseWithCovariance", at, covariance),
+        "pose": make("geometry_msgs/msg/Pose", position, orientation),
         "pose_stamp": time(message.stamp_ns),
     }
     plain = {name: _as_numpy(value) for name, value in vars(fields).items() if name not in own}
     return typestore().types[_TYPE](**own, **plain)
 
 
-def transmit(message: Message, precision: str) -> Message:
+def transmit(message: Message, precision: str | None = None, kinematics: str | None = None) -> Message:
     """The message as its receiver gets it: serialised as ROS does, so that sizes and numbers are those on the air."""
     store = typestore()
-    data = store.serialize_cdr(instances_message(message, precision), _TYPE)
+    data = store.serialize_cdr(instances_message(message, precision, kinematics), _TYPE)
     return wire.decode(store.deserialize_cdr(data, _TYPE), len(data))
 
 

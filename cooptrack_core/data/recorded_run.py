@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cooptrack_core.cooperation import wire
+from cooptrack_core.cooperation.redundancy import ReceivedStates
 from cooptrack_core.data.bag import Bag, stamp_of
 from cooptrack_core.data.bag_events import BagEvent, matrix_of_pose
 from cooptrack_core.data.files import problem
 from cooptrack_core.data.track_messages import serialised_tracks, tracks_message
 from cooptrack_core.geometry.transforms import to_quaternion
 from cooptrack_core.pipeline import VehicleOutput
-from cooptrack_core.types import CooptrackError, Frame, Message
-
-_Key = tuple[str, int, int]  # agent, session, sequence
+from cooptrack_core.types import CooptrackError, Frame, Message, MessageKey
 
 
 @dataclass
@@ -79,8 +78,9 @@ class RecordedRun:
 def read_run(path: Path, vehicle: str, roadside: Sequence[str]) -> RecordedRun:
     """Reads a recording. CooptrackError if it has no tracks, a message that was used, or time jumps back in it."""
     run = RecordedRun(path)
-    messages: dict[_Key, Message] = {}
-    used: dict[int, list[_Key]] = {}
+    messages: dict[MessageKey, Message] = {}
+    used: dict[int, list[MessageKey]] = {}
+    admitted: dict[int, list[MessageKey]] = {}
     tracks, associations = f"/{vehicle}/tracks", f"/{vehicle}/associations"
     instances = [f"/{name}/instances" for name in roadside]
     with Bag(path) as bag:
@@ -91,13 +91,15 @@ def read_run(path: Path, vehicle: str, roadside: Sequence[str]) -> RecordedRun:
                 _add_tracks(run, item.message)
             elif item.topic == associations:
                 _add_use(run, used, item.message)
+                admitted[stamp_of(item.message)] = _keys(item.message, "admitted")
             else:
                 try:
                     message = wire.decode(item.message, item.size_bytes)
                 except wire.WireError:  # the vehicle has refused it, too
                     continue
-                messages[message.agent_id, message.session_id, message.sequence] = message
+                messages[message.key] = message
     run.messages = list(messages.values())
+    messages |= _whole(messages, admitted, path)
     for stamp_ns, keys in used.items():
         for key in keys:
             if key not in messages:
@@ -117,12 +119,32 @@ def _add_tracks(run: RecordedRun, message: Any) -> None:
         run.lost.add(stamp_ns)
 
 
-def _add_use(run: RecordedRun, used: dict[int, list[_Key]], message: Any) -> None:
-    agents, sessions, sequences = message.message_agent, message.message_session, message.message_sequence
-    used[stamp_of(message)] = [
-        (str(agent), int(session), int(sequence))
-        for agent, session, sequence in zip(agents, sessions, sequences, strict=True)
-    ]
+def _whole(
+    messages: Mapping[MessageKey, Message], admitted: Mapping[int, list[MessageKey]], path: Path
+) -> dict[MessageKey, Message]:
+    """The admitted messages with what they hold, as the vehicle had it: by those that it had admitted before.
+
+    Raises CooptrackError if one of these is not in the recording and others hold instances.
+    """
+    received, found = ReceivedStates(), {}
+    holding = any(len(message.held_id) for message in messages.values())
+    for stamp_ns in sorted(admitted):
+        for key in admitted[stamp_ns]:
+            if key in messages:
+                found[key] = received.expand(messages[key])
+            elif holding:
+                what = f"message {key[2]} of {key[0]} was heard but not recorded, and others hold what it sent"
+                raise CooptrackError(f"{path}: {what}; record /{key[0]}/instances too")
+    return found
+
+
+def _keys(message: Any, name: str) -> list[MessageKey]:
+    columns = (getattr(message, f"{name}_{part}") for part in ("agent", "session", "sequence"))
+    return [(str(agent), int(session), int(number)) for agent, session, number in zip(*columns, strict=True)]
+
+
+def _add_use(run: RecordedRun, used: dict[int, list[MessageKey]], message: Any) -> None:
+    used[stamp_of(message)] = _keys(message, "message")
     if message.ego_lost:
         run.lost.add(stamp_of(message))
 

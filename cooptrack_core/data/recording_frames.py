@@ -95,7 +95,9 @@ def sent_row(message: Message) -> Row:
         "stamp_ns": message.stamp_ns,
         "bytes": message.size_bytes,
         "instances": len(message.instances),
-        "feature_size": 0 if features is None else int(features.query.shape[1]),
+        "held": len(message.held_id),
+        "withheld": message.instances_withheld,
+        "feature_size": 0 if features is None else features.size,
         **message_parts(message),
     }
 

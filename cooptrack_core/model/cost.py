@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from cooptrack_core.config import RoadsideConfig
 from cooptrack_core.cooperation import wire
 from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
@@ -58,15 +59,23 @@ def instance_bytes(config: ModelConfig, precision: str) -> int:
 
 
 def message_bytes(config: ModelConfig, precision: str, count: int) -> int:
-    """Bytes of all arrays of a message of `count` instances; stamps, pose and names are not among them."""
-    n = (count, config.embed_dims)
-    streams = np.zeros(n, np.float32)
-    features = Features(streams, streams, streams, config.name)
+    """Bytes of all arrays of a message of `count` instances; stamps, pose and names are not among them.
+
+    Of the streams that are needed; rvq with the usual number of codes, and compact kinematics.
+    """
+    stream = np.zeros((count, config.embed_dims), np.float32)
+    whole = Features(stream, stream, stream, config.name)
+    left_out = [n for n in ("embedding", "motion") if config.needed_streams and n not in config.needed_streams]
+    features = whole.without(left_out)
+    if precision == "rvq":
+        codes = np.zeros((count, 2 if config.needs_motion else 1, RoadsideConfig().feature_codes), np.uint8)
+        features = replace(whole, query=stream[:, :0], codes=codes, codebook=bytes(8), channels=config.embed_dims)
     instances = Instances.create(
         np.zeros((count, 3)), np.ones((count, 3)), np.zeros(count), np.zeros(count, np.int64), np.zeros(count),
         velocity_mps=np.zeros((count, 2)), features=features,
     )  # fmt: skip
-    fields = wire.encode(Message("rsu", 1, 1, 0, "rsu/lidar", np.eye(4), instances), precision)
+    kinematics = "compact" if precision == "rvq" else "fp32"
+    fields = wire.encode(Message("rsu", 1, 1, 0, "rsu/lidar", np.eye(4), instances), precision, kinematics)
     return sum(len(value) * value.itemsize for value in fields.values() if hasattr(value, "itemsize"))
 
 

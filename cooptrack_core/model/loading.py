@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cooptrack_core.checkpoints import store
+from cooptrack_core.checkpoints.store import SUFFIX
 from cooptrack_core.config import NetworkConfig
+from cooptrack_core.cooperation.codebook import Codebook, load_codebook
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.presets import ModelConfig, get_preset
@@ -32,12 +35,31 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         checkpoint = store.load(path, preset)
         model = _under(config.rules, checkpoint.config, checkpoint.state)
         partner = checkpoint.metadata.roadside_fingerprint
-        identity = Identity(checkpoint.fingerprint, partner, True, str(path))
+        roadside = partner if role == "coop" else checkpoint.fingerprint
+        identity = Identity(checkpoint.fingerprint, partner, True, str(path), codebook_of(config, path, roadside))
     fast = prepare_for_inference(model)
     assert isinstance(fast, AgentModel)
     network = NetworkRuntime(fast, identity, device, seed=config.seed, matcher=matcher)
     network.warm_up()
     return network
+
+
+def codebook_of(config: NetworkConfig, weights: Path, roadside_fingerprint: bytes | None) -> Codebook | None:
+    """The codebook that the configuration names, or the one beside the weights if it is theirs.
+
+    Raises CooptrackError for a named one that belongs to other weights.
+    """
+    family = weights.stem.rpartition("_")[0]
+    path = Path(config.codebook).expanduser() if config.codebook else weights.with_name(f"{family}_codebook{SUFFIX}")
+    if not config.codebook and not path.is_file():
+        return None
+    found = load_codebook(path)
+    if found.roadside_fingerprint == roadside_fingerprint:
+        return found
+    if config.codebook:
+        what = f"is of the roadside network {found.roadside_fingerprint.hex()[:8]}, not of that of {weights}"
+        raise CooptrackError(f"{path}: codebook: {what}; make one with cooptrack fit-codebook")
+    return None
 
 
 def _under(rules: str, config: ModelConfig, state: Mapping[str, Tensor]) -> AgentModel:

@@ -166,6 +166,16 @@ class ModelConfig:
         return self.role == "coop"
 
     @property
+    def needs_motion(self) -> bool:
+        """Whether motion features of others are used as they come; otherwise they follow from the aligned boxes."""
+        return self.fusion == "graph" and self.motion_features and not self.options.explicit_alignment
+
+    @property
+    def needed_streams(self) -> tuple[str, ...]:
+        """Streams that a roadside unit sends because vehicles of its kind do not make them from boxes; empty: all."""
+        return () if self.needs_motion or self.fusion != "graph" else ("query",)
+
+    @property
     def map_levels(self) -> int:
         """Number of maps that the neck gives."""
         return self.attended_levels or self.feature_levels

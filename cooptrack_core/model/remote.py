@@ -31,7 +31,8 @@ def remote_instances(
     """The instances of a message in the sender's frame, moved on by dt_s where the options say so.
 
     owner: row of the message among those of the frame. sender: number of its agent and session, the same in all
-    frames. embed: the vehicle's own query embedding, used where the message brings none. Reports of the own vehicle are
+    frames. embed: the vehicle's own query embedding, used where the message brings none; missing motion features
+    are zero, of networks that make their own. Reports of the own vehicle are
     left out.
     """
     features = message.instances.features
@@ -45,11 +46,11 @@ def remote_instances(
     keep = np.flatnonzero(~_is_own_vehicle(apply(T_vehicle_from_infra, center_m), config))
     code = _code(instances.select(keep), center_m[keep], velocity_mps[keep])
     ref_pts = box_code.normalise(box_code.center(code), config.roadside_point_range_m)
-    embeds = features.embedding
+    embeds, motion = features.embedding, features.motion
     return RemoteInstances(
         query_feats=_stream(features.query, keep),
         query_embeds=embed(ref_pts) if embeds is None else _stream(embeds, keep),
-        motion_feats=_stream(features.motion, keep),
+        motion_feats=torch.zeros(len(keep), config.embed_dims) if motion is None else _stream(motion, keep),
         ref_pts=ref_pts,
         boxes=code,
         owner=torch.full((len(keep),), owner, dtype=torch.int64),

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cooptrack_core.cooperation.codebook import PREFIX_BYTES, Codebook
 from cooptrack_core.geometry.transforms import inverse
 from cooptrack_core.model import outputs
 from cooptrack_core.model.agent_model import AgentModel
@@ -35,6 +36,7 @@ class Identity:
     roadside_fingerprint: bytes | None  # of the roadside network that a vehicle's was trained with
     trained: bool
     source: str  # file or name of the weights
+    codebook: Codebook | None = None  # of the roadside network's features
 
 
 class NetworkRuntime:
@@ -68,6 +70,16 @@ class NetworkRuntime:
         return self.identity.fingerprint
 
     @property
+    def codebook(self) -> Codebook | None:
+        """Of the features that it makes or understands."""
+        return self.identity.codebook
+
+    @property
+    def needed_streams(self) -> tuple[str, ...]:
+        """What vehicles of its kind cannot make from the boxes."""
+        return self.config.needed_streams
+
+    @property
     def trained(self) -> bool:
         """False: random weights."""
         return self.identity.trained
@@ -84,12 +96,15 @@ class NetworkRuntime:
 
     def understands(self, message: Message) -> bool:
         """Whether the features come from the roadside network that this one was trained with."""
-        features = message.instances.features
+        features, partner = message.instances.features, self.identity.roadside_fingerprint
         return (
             self.config.cooperative
             and features is not None
-            and features.fingerprint == self.identity.roadside_fingerprint
+            and partner is not None
+            and len(features.fingerprint) >= PREFIX_BYTES
+            and partner.startswith(features.fingerprint)
             and features.query.shape[1] == self.config.embed_dims
+            and (features.motion is not None or not self.config.needs_motion)
         )
 
     def reset(self) -> None:

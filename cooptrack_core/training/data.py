@@ -28,12 +28,13 @@ def load_data(root: Path, config: ModelConfig, cache: Path | None = None) -> Tra
     dataset = Dataset(root)
     folder = root / CACHE_FOLDER if cache is None else cache
     return TrainingData(
-        load_frames(dataset, _names(dataset, "train"), config, folder),
-        load_frames(dataset, _names(dataset, "val")[:VAL_SEQUENCES], config, folder),
+        load_frames(dataset, names_of_split(dataset, "train"), config, folder),
+        load_frames(dataset, names_of_split(dataset, "val")[:VAL_SEQUENCES], config, folder),
     )
 
 
-def _names(dataset: Dataset, split: str) -> list[str]:
+def names_of_split(dataset: Dataset, split: str) -> list[str]:
+    """Sequences of a split that the dataset has. Raises CooptrackError if there is none."""
     file = splits.find(dataset.root)
     lists = (splits.official() if file is None else splits.load(file)).sequences
     present = set(dataset.sequences)
@@ -46,4 +47,4 @@ def _names(dataset: Dataset, split: str) -> list[str]:
     return names
 
 
-__all__ = ["TrainingData", "load_data"]
+__all__ = ["TrainingData", "load_data", "names_of_split"]

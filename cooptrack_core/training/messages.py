@@ -30,6 +30,8 @@ from cooptrack_core.types import Features, Instances, Message
 Float = NDArray[np.float64]
 
 SESSION = 1
+# Messages to learn from hold all there is, whatever is sent later.
+WHOLE = RoadsideConfig(detector="network", feature_precision="fp16", feature_streams="all")
 FINGERPRINT_BYTES = 32
 EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
 _COLUMNS = ("center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "score", "instance_id")
@@ -87,12 +89,12 @@ def current_messages(model: AgentModel, clip: Clip) -> list[Message]:
 
 
 def _messages_of(network: Network, clip: Clip) -> list[Message]:
-    agent = RoadsideAgent("rsu", RoadsideConfig(detector="network"), SESSION, network=network)
+    agent = RoadsideAgent("rsu", WHOLE, SESSION, network=network)
     messages = []
     for index in range(len(clip)):
         message = agent.step(clip.frame(index, EPOCH_NS)).message
         assert message is not None, "kept frames have image and pose"
-        messages.append(over_the_air(message, agent.config.feature_precision))
+        messages.append(over_the_air(message))
     return messages
 
 

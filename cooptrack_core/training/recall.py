@@ -17,6 +17,7 @@ from cooptrack_core.offline import make_agents
 from cooptrack_core.perception import Network
 from cooptrack_core.tracking.assignment import assign, centre_distance
 from cooptrack_core.training.ground_truth import GroundTruth
+from cooptrack_core.training.messages import WHOLE
 from cooptrack_core.training.sequence import LabelledFrame
 from cooptrack_core.types import Message, TrackedObjects
 
@@ -69,9 +70,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
     def network_of(config: RoadsideConfig | VehicleConfig) -> Network:
         return networks["rsu" if isinstance(config, RoadsideConfig) else "vehicle"]
 
-    car, units = make_agents(
-        "vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), RoadsideConfig(detector="network"), network_of
-    )
+    car, units = make_agents("vehicle", ["rsu"], VehicleConfig(mode=mode, detector="network"), WHOLE, network_of)
     unit, newest, result = units["rsu"], None, Drive()
     for item in frames:
         event = item.event
@@ -79,7 +78,7 @@ def drive(frames: Sequence[LabelledFrame], roadside: AgentModel, vehicle: AgentM
             seen = unit.step(event.frame)
             result.roadside.add(item.truth.within(roadside.config.point_range_m), seen.tracks)
             if seen.message is not None:
-                newest = over_the_air(seen.message, unit.config.feature_precision)
+                newest = over_the_air(seen.message)
                 car.receive(newest, event.log_time_ns)
         else:
             tracks = car.step(event.frame).tracks

@@ -25,7 +25,7 @@ def fingerprint(role: str) -> bytes:
 class FakeNetwork:
     """Sees one to three cars; a vehicle's also tracks every instance that it is sent."""
 
-    trained = False
+    trained, codebook, needed_streams = False, None, ()
 
     def __init__(self, role: str) -> None:
         self.role, self.preset, self.fingerprint = role, f"tiny_{role}", fingerprint(role)

@@ -31,15 +31,20 @@ def record(
     heard: Callable[[int], bool] = lambda sequence: True,
     index_from: int = 1,
     kept: tuple[str, ...] = ("tracks", "associations", "instances"),
+    **sending: Any,
 ) -> list[VehicleOutput]:
     """Runs both agents as the nodes do and records them.
 
     change(event, n): what becomes of the n-th frame of an agent; heard: which messages reach the vehicle;
-    index_from: the first frame that is recorded.
+    index_from: the first frame that is recorded; sending: of the roadside unit's configuration.
     """
     context = bag_context(source, ["vehicle", "rsu"])
     vehicle, units = make_agents(
-        "vehicle", ["rsu"], config, RoadsideConfig(detector=config.detector, network=config.network), networks
+        "vehicle",
+        ["rsu"],
+        config,
+        RoadsideConfig(detector=config.detector, network=config.network, **sending),
+        networks,
     )
     read = image_events if config.detector == "network" else bag_events
     outputs: list[VehicleOutput] = []
@@ -53,9 +58,9 @@ def record(
                 sent = units["rsu"].step(event.frame).message
                 if sent is not None:
                     if "instances" in kept:
-                        bag.write("/rsu/instances", log_ns, instances_message(sent, "fp16"))
+                        bag.write("/rsu/instances", log_ns, instances_message(sent))
                     if heard(sent.sequence):
-                        vehicle.receive(transmit(sent, "fp16"), event.log_time_ns)
+                        vehicle.receive(transmit(sent), event.log_time_ns)
                 continue
             output = vehicle.step(event.frame)
             outputs.append(output)
@@ -89,6 +94,8 @@ def associations(output: VehicleOutput, mode: str) -> Any:
         [use.agent_id for use in used], np.array([use.session_id for use in used], u64),
         np.array([use.sequence for use in used], u64), np.array([use.age_ms for use in used], f32),
         np.array([use.size_bytes for use in used], u32), [], np.zeros(0, u64), [], *links,
+        [key[0] for key in output.admitted], np.array([key[1] for key in output.admitted], u64),
+        np.array([key[2] for key in output.admitted], u64),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class Network:
     """Tracks cars at known places, with ids that start at 41; joins every instance that it is sent as a track."""
 
     preset, trained, about = "fake", True, {}
+    codebook, needed_streams = None, ()
 
     def __init__(self, role="coop", seen=AHEAD) -> None:
         self.role, self.seen, self.fingerprint = role, seen, UNDERSTOOD

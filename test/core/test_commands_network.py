@@ -225,8 +225,9 @@ def test_message_of_the_published_size_costs_what_the_paper_says(monkeypatch):
     config = get_preset("official_r50_coop")
     assert abs(cost.message_bytes(config, "fp32", 18) - 5.64e4) < 100
     features = 3 * config.embed_dims
-    fp32, fp16, int8 = (cost.instance_bytes(config, name) for name in model_info.PRECISIONS)
-    assert (fp32 - fp16, fp16 - int8) == (2 * features, features)
+    fp32, fp16, int8, rvq = (cost.instance_bytes(config, name) for name in model_info.PRECISIONS)
+    assert (fp32 - fp16, fp16 - int8) == (2 * features, features - 3 * 4)  # int8 has a scale per stream
+    assert rvq == 1 + 15 + 2 * 4  # an id, compact kinematics, 4 codes of query and motion
     assert cost.message_bytes(config, "fp32", 0) < 100
 
 

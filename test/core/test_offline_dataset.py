@@ -15,7 +15,7 @@ from scenarios import cars, frame
 from simulated import EGO, LATE, UNIT
 from tiny_spd import TinySpd
 
-from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
+from cooptrack_core.config import NetworkConfig, RedundancyConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.data.bag_events import BagEvent, Source
 from cooptrack_core.data.frame_messages import SequenceOptions
 from cooptrack_core.data.message_definitions import typestore
@@ -108,6 +108,39 @@ def test_a_recorded_run_is_repeated_byte_for_byte(
     assert then[4].associations.messages == () and [output.ego_lost for output in then] == [
         n in (2, 5) for n in range(FRAMES)
     ]
+
+
+@pytest.mark.parametrize("name", ["late", "learned"])
+def test_a_run_whose_messages_hold_instances_is_repeated_too(
+    sources: dict[str, Source], tmp_path: Path, name: str
+) -> None:
+    held = RedundancyConfig(refresh_ms=500.0, position_m=5.0, heading_rad=1.0, score=1.0)
+    recorded = tmp_path / "recorded"
+    then = record(
+        sources["bag"], recorded, CONFIGS[name], fake_networks, heard=lambda sequence: sequence % 4 != 2,
+        redundancy=held, kinematics_precision="compact",
+    )  # fmt: skip
+    sent = read_run(recorded, "vehicle", ["rsu"]).messages
+    assert any(len(message.held_id) for message in sent)
+    repeated = repeat_bag(sources["dataset"], recorded, networks=fake_networks)
+    assert repeated["repeated"] == {"frames": FRAMES, "equal": FRAMES, "first_frame_index": 1}
+    assert [len(output.admitted) for output in then].count(0) <= 3
+
+
+def test_what_was_heard_but_not_recorded_is_named_where_others_hold_it(
+    sources: dict[str, Source], tmp_path: Path
+) -> None:
+    held = RedundancyConfig(refresh_ms=500.0, position_m=5.0, heading_rad=1.0, score=1.0)
+    record(sources["bag"], tmp_path / "whole", CONFIGS["late"], fake_networks, redundancy=held)
+    with Reader(tmp_path / "whole") as reader, Writer(tmp_path / "gap", version=9) as out:
+        to = {c.topic: out.add_connection(c.topic, c.msgtype, typestore=typestore()) for c in reader.connections}
+        log = [(c.topic, t, data) for c, t, data in reader.messages()]
+        first = next(item for item in log if item[0] == "/rsu/instances")
+        for topic, log_ns, data in log:
+            if (topic, log_ns) != first[:2]:
+                out.write(to[topic], log_ns, data)
+    with pytest.raises(CooptrackError, match="message 1 of rsu was (heard|used) but not recorded"):
+        repeat_bag(sources["bag"], tmp_path / "gap")
 
 
 def test_a_repetition_steps_no_roadside_unit(sources: dict[str, Source], tmp_path: Path) -> None:

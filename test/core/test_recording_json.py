@@ -70,6 +70,7 @@ def associations(event: Any, index: int, *, used: int = 1) -> Any:
         a([1, 2, 3] * used, f32), a([1.5, 2, 3] * used, f32),
         a([1], u32), a([0], u64), a([4, 5, 6], f32),
         a([0] * used, u32), a([3] * used, u32), a([9] * used, u64), a([7, 8, NAN] * used, f32),
+        ["rsu"] * used, a([77] * used, u64), a([5] * used, u64),
     )  # fmt: skip
 
 

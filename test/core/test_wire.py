@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,10 +110,88 @@ def test_features_that_are_not_finite_are_refused():
 
 def test_an_absent_pose_is_no_pose():
     fields = as_fields(with_features())
-    fields.pose.pose.orientation.w = fields.pose.pose.orientation.z = 0.0
+    fields.pose.orientation.w = fields.pose.orientation.z = 0.0
     assert wire.decode(fields).T_map_from_sensor is None
-    fields.pose.pose.position.x = float("nan")
+    fields.pose.position.x = float("nan")
     assert wire.decode(fields).T_map_from_sensor is None
+
+
+def coded(n=5, streams=1):
+    """The same, compact, with codes and held ids."""
+    sent = with_features(n)
+    codes = np.random.default_rng(1).integers(0, 256, (n, streams, 3)).astype(np.uint8)
+    f = replace(
+        sent.instances.features, query=np.zeros((n, 0), np.float32), embedding=None, motion=None, codes=codes,
+        codebook=bytes(range(40, 72)), channels=8,
+    )  # fmt: skip
+    instances = replace(sent.instances, features=f)
+    return replace(
+        sent, instances=instances, held_id=np.array([2, 77]), precision="rvq", kinematics="compact", instances_withheld=3
+    )
+
+
+def test_compact_messages_arrive_with_all_that_they_say():
+    sent = coded()
+    got = wire.decode(as_fields(sent), 99)
+    np.testing.assert_allclose(got.instances.center_m, sent.instances.center_m, atol=0.0101)
+    np.testing.assert_array_equal(got.instances.instance_id, sent.instances.instance_id)
+    np.testing.assert_array_equal(got.instances.features.codes, sent.instances.features.codes)
+    assert got.held_id.tolist() == [2, 77] and got.instances_withheld == 3 and got.size_bytes == 99
+    assert (got.precision, got.kinematics, got.point_range_m) == ("rvq", "compact", ())
+    assert got.instances.features.fingerprint == bytes(range(8)) and got.instances.features.codebook == bytes(range(40, 48))
+    np.testing.assert_allclose(got.T_map_from_sensor, sent.T_map_from_sensor, atol=1e-9)
+
+
+def test_rows_and_features_stay_together_whatever_the_order_of_ids():
+    sent = coded()
+    ids = np.array([50, 3, 9, 400, 1])
+    got = wire.decode(as_fields(replace(sent, instances=replace(sent.instances, instance_id=ids))))
+    order = np.argsort(ids)
+    assert got.instances.instance_id.tolist() == sorted(ids)
+    np.testing.assert_allclose(got.instances.center_m, sent.instances.center_m[order], atol=0.0101)
+    np.testing.assert_array_equal(got.instances.features.codes, sent.instances.features.codes[order])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("packed", b"\x01"),
+        ("packed", b"\x01\x00\x00\x00" + b"\xff" * 200),
+        ("score", [0.5] * 5),
+        ("held_id", [1]),
+        ("instance_count", 4),
+        ("instance_count", 65535),
+        ("model_fingerprint", b"\x01" * 7),
+        ("codebook_fingerprint", b""),
+        ("codebook_fingerprint", b"\x01" * 33),
+        ("features", b"\x00" * 14),
+        ("features", b""),
+        ("feature_streams", 3),
+        ("feature_precision", 5),
+        ("feature_dim", 0),
+        ("point_range_m", [1.0]),
+    ],
+)
+def test_a_broken_field_of_a_compact_message_is_refused_by_name(field, value):
+    fields = as_fields(coded())
+    setattr(fields, field, value)
+    with pytest.raises(wire.WireError) as refused:
+        wire.decode(fields)
+    assert refused.value.reason == "malformed"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=64), st.integers(0, 65535), st.integers(0, 7), st.integers(0, 6))
+def test_any_bytes_in_a_compact_message_are_read_or_refused(packed, features, count, streams, precision):
+    fields = as_fields(coded())
+    fields.packed, fields.features = packed, features
+    fields.instance_count, fields.feature_streams, fields.feature_precision = count, streams, precision
+    try:
+        decoded = wire.decode(fields)
+    except wire.WireError as refused:
+        assert refused.reason in ("malformed", "not_finite")
+        return
+    assert len(decoded.instances) == count
 
 
 NUMERIC = ["score", "center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "instance_id", "age_frames"]

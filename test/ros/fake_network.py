@@ -25,6 +25,8 @@ def fingerprint(role: str) -> bytes:
 class FakeNetwork:
     """Sees a car 10 m ahead in every frame; understands messages of the fake roadside network."""
 
+    codebook, needed_streams = None, ()
+
     def __init__(self, role: str = "coop", trained: bool = True) -> None:
         self.role, self.trained = role, trained
         self.preset, self.fingerprint = f"tiny_{role}", fingerprint(role)

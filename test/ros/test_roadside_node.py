@@ -31,7 +31,7 @@ def test_instances_carry_pose_session_and_sequence(graph):
     assert np.arctan2(*messages[-1].T_map_from_sensor[[1, 0], 0]) == pytest.approx(0.5)
     np.testing.assert_allclose(messages[-1].instances.center_m, [[10, 0, 0]], atol=0.1)
     assert messages[-1].instances.instance_id.tolist() == [drive.tracks[-1].objects[0].track_id]
-    assert drive.instances[-1].pose.covariance[0] == -1.0
+    assert not drive.instances[-1].pose_covariance  # unknown
 
 
 def test_nothing_seen_is_sent_as_news(graph):

@@ -1,0 +1,158 @@
+"""Features as a few bytes: residual vector quantisation with a codebook that sender and receiver have.
+
+Stage after stage the nearest of 256 rows is taken and subtracted, so the first codes alone are a coarse feature and
+every further one refines it. The file is beside the weights; its fingerprint names them and goes into every message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cooptrack_core.types import CooptrackError, Features
+
+FORMAT, SCHEMA = "cooptrack-codebook", "1"
+STREAMS = ("query", "motion")  # that may be coded, in this order
+ROWS = 256  # of a stage: a code is a byte
+PREFIX_BYTES = 8  # of fingerprints in compact messages
+Single = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """tables: by stream [K, 256, C], float32. roadside_fingerprint: of the network whose features it codes."""
+
+    tables: Mapping[str, Single]
+    roadside_fingerprint: bytes
+    notes: str = ""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 over the network's and, by name, each table's name, shape and bytes."""
+        digest = hashlib.sha256(self.roadside_fingerprint)
+        for name, table in sorted(self.tables.items()):
+            digest.update(f"\n{name} {list(table.shape)}\n".encode())
+            digest.update(np.ascontiguousarray(table, "<f4").tobytes())
+        return digest.digest()
+
+    @property
+    def stages(self) -> int:
+        """K, the most codes per stream."""
+        return min(len(table) for table in self.tables.values())
+
+    def encode(self, features: Features, codes: int) -> Features:
+        """The features as `codes` codes per stream, at most `stages`."""
+        columns = {name: getattr(features, name) for name in STREAMS if name in self.tables}
+        streams = [
+            _nearest(values, self.tables[name][: min(codes, self.stages)])
+            for name, values in columns.items()
+            if values is not None
+        ]
+        return Features(
+            np.zeros((len(features.query), 0), np.float32), None, None, features.preset, features.fingerprint,
+            np.stack(streams, axis=1), self.fingerprint, features.query.shape[1],
+        )  # fmt: skip
+
+    def knows(self, features: Features) -> bool:
+        """Whether codes are rows of this codebook."""
+        prefix, codes = features.codebook, features.codes
+        same = len(prefix) >= PREFIX_BYTES and self.fingerprint.startswith(prefix)
+        fits = codes is not None and codes.shape[1] <= len(self.tables) and codes.shape[2] <= self.stages
+        return same and fits and features.channels == self.tables["query"].shape[2]
+
+    def decode(self, features: Features) -> Features:
+        """Codes, of which it `knows`, looked up."""
+        assert features.codes is not None
+        found = {
+            name: _looked_up(features.codes[:, column], self.tables[name])
+            for column, name in enumerate([name for name in STREAMS if name in self.tables][: features.codes.shape[1]])
+        }
+        return replace(features, query=found["query"], motion=found.get("motion"), codes=None, codebook=b"", channels=0)
+
+
+def _nearest(values: Single, tables: Single) -> NDArray[np.uint8]:
+    """[N, C] -> [N, K] rows of the stages [K, 256, C]."""
+    left = np.asarray(values, np.float32)
+    codes = np.zeros((len(left), len(tables)), np.uint8)
+    for stage, table in enumerate(tables):
+        distance = (table**2).sum(1) - 2.0 * left @ table.T  # [N, 256], without what all rows share
+        codes[:, stage] = distance.argmin(1)
+        left = left - table[codes[:, stage]]
+    return codes
+
+
+def _looked_up(codes: NDArray[np.uint8], tables: Single) -> Single:
+    """[N, K] -> [N, C]: the rows summed in the order of the stages."""
+    total = np.zeros((len(codes), tables.shape[2]), np.float32)
+    for stage in range(codes.shape[1]):
+        total += tables[stage][codes[:, stage]]
+    return total
+
+
+def save_codebook(codebook: Codebook, path: Path) -> None:
+    """Writes a codebook as safetensors, half precision, in which `fit` has made its numbers."""
+    from safetensors.numpy import save_file
+
+    header = {
+        "format": FORMAT, "schema": SCHEMA, "fingerprint": codebook.fingerprint.hex(),
+        "roadside_fingerprint": codebook.roadside_fingerprint.hex(), "notes": codebook.notes,
+    }  # fmt: skip
+    save_file({name: table.astype(np.float16) for name, table in codebook.tables.items()}, path, header)
+
+
+def load_codebook(path: Path) -> Codebook:
+    """Reads and checks a codebook. Raises CooptrackError with file, what is wrong and the remedy."""
+    from safetensors import SafetensorError, safe_open
+
+    remedy = "make it again with cooptrack fit-codebook"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tables = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CooptrackError(f"{path}: codebook: cannot be read ({error}); {remedy}") from None
+    if header.get("format") != FORMAT or header.get("schema") != SCHEMA:
+        raise CooptrackError(f"{path}: codebook: is no codebook of schema {SCHEMA}; {remedy}")
+    shapes_fit = "query" in tables and set(tables) <= set(STREAMS) and all(_is_table(t) for t in tables.values())
+    if not shapes_fit or len({table.shape[2] for table in tables.values()}) != 1:
+        raise CooptrackError(f"{path}: codebook: tables are not finite [K, {ROWS}, C] of query and motion; {remedy}")
+    try:
+        roadside = bytes.fromhex(header.get("roadside_fingerprint", ""))
+    except ValueError:
+        roadside = b""
+    found = Codebook(tables, roadside, header.get("notes", ""))
+    if found.fingerprint.hex() != header.get("fingerprint"):
+        raise CooptrackError(f"{path}: codebook: its fingerprint is not that of its numbers; {remedy}")
+    return found
+
+
+def _is_table(table: Single) -> bool:
+    return table.ndim == 3 and table.shape[0] > 0 and table.shape[1] == ROWS and bool(np.isfinite(table).all())
+
+
+def fit(values: Mapping[str, Single], roadside_fingerprint: bytes, stages: int, seed: int, notes: str = "") -> Codebook:
+    """A codebook of features [N, C] by stream, by k-means on what the stages before leave; N is at least 256."""
+    tables = {name: _fitted(column, stages, seed) for name, column in values.items()}
+    return Codebook(tables, roadside_fingerprint, notes)
+
+
+def _fitted(values: Single, stages: int, seed: int) -> Single:
+    from scipy.cluster.vq import kmeans2
+
+    left, tables = np.asarray(values, np.float32), []
+    for stage in range(stages):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a row without instances stays where it was: nothing is lost
+            table, _ = kmeans2(left, ROWS, iter=15, minit="points", rng=seed + stage)
+        tables.append(table.astype(np.float16).astype(np.float32))
+        left = left - tables[-1][_nearest(left, tables[-1][None])[:, 0]]
+    return np.stack(tables)
+
+
+__all__ = ["PREFIX_BYTES", "STREAMS", "Codebook", "fit", "load_codebook", "save_codebook"]
