@@ -205,6 +205,17 @@ class VehicleConfig:
     min_score: float = parameter(
         0.1, "detections below this score are ignored; of a network in mode late", minimum=0.0, maximum=1.0
     )
+    publish_instances: bool = parameter(False, "tell other vehicles what this one measures itself, on `instances`")
+    max_instances: int = parameter(
+        100, "largest number of instances in a message of this vehicle; the best-scored are sent", minimum=1,
+        maximum=1000,
+    )  # fmt: skip
+    feature_precision: str = parameter(
+        "none",
+        "number format of learned features in messages of this vehicle; none: kinematics only, which is what vehicles "
+        "use of one another",
+        choices=PRECISIONS,
+    )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)

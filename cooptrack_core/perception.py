@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,13 +22,19 @@ class NetworkOutput:
 
     instances: N active objects with features, in the order of their rows in `tracks` that have the same
     id (Instances.instance_id = TrackedObjects.track_id). detections: what it reports without regard to
-    tracks, for object-level cooperation. tracks, associations: of the network's own life cycle.
+    tracks, for object-level cooperation. tracks, associations: of the network's own life cycle. measured: makes
+    what a vehicle's network measured itself in this frame, for its own message; None: that is `instances`.
     """
 
     instances: Instances
     detections: Instances
     tracks: TrackedObjects
     associations: Associations
+    measured: Callable[[], Instances] | None = None
+
+    def own_instances(self) -> Instances:
+        """What to tell others."""
+        return self.instances if self.measured is None else self.measured()
 
 
 class Network(Protocol):

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.compose import measured_instances, select_for_message
+from cooptrack_core.cooperation.compose import Composer, OwnMeasurements, measured_instances
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.geometry.boxes import move
-from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
+from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
 from cooptrack_core.stage_clock import StageClock
 from cooptrack_core.tracking.ego_motion import EgoMotion
@@ -63,6 +63,7 @@ class VehicleOutput:
     problem: str = ""  # why the network rejected the frame
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
+    message: Message | None = None  # what the vehicle tells others, with publish_instances
 
 
 class RoadsideAgent:
@@ -79,8 +80,7 @@ class RoadsideAgent:
     ) -> None:
         _check_detector(config.detector, network)
         self.agent_id, self.config, self.network = agent_id, config, network
-        self.sensor_frame, self.map_frame = sensor_frame, map_frame
-        self._session_id, self._sequence = session_id, 0
+        self._composer = Composer(agent_id, session_id, sensor_frame, map_frame, config.max_instances)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
     def reset(self) -> None:
@@ -106,39 +106,27 @@ class RoadsideAgent:
             clock.mark("advance")
         message = None
         if to_send is not None and pose_known:
-            self._sequence += 1
-            message = self._compose(frame.stamp_ns, to_send, T_map)
+            message = self._composer.message(frame.stamp_ns, to_send, T_map)
         clock.mark("compose")
         return RoadsideOutput(message, tracks, clock.marks_ms, problem)
 
-    def _compose(self, stamp_ns: int, to_send: Instances, T_map: Float) -> Message:
-        instances, withheld = select_for_message(to_send, self.config.max_instances)
-        return Message(
-            agent_id=self.agent_id,
-            session_id=self._session_id,
-            sequence=self._sequence,
-            stamp_ns=stamp_ns,
-            sensor_frame=self.sensor_frame,
-            T_map_from_sensor=T_map,
-            instances=instances,
-            point_range_m=INFRASTRUCTURE_RANGE_M,
-            instances_withheld=withheld,
-            map_frame=self.map_frame,
-        )
-
 
 class VehicleAgent:
-    """A vehicle: tracks what it sees together with what others send it."""
+    """A vehicle: tracks what it sees together with what others send it, and may tell them what it sees itself."""
 
     def __init__(
-        self, agent_id: str, config: VehicleConfig, map_frame: str = "map", network: Network | None = None
-    ) -> None:
+        self, agent_id: str, config: VehicleConfig, map_frame: str = "map", network: Network | None = None,
+        *, session_id: int = 0, sensor_frame: str = "vehicle/lidar",
+    ) -> None:  # fmt: skip
         _check_detector(config.detector, network)
         if config.mode in LEARNED_MODES and network is None:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
+        self._own = OwnMeasurements(config.tracker)
+        limits = config.max_instances, VEHICLE_RANGE_M
+        self._composer = Composer(agent_id, session_id, sensor_frame, map_frame, *limits)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
@@ -153,6 +141,7 @@ class VehicleAgent:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
         _reset(self._tracker, self.network)
+        self._own.reset()
         self._motion.reset()
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
@@ -185,12 +174,21 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        message = self._tell(frame.stamp_ns, T_map, view) if self.config.publish_instances and pose_known else None
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused,
+            view.problem, view.seen is None, unused, message,
         )  # fmt: skip
+
+    def _tell(self, stamp_ns: int, T_map: Float, view: _View) -> Message | None:
+        """The message of a frame: what the vehicle measured itself, nothing that it only heard."""
+        if self.network is not None:
+            measured = None if view.looked is None else view.looked.own_instances()
+        else:
+            measured = None if view.seen is None else self._own.step(stamp_ns, view.seen, T_map)
+        return None if measured is None else self._composer.message(stamp_ns, measured, T_map)
 
     def _can_use_messages(self, frame: Frame) -> bool:
         """A network that tracks by itself only predicts a lost frame; messages wait for the next one."""
@@ -202,7 +200,8 @@ class VehicleAgent:
             looked, problem = _look(network, frame, T_map, ())
             if self.config.mode == "late":
                 seen = None if looked is None else looked.detections
-                return _View(None if seen is None else seen.select(seen.score >= self.config.min_score), used, problem)
+                seen = None if seen is None else seen.select(seen.score >= self.config.min_score)
+                return _View(seen, used, problem, looked=looked)
             others: list[Message] = []
         else:
             understood, others = fallback.split(used, network)
@@ -215,7 +214,8 @@ class VehicleAgent:
         if others and not self._object_level:
             self._object_level = True
             self._tracker.skip_ids(self._highest_id)
-        return _View(None if looked is None else fallback.as_instances(tracks), others, problem, (tracks, associations))
+        seen = None if looked is None else fallback.as_instances(tracks)
+        return _View(seen, others, problem, (tracks, associations), looked)
 
     def _fuse_objects(
         self, stamp_ns: int, T_map: Float, view: _View, clock: StageClock
@@ -247,6 +247,7 @@ class _View:
     others: list[Message]  # messages whose objects are still to be fused
     problem: str = ""
     own: tuple[TrackedObjects, Associations] | None = None  # of a network that tracks by itself
+    looked: NetworkOutput | None = None
 
 
 def _check_detector(detector: str, network: Network | None) -> None:
