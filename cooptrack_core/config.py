@@ -210,7 +210,7 @@ class VehicleConfig:
         100, "largest number of instances in a message of this vehicle; the best-scored are sent", minimum=1,
         maximum=1000,
     )  # fmt: skip
-    feature_precision: str = parameter(
+    publish_features: str = parameter(
         "none",
         "number format of learned features in messages of this vehicle; none: kinematics only, which is what vehicles "
         "use of one another",

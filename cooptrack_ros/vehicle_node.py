@@ -168,7 +168,7 @@ class VehicleNode(AgentNode):
             output.tracks, output.frame_index, output.predicted_only, output.pose_known, output.T_map_from_sensor
         )
         if output.message is not None:
-            self._instances_publisher.publish(features_message(output.message, self.config.feature_precision))
+            self._instances_publisher.publish(features_message(output.message, self.config.publish_features))
         self._associations_publisher.publish(
             associations_message(
                 output.tracks, output.associations, output.refusals, self.sensor_frame, self.agent_id,
