@@ -130,7 +130,7 @@ class VehicleAgent:
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
-        self._highest_id = 0
+        self._highest_id, self._of_network = 0, fallback.TracksOfNetwork()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -225,8 +225,12 @@ class VehicleAgent:
         if own is not None:
             fused = fallback.with_origin(fused, own[0])
         clock.mark("cooperate")
-        fed = _advance(self._tracker, stamp_ns, fused, T_map, None if own is None else own[0].hits)
+        # What the network reports is reported at once, whatever its age.
+        hits = None if own is None else np.maximum(own[0].hits, self.config.tracker.birth_hits)
+        fed = _advance(self._tracker, stamp_ns, fused, T_map, hits)
         tracks = self._tracker.report(T_map)
+        if own is not None:
+            tracks = self._of_network.without_ended(tracks, fed, len(own[0]))
         clock.mark("advance")
         associations = replace(
             associations,

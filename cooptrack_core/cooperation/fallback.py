@@ -15,6 +15,8 @@ from cooptrack_core.types import SOURCE_REMOTE, Associations, Instances, Message
 
 Int = NDArray[np.int64]
 
+MEASURED_STD_M, PREDICTED_STD_M = 0.05, 1.0  # of a network's track
+
 
 def split(messages: Sequence[Message], network: Network) -> tuple[list[Message], list[Message]]:
     """Messages that the network can take, and the others; that nothing was seen, it can take from anybody."""
@@ -33,7 +35,11 @@ def reason(message: Message) -> str:
 
 
 def as_instances(tracks: TrackedObjects) -> Instances:
-    """Tracks as what a detector reports, row by row."""
+    """Tracks as what a detector reports, row by row.
+
+    The network has filtered them: what follows is to keep to them, and to believe others where the network only guesses.
+    """
+    std_m = np.where(tracks.sources > 0, MEASURED_STD_M, PREDICTED_STD_M)
     return Instances.create(
         tracks.center_m,
         tracks.size_m,
@@ -42,17 +48,47 @@ def as_instances(tracks: TrackedObjects) -> Instances:
         np.clip(tracks.score, 0.0, 1.0),
         velocity_mps=tracks.velocity_mps,
         instance_id=tracks.track_id,
+        position_variance_m2=np.stack([std_m**2, std_m**2], axis=-1),
         age_frames=tracks.age_frames,
     )
 
 
 def with_origin(fused: Fused, tracks: TrackedObjects) -> Fused:
-    """Objects whose first rows are the network's tracks, with what the network knows about where these come from."""
+    """Objects whose first rows are the network's tracks, with what the network knows of their origin and motion."""
     n = len(tracks)
+    velocity_mps = fused.instances.velocity_mps.copy()
+    velocity_mps[:n] = tracks.velocity_mps
     sources = fused.sources.copy()
     sources[:n] = tracks.sources | (sources[:n] & SOURCE_REMOTE)
     agents = [(*first, *more) for first, more in zip(tracks.agents, fused.agents[:n], strict=True)]
-    return replace(fused, sources=sources, agents=(*agents, *fused.agents[n:]))
+    instances = replace(fused.instances, velocity_mps=velocity_mps)
+    return replace(fused, instances=instances, sources=sources, agents=(*agents, *fused.agents[n:]))
+
+
+class TracksOfNetwork:
+    """Object-level tracks that the network feeds: it, not the tracker, decides when they are no longer reported.
+
+    The tracker remembers them for a while, so that they keep their ids when the network finds them again.
+    """
+
+    def __init__(self) -> None:
+        self._ids: frozenset[int] = frozenset()
+
+    def without_ended(self, tracks: TrackedObjects, fed: Int, count: int) -> TrackedObjects:
+        """The tracks without those that the network fed last and does not report now.
+
+        fed: the track id that each object of the frame feeds; the first `count` objects are the network's tracks.
+        """
+        network, others = frozenset(fed[:count].tolist()), frozenset(fed[count:].tolist())
+        self._ids = ((self._ids - others) | network) & frozenset(tracks.track_id.tolist())
+        ended = self._ids - network
+        rows = np.flatnonzero([identity not in ended for identity in tracks.track_id.tolist()])
+        if len(rows) == len(tracks):
+            return tracks
+        columns: dict[str, Any] = {item.name: getattr(tracks, item.name) for item in fields(tracks)}
+        names = (name for name in columns if name not in ("stamp_ns", "agents"))
+        chosen = {name: columns[name][rows] for name in names}
+        return replace(tracks, **chosen, agents=[tracks.agents[row] for row in rows.tolist()])
 
 
 def joined(own: Associations, tracks: TrackedObjects, object_id: Int, others: Associations) -> Associations:

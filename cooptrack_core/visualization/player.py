@@ -134,7 +134,7 @@ def _payload(scene: Scene, images: dict[tuple[str, int], int], title: str) -> di
         "positions": {
             agent: _numbers(position)
             for agent in scene.roadside
-            if (position := scene.roadside_position(agent)) is not None
+            if agent not in scene.ways and (position := scene.roadside_position(agent)) is not None
         },
         "cameras": {
             agent: {
@@ -163,6 +163,7 @@ def _frame(scene: Scene, index: int, images: dict[tuple[str, int], int]) -> dict
         "messages": [dict(message) for message in frame.messages],
         "refused": [dict(refusal) for refusal in frame.refused],
         "cameras": _camera_rows(scene, frame, images),
+        "positions": {agent: _numbers(scene.T_world_from_agent(agent, frame.stamp_ns)[:3, 3]) for agent in scene.ways},
     }
     return row
 
@@ -170,8 +171,8 @@ def _frame(scene: Scene, index: int, images: dict[tuple[str, int], int]) -> dict
 def _camera_rows(scene: Scene, frame: FrameView, images: dict[tuple[str, int], int]) -> dict[str, Any]:
     rows = {}
     for agent, camera in scene.cameras.items():
-        if camera.T_world_from_lidar is None and agent != scene.vehicle:
-            continue  # roadside unit of unknown place
+        if camera.T_world_from_lidar is None and agent != scene.vehicle and agent not in scene.ways:
+            continue  # agent of unknown place
         stamp = frame.image_stamps_ns.get(agent, frame.stamp_ns)
         rows[agent] = {
             "T": _numbers(scene.T_camera_from_world(agent, stamp).ravel(), 5),
