@@ -227,10 +227,11 @@ class VehicleAgent:
         clock.mark("cooperate")
         # What the network reports is reported at once, whatever its age.
         hits = None if own is None else np.maximum(own[0].hits, self.config.tracker.birth_hits)
-        fed = _advance(self._tracker, stamp_ns, fused, T_map, hits)
+        continues = None if own is None else self._of_network.continued(own[0], len(fused.instances))
+        fed = _advance(self._tracker, stamp_ns, fused, T_map, hits, continues)
         tracks = self._tracker.report(T_map)
         if own is not None:
-            tracks = self._of_network.without_ended(tracks, fed, len(own[0]))
+            tracks = self._of_network.without_ended(tracks, own[0], fed)
         clock.mark("advance")
         associations = replace(
             associations,
@@ -296,11 +297,13 @@ def _own(seen: Instances) -> Fused:
     )
 
 
-def _advance(tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float, hits: Int | None = None) -> Int:
+def _advance(
+    tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float, hits: Int | None = None, continues: Int | None = None
+) -> Int:
     # What a sender has confirmed over several frames needs one more sighting here, not a whole birth; what the own
     # network tracks (the first rows, with their hits) is as old as it says.
     credit = np.where(fused.confirmed_by_sender, 2, 1)
     if hits is not None:
         credit[: len(hits)] = np.maximum(credit[: len(hits)], hits)
-    measured = Measurements(move(fused.instances, T_map), fused.sources, fused.agents, credit)
+    measured = Measurements(move(fused.instances, T_map), fused.sources, fused.agents, credit, continues)
     return tracker.step(stamp_ns, measured)

@@ -37,7 +37,7 @@ def reason(message: Message) -> str:
 def as_instances(tracks: TrackedObjects) -> Instances:
     """Tracks as what a detector reports, row by row.
 
-    The network has filtered them: what follows is to keep to them, and to believe others where the network only guesses.
+    The network has filtered them: what follows keeps to them, and believes others where the network only guesses.
     """
     std_m = np.where(tracks.sources > 0, MEASURED_STD_M, PREDICTED_STD_M)
     return Instances.create(
@@ -66,29 +66,36 @@ def with_origin(fused: Fused, tracks: TrackedObjects) -> Fused:
 
 
 class TracksOfNetwork:
-    """Object-level tracks that the network feeds: it, not the tracker, decides when they are no longer reported.
+    """Which object-level tracks a network feeds: it decides what continues what, and what is no longer reported.
 
-    The tracker remembers them for a while, so that they keep their ids when the network finds them again.
+    The tracker remembers what the network has ended for a while, so that it keeps its id when it is found again.
     """
 
     def __init__(self) -> None:
-        self._ids: frozenset[int] = frozenset()
+        self._names: dict[int, int] = {}  # object-level id by the network's
 
-    def without_ended(self, tracks: TrackedObjects, fed: Int, count: int) -> TrackedObjects:
-        """The tracks without those that the network fed last and does not report now.
+    def continued(self, tracks: TrackedObjects, count: int) -> Int:
+        """[count] the object-level track that each object of a frame is known to continue, 0: none.
 
-        fed: the track id that each object of the frame feeds; the first `count` objects are the network's tracks.
+        tracks: the network's, which are the first objects.
         """
-        network, others = frozenset(fed[:count].tolist()), frozenset(fed[count:].tolist())
-        self._ids = ((self._ids - others) | network) & frozenset(tracks.track_id.tolist())
-        ended = self._ids - network
-        rows = np.flatnonzero([identity not in ended for identity in tracks.track_id.tolist()])
-        if len(rows) == len(tracks):
-            return tracks
-        columns: dict[str, Any] = {item.name: getattr(tracks, item.name) for item in fields(tracks)}
-        names = (name for name in columns if name not in ("stamp_ns", "agents"))
-        chosen = {name: columns[name][rows] for name in names}
-        return replace(tracks, **chosen, agents=[tracks.agents[row] for row in rows.tolist()])
+        known = [self._names.get(identity, 0) for identity in tracks.track_id.tolist()]
+        return np.array(known + [0] * (count - len(known)), np.int64)
+
+    def without_ended(self, objects: TrackedObjects, tracks: TrackedObjects, fed: Int) -> TrackedObjects:
+        """The object-level tracks without those that the network fed last and does not report now.
+
+        fed: the id of the track that each object of the frame feeds.
+        """
+        network, others = fed[: len(tracks)].tolist(), set(fed[len(tracks) :].tolist())
+        alive = set(objects.track_id.tolist()) - others - set(network)
+        kept = {name: identity for name, identity in self._names.items() if identity in alive}
+        self._names = kept | dict(zip(tracks.track_id.tolist(), network, strict=True))
+        ended = set(kept.values())
+        rows = [row for row, identity in enumerate(objects.track_id.tolist()) if identity not in ended]
+        columns = {item.name: getattr(objects, item.name) for item in fields(objects)}
+        chosen: dict[str, Any] = {name: x[rows] for name, x in columns.items() if isinstance(x, np.ndarray)}
+        return replace(objects, **chosen, agents=[objects.agents[row] for row in rows])
 
 
 def joined(own: Associations, tracks: TrackedObjects, object_id: Int, others: Associations) -> Associations:

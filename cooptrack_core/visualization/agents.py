@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 
 EGO_SIZE_M = (4.6, 1.9)
-_SIGN_PX = 4.2
+_SIGN_PX = 5.0
 
 
 def colors_of(scene: Scene) -> Mapping[str, palette.RGB]:

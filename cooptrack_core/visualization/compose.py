@@ -58,8 +58,9 @@ def draw_frame(
     image[top : top + bev[1], gap : gap + bev[0]] = plan
     x, y = 2 * gap + bev[0], top
     for agents in _camera_rows(scene):
-        wide = (column - (len(agents) - 1) * gap) // len(agents)
-        high = picture if len(agents) == 1 else round(wide * 9 / 16)
+        small = scene.crowded and agents != [scene.vehicle]
+        wide = (column - gap) // 2 if small else column
+        high = round(wide * 9 / 16) if small else picture
         if scene.frames and y + high <= height:
             for k, agent in enumerate(agents):
                 left = x + k * (wide + gap)
@@ -107,9 +108,9 @@ def _draw_header(canvas: Canvas, scene: Scene, index: int) -> None:
 
 def _statistics(frame: FrameView, counts: Mapping[str, int], crowded: bool) -> list[tuple[str, str, palette.RGB]]:
     values = [(str(len(frame.tracks)), "tracks", palette.TEXT)]
-    words = dict(SOURCES) | (IN_A_CROWD if crowded else {})
-    values += [(str(counts.get(key, 0)), words[key], SOURCE_COLORS[key]) for key, _ in SOURCES if key != "both"]
-    values.insert(1, (str(counts.get("both", 0)), words["both"], palette.PAIR))
+    named = dict(SOURCES) | (IN_A_CROWD if crowded else {})
+    values += [(str(counts.get(key, 0)), named[key], SOURCE_COLORS[key]) for key, _ in SOURCES if key != "both"]
+    values.insert(1, (str(counts.get("both", 0)), named["both"], palette.PAIR))
     if frame.messages:
         age = max(finite(message.get("age_ms")) for message in frame.messages)
         size = sum(finite(message.get("bytes")) for message in frame.messages)
