@@ -5,6 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
+SCENE ?=
 MODE ?=
 DETECTOR ?=
 SEED ?=
@@ -26,7 +27,7 @@ ORACLE ?=
 # The interpreter that .venv is made with; empty: that of a sourced ROS 2, else the newest suitable one.
 PYTHON ?=
 
-demo_options = --out "$(OUT)" $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
+demo_options = --out "$(OUT)" $(if $(SCENE),--scene $(SCENE)) $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
   $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration-s $(DURATION)) $(if $(SIZE),--image-size $(SIZE)) \
   $(if $(RATE),--rate $(RATE)) $(if $(filter true,$(LOCKSTEP)),--lockstep) $(if $(filter false,$(LOCKSTEP)),--no-lockstep) \
   $(if $(PRESET),--preset "$(PRESET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(DEVICE),--device "$(DEVICE)") \
@@ -41,7 +42,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo "Variables of demo: MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of oracle: ORACLE; of all: PYTHON"
+	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of oracle: ORACLE; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)

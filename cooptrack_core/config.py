@@ -220,13 +220,9 @@ class RedundancyConfig:
 
 
 @dataclass(frozen=True)
-class RoadsideConfig:
-    """A roadside unit: what it detects with and what it sends."""
+class SendingConfig:
+    """What an agent tells others, and in how many bytes."""
 
-    detector: str = parameter(DEFAULT_DETECTOR, "source of the instances", choices=DETECTORS)
-    min_score: float = parameter(
-        0.1, "detections of detector simulated below this score are ignored", minimum=0.0, maximum=1.0
-    )
     max_instances: int = parameter(
         100, "largest number of instances in a message; the best-scored are sent", minimum=1, maximum=1000
     )
@@ -255,8 +251,27 @@ class RoadsideConfig:
         64_000, "largest message, bytes; 1398: one packet", minimum=600, maximum=4_194_304
     )
     redundancy: RedundancyConfig = field(default_factory=RedundancyConfig)
+
+
+@dataclass(frozen=True)
+class RoadsideConfig(SendingConfig):
+    """A roadside unit: what it detects with and what it sends."""
+
+    detector: str = parameter(DEFAULT_DETECTOR, "source of the instances", choices=DETECTORS)
+    min_score: float = parameter(
+        0.1, "detections of detector simulated below this score are ignored", minimum=0.0, maximum=1.0
+    )
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+
+@dataclass(frozen=True)
+class VehicleSendingConfig(SendingConfig):
+    """The same of a vehicle, of whose features no other vehicle makes anything."""
+
+    feature_precision: str = parameter(
+        "none", "learned features on the air; none: kinematics only, which is what vehicles use of one another", choices=("auto", *PRECISIONS),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -273,6 +288,8 @@ class VehicleConfig:
     min_score: float = parameter(
         0.1, "detections below this score are ignored; of a network in mode late", minimum=0.0, maximum=1.0
     )
+    publish_instances: bool = parameter(False, "tell other vehicles what this one measures itself, on `instances`")
+    messages: VehicleSendingConfig = field(default_factory=VehicleSendingConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)

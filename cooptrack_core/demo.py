@@ -32,7 +32,9 @@ class Demo:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.out: Path = args.out
-        self.scene, self.bag, self.recorded = self.out / "scene", self.out / "bag", self.out / "recorded"
+        self.pairs = 2 if args.scene == "multi" else 1
+        self.scene = self.out / ("scene" if self.pairs == 1 else "scene_multi")
+        self.bag, self.recorded = self.out / "bag", self.out / "recorded"
         self.mode: str = args.mode or default_mode(args.detector)
         self.network: NetworkConfig | None = None
         self.lockstep = bool(args.lockstep)
@@ -53,13 +55,27 @@ class Demo:
         self._make_bag()
         self._play()
         self._headline(4, "Result", "cooptrack report")
-        write_report(
-            self.recorded, self.bag, self.out, video=not self.args.no_video, network=self.network,
-            extra={"data": "synthetic", "seed": self.args.seed, "lockstep": self.lockstep},
-        )  # fmt: skip
+        self._report()
         print(f"\nDone in {time.monotonic() - started:.0f} s.")
-        print(f"Scores of what the nodes published: cooptrack evaluate --bag {self.recorded} --source {self.bag}")
+        whose = "" if self.pairs == 1 else f" --vehicle {self._vehicles[0]}"
+        command = f"cooptrack evaluate --bag {self.recorded} --source {self.bag}{whose}"
+        print(f"Scores of what the nodes published: {command}")
         return 0
+
+    @property
+    def _vehicles(self) -> list[str]:
+        return ["vehicle"] if self.pairs == 1 else [f"vehicle{k + 1}" for k in range(self.pairs)]
+
+    def _report(self) -> None:
+        """Of every vehicle; the film is that of the first."""
+        extra = {"data": "synthetic", "seed": self.args.seed, "lockstep": self.lockstep}
+        for k, vehicle in enumerate(self._vehicles):
+            if self.pairs > 1:
+                print(f"\n{vehicle}:")
+            write_report(
+                self.recorded, self.bag, self.out if k == 0 else self.out / vehicle, network=self.network, extra=extra,
+                video=k == 0 and not self.args.no_video, vehicle=vehicle,
+            )  # fmt: skip
 
     def _check(self) -> None:
         for option, value, possible, remedy in (
@@ -101,27 +117,35 @@ class Demo:
             raise CooptrackError(f"demo step {number} ({arguments[0]}) failed with exit code {code}; see above")
 
     def _make_scene(self) -> None:
+        cameras, size = ("two", "1280x720") if self.pairs == 1 else ("four", "640x360")
+        pairs = [] if self.pairs == 1 else ["--pairs", str(self.pairs), "--point-clouds", "none"]
         self._cooptrack(
-            1, "Synthetic intersection, two cameras", "synthesize", str(self.scene), "--seed", str(self.args.seed),
-            "--duration-s", f"{self.args.duration_s:g}", "--image-size", self.args.image_size, "--overwrite",
+            1, f"Synthetic intersection, {cameras} cameras", "synthesize", str(self.scene), "--seed",
+            str(self.args.seed), "--duration-s", f"{self.args.duration_s:g}", "--image-size",
+            self.args.image_size or size, *pairs, "--overwrite",
         )  # fmt: skip
 
     def _make_bag(self) -> None:
+        scenes = [str(self.scene if self.pairs == 1 else self.scene / str(k + 1)) for k in range(self.pairs)]
+        others = ["--with", *scenes[1:]] if self.pairs > 1 else []
         self._cooptrack(
-            2, "rosbag2 of the scene", "to-bag", str(self.scene), str(self.bag), "--seed", str(self.args.seed),
-            "--overwrite",
+            2, "rosbag2 of the scene", "to-bag", scenes[0], str(self.bag), "--seed", str(self.args.seed), "--overwrite",
+            *others,
         )  # fmt: skip
 
     def _play(self) -> None:
         command = self._launch_command()
-        self._headline(3, "Roadside and vehicle nodes over DDS", " ".join(command))
+        nodes = "Roadside and vehicle nodes" if self.pairs == 1 else "Two roadside and two vehicle nodes"
+        self._headline(3, f"{nodes} over DDS", " ".join(command))
         if shutil.which(command[0]) is None:
             raise CooptrackError("ros2: not found; run `make demo`, or source ROS 2 and this workspace first")
         if self.recorded.exists():
             shutil.rmtree(self.recorded)
         log_path = self.out / "launch.log"
         per_scene_s = _PER_SCENE_ON_CPU_S if self._on_cpu else _PER_SCENE_S
-        limit_s = _START_ALLOWANCE_S + per_scene_s * self.args.duration_s / min(self.args.rate, 1.0)
+        limit_s = _START_ALLOWANCE_S * self.pairs + self.pairs * per_scene_s * self.args.duration_s / min(
+            self.args.rate, 1.0
+        )
         with log_path.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
@@ -140,6 +164,9 @@ class Demo:
             "rate": f"{self.args.rate:g}", "lockstep": str(self.lockstep).lower(),
             "rviz": str(self.args.rviz).lower(), "exit_when_done": "true",
         }  # fmt: skip
+        if self.pairs > 1:
+            units = [f"rsu{k + 1}" for k in range(self.pairs)]
+            arguments |= {"vehicle": ",".join(self._vehicles), "roadside": ",".join(units), "share": "true"}
         if self.network is not None:
             arguments |= {name: getattr(self.network, name) for name in ("preset", "weights", "device")}
             if self.args.roadside_weights:

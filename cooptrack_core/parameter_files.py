@@ -23,7 +23,7 @@ _OF_AGENTS = (
 NODE_PARAMETERS = {
     name: frozenset(words.split())
     for name, words in {
-        "vehicle_node": f"{_OF_AGENTS} instance_topics registered_frame",
+        "vehicle_node": f"{_OF_AGENTS} agent_forget_ms instance_topics max_agents registered_frame session_id",
         "roadside_node": f"{_OF_AGENTS} session_id",
         "marker_node": "lifetime_ms map_frame minimum_arrow_mps text_height_m trail_length velocity_arrow_s",
         "recorder_node": "discovery_period_ms exclude output topics",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +23,9 @@ class NetworkOutput:
 
     instances: N active objects with features, in the order of their rows in `tracks` that have the same
     id (Instances.instance_id = TrackedObjects.track_id). detections: what it reports without regard to
-    tracks, for object-level cooperation. tracks, associations: of the network's own life cycle.
-    sightings: what the image alone shows, untouched by tracks and messages; None of a network that cannot tell it.
+    tracks, for object-level cooperation. tracks, associations: of the network's own life cycle. sightings: what the
+    image alone shows, untouched by tracks and messages; None of a network that cannot tell it. measured: makes
+    what a vehicle's network measured itself in this frame, for its own message; None: that is `instances`.
     """
 
     instances: Instances
@@ -32,6 +33,11 @@ class NetworkOutput:
     tracks: TrackedObjects
     associations: Associations
     sightings: Instances | None = None
+    measured: Callable[[], Instances] | None = None
+
+    def own_instances(self) -> Instances:
+        """What to tell others."""
+        return self.instances if self.measured is None else self.measured()
 
 
 class Network(Protocol):

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.compose import measured_instances
+from cooptrack_core.cooperation.compose import OwnMeasurements, measured_instances
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.cooperation.redundancy import ReceivedStates
 from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.cooperation.sender_pose import SenderPoses
 from cooptrack_core.geometry.boxes import move
+from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
 from cooptrack_core.stage_clock import StageClock
 from cooptrack_core.tracking.ego_motion import EgoMotion
@@ -69,6 +70,7 @@ class VehicleOutput:
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
     admitted: tuple[MessageKey, ...] = ()  # since the last frame, in the order of arrival
+    message: Message | None = None  # what the vehicle tells others, with publish_instances
 
 
 class RoadsideAgent:
@@ -85,8 +87,7 @@ class RoadsideAgent:
     ) -> None:
         _check_detector(config.detector, network)
         self.agent_id, self.config, self.network = agent_id, config, network
-        codebook, streams = (None, ()) if network is None else (network.codebook, network.needed_streams)
-        self._sender = Sender(agent_id, config, session_id, sensor_frame, map_frame, codebook, streams)
+        self._sender = Sender(agent_id, config, session_id, sensor_frame, map_frame, network)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
     def reset(self) -> None:
@@ -119,11 +120,12 @@ class RoadsideAgent:
 
 
 class VehicleAgent:
-    """A vehicle: tracks what it sees together with what others send it."""
+    """A vehicle: tracks what it sees together with what others send it, and may tell them what it sees itself."""
 
     def __init__(
-        self, agent_id: str, config: VehicleConfig, map_frame: str = "map", network: Network | None = None
-    ) -> None:
+        self, agent_id: str, config: VehicleConfig, map_frame: str = "map", network: Network | None = None,
+        *, session_id: int = 0, sensor_frame: str = "vehicle/lidar",
+    ) -> None:  # fmt: skip
         _check_detector(config.detector, network)
         if config.mode in LEARNED_MODES and network is None:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
@@ -133,10 +135,14 @@ class VehicleAgent:
         self._admitted: deque[MessageKey] = deque(maxlen=_ADMITTED)
         self.admission = Admission(config.admission, map_frame, self._whole)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
+        self._own = OwnMeasurements(config.tracker)
+        self._sender = Sender(
+            agent_id, config.messages, session_id, sensor_frame, map_frame, network, VEHICLE_RANGE_M
+        )  # fmt: skip
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
-        self._highest_id = 0
+        self._highest_id, self._of_network = 0, fallback.TracksOfNetwork()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -150,6 +156,8 @@ class VehicleAgent:
         self.received.reset()
         self._admitted.clear()
         _reset(self._tracker, self.network)
+        self._own.reset()
+        self._sender.reset()
         self._motion.reset()
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
@@ -188,8 +196,7 @@ class VehicleAgent:
         arrived = tuple(self._admitted)
         self._admitted.clear()
         if self.network is None:
-            seen = perceive(frame, self.config.min_score)
-            view = _View(seen, used, sightings=seen)
+            view = _View(perceive(frame, self.config.min_score), used)
         else:
             view = self._look(self.network, frame, T_map, used)
         clock.mark("perceive" if self.network is None else "network")
@@ -199,12 +206,21 @@ class VehicleAgent:
             assert view.own is not None
             tracks, associations = view.own
         self.poses.observe(view.sightings, used, frame.stamp_ns, T_map)
+        message = self._tell(frame.stamp_ns, T_map, view) if self.config.publish_instances and pose_known else None
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused, arrived,
+            view.problem, view.seen is None, unused, arrived, message,
         )  # fmt: skip
+
+    def _tell(self, stamp_ns: int, T_map: Float, view: _View) -> Message | None:
+        """The message of a frame: what the vehicle measured itself, nothing that it only heard."""
+        if self.network is not None:
+            measured = None if view.looked is None else view.looked.own_instances()
+        else:
+            measured = None if view.seen is None else self._own.step(stamp_ns, view.seen, T_map)
+        return None if measured is None else self._sender.compose(stamp_ns, measured, T_map)
 
     def _can_use_messages(self, frame: Frame) -> bool:
         """A network that tracks by itself only predicts a lost frame; messages wait for the next one."""
@@ -215,10 +231,9 @@ class VehicleAgent:
         if self.config.mode not in LEARNED_MODES:
             looked, problem = _look(network, frame, T_map, ())
             if self.config.mode == "late":
-                if looked is None:
-                    return _View(None, used, problem)
-                seen = looked.detections.select(looked.detections.score >= self.config.min_score)
-                return _View(seen, used, problem, sightings=looked.sightings)
+                seen = None if looked is None else looked.detections
+                seen = None if seen is None else seen.select(seen.score >= self.config.min_score)
+                return _View(seen, used, problem, looked=looked)
             others: list[Message] = []
         else:
             understood, others = fallback.split(used, network)
@@ -231,10 +246,8 @@ class VehicleAgent:
         if others and not self._object_level:
             self._object_level = True
             self._tracker.skip_ids(self._highest_id)
-        own = tracks, associations
-        if looked is None:
-            return _View(None, others, problem, own)
-        return _View(fallback.as_instances(tracks), others, problem, own, looked.sightings)
+        seen = None if looked is None else fallback.as_instances(tracks)
+        return _View(seen, others, problem, (tracks, associations), looked)
 
     def _fuse_objects(
         self, stamp_ns: int, T_map: Float, view: _View, clock: StageClock
@@ -244,8 +257,13 @@ class VehicleAgent:
         if own is not None:
             fused = fallback.with_origin(fused, own[0])
         clock.mark("cooperate")
-        fed = _advance(self._tracker, stamp_ns, fused, T_map, None if own is None else own[0].hits)
+        # What the network reports is reported at once, whatever its age.
+        hits = None if own is None else np.maximum(own[0].hits, self.config.tracker.birth_hits)
+        continues = None if own is None else self._of_network.continued(own[0], len(fused.instances))
+        fed = _advance(self._tracker, stamp_ns, fused, T_map, hits, continues)
         tracks = self._tracker.report(T_map)
+        if own is not None:
+            tracks = self._of_network.without_ended(tracks, own[0], fed)
         clock.mark("advance")
         associations = replace(
             associations,
@@ -266,7 +284,14 @@ class _View:
     others: list[Message]  # messages whose objects are still to be fused
     problem: str = ""
     own: tuple[TrackedObjects, Associations] | None = None  # of a network that tracks by itself
-    sightings: Instances | None = None  # what the own sensor alone shows, for what may not depend on messages
+    looked: NetworkOutput | None = None
+
+    @property
+    def sightings(self) -> Instances | None:
+        """What the own sensor alone shows, for what may not depend on messages."""
+        if self.looked is not None:
+            return self.looked.sightings
+        return self.seen if self.own is None else None
 
 
 def _check_detector(detector: str, network: Network | None) -> None:
@@ -311,11 +336,13 @@ def _own(seen: Instances) -> Fused:
     )
 
 
-def _advance(tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float, hits: Int | None = None) -> Int:
+def _advance(
+    tracker: Tracker, stamp_ns: int, fused: Fused, T_map: Float, hits: Int | None = None, continues: Int | None = None
+) -> Int:
     # What a sender has confirmed over several frames needs one more sighting here, not a whole birth; what the own
     # network tracks (the first rows, with their hits) is as old as it says.
     credit = np.where(fused.confirmed_by_sender, 2, 1)
     if hits is not None:
         credit[: len(hits)] = np.maximum(credit[: len(hits)], hits)
-    measured = Measurements(move(fused.instances, T_map), fused.sources, fused.agents, credit)
+    measured = Measurements(move(fused.instances, T_map), fused.sources, fused.agents, credit, continues)
     return tracker.step(stamp_ns, measured)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cooptrack_core.config import UNTRAINED, NetworkConfig, VehicleConfig
+from cooptrack_core.evaluation.many_agents import rows as agents_rows
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
@@ -26,16 +27,17 @@ def write_report(
     pictures: bool = True,
     network: NetworkConfig | None = None,
     extra: Mapping[str, Any] | None = None,
+    vehicle: str | None = None,
 ) -> dict[str, Any]:
     """Writes recording.json, summary.json and the pictures of a recorded run into `out`; prints the table.
 
     The same scene is tracked once more offline in mode `ego`, to show what cooperation brought: with the same
-    detector, so for a network only where `network` says which and it is trained.
+    detector, so for a network only where `network` says which and it is trained. vehicle: whose run, where several ran.
     Returns the summary. Raises CooptrackError for bags that cannot be read.
     """
     from cooptrack_core.data.recording import images, recording_from_bags
 
-    recording = recording_from_bags(recorded, source)
+    recording = recording_from_bags(recorded, source, vehicle)
     if network is not None:
         recording["weights"] = network.weights
     ego = _alone(recording, source, network)
@@ -104,7 +106,10 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("frames in / out", f"{summary['frames_in']} / {summary['frames_out']}"),
         ("frames only predicted", str(summary["frames_predicted_only"])),
         ("tracks", str(summary["tracks"])),
-        ("  known only through the roadside", str(summary["tracks_only_via_roadside"])),
+        (
+            "  known only through others" if "agents" in summary else "  known only through the roadside",
+            str(summary["tracks_only_via_roadside"]),
+        ),
         ("identity switches", str(summary["id_switches"])),
         ("recall of all objects in range", _percent(summary["recall"])),
         ("false tracks per frame", f"{summary['false_tracks_per_frame']:.2f}"),
@@ -117,6 +122,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for mode, recall in summary["hidden_recall"].items():
         parts = [f"{_percent(recall[name])} {name.replace('_', ' ')}" for name in recall]
         rows.append((f"recall of hidden objects, {mode}", ", ".join(parts)))
+    if "agents" in summary:
+        rows += agents_rows(summary)
     rows += [(f"file: {name}", path) for name, path in summary.get("files", {}).items()]
     width = max(len(name) for name, _ in rows)
     print()

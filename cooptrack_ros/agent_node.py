@@ -166,6 +166,12 @@ class AgentNode(ManagedNode):
             self.create_subscription(message_type, topic, callback, qos, raw=raw, qos_overriding_options=options)
         )
 
+    def end_subscription(self, topic: str) -> None:
+        """Ends the subscriptions to a topic, by its full name."""
+        for subscription in [s for s in self._subscriptions_made if s.topic_name == topic]:
+            self._subscriptions_made.remove(subscription)
+            self.destroy_subscription(subscription)
+
     # Executor thread.
 
     def in_order(self, at_ns: int) -> bool:

@@ -28,6 +28,7 @@ from cooptrack_core.config import (
 )
 
 FLAG = ("true", "false")
+EVERYBODY = "all"
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 SEGMENT_BYTES = 32 * 1024 * 1024  # shared memory of one process, as in config/fastdds_*.xml

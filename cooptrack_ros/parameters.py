@@ -62,14 +62,14 @@ class AgentParameters:
         maximum=120000.0,
     )
 
+    session_id: int = parameter(
+        0, "session of the sent messages; 0: random, so that a restart is recognised", minimum=0
+    )
+
 
 @dataclass(frozen=True)
 class RoadsideParameters(AgentParameters):
     """roadside_node."""
-
-    session_id: int = parameter(
-        0, "session of the sent messages; 0: random, so that a restart is recognised", minimum=0
-    )
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,18 @@ class VehicleParameters(AgentParameters):
     """vehicle_node."""
 
     instance_topics: tuple[str, ...] = parameter(
-        ("/rsu/instances",), "InstanceFeatures topics of the other agents; ['']: none"
+        ("/rsu/instances",),
+        "InstanceFeatures topics of the other agents, or patterns such as /*/instances (* one level, ** any) for all "
+        "that come and go; ['']: none",
     )
+    max_agents: int = parameter(
+        16, "agents found by a pattern are refused (too_many_agents) where so many are heard already", minimum=1,
+        maximum=32,
+    )  # fmt: skip
+    agent_forget_ms: float = parameter(
+        10000.0, "an agent found by a pattern is forgotten when nobody has published its topic for this long, ms",
+        minimum=0.0, maximum=600000.0,
+    )  # fmt: skip
     registered_frame: str = parameter(
         "", "corrected perception frame, used for poses where /tf knows it; empty: <namespace>/lidar_registered"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.types import Frame
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
 from cooptrack_ros.agent_node import AgentNode
-from cooptrack_ros.conversions import DetectionsWriter, associations_message
+from cooptrack_ros.agent_topics import AgentTopics
+from cooptrack_ros.conversions import DetectionsWriter, associations_message, features_message
 from cooptrack_ros.diagnostics import OK, WARN
 from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import VehicleParameters
@@ -34,6 +36,14 @@ class Received:
     now_ns: int  # node clock at arrival
 
 
+@dataclass(frozen=True)
+class Unwelcome:
+    """An agent that is not listened to."""
+
+    agent_id: str
+    reason: str
+
+
 class VehicleNode(AgentNode):
     """Runs a VehicleAgent."""
 
@@ -41,12 +51,16 @@ class VehicleNode(AgentNode):
         super().__init__("vehicle_node", VehicleParameters, VehicleConfig, **arguments)
         self._last_heard_ns: dict[str, int] = {}
         self._agent_of_topic: dict[str, str] = {}
+        self._followed_ns: dict[str, int] = {}  # node clock when an agent was found
+        self._topics: AgentTopics | None = None
         self._silent: set[str] = set()
         self._unused_features: dict[str, str] = {}  # why not, by agent; empty text: used
         self._first_frame_ns = 0  # node clock
 
     def make_agent(self, network: Network | None) -> VehicleAgent:
-        return VehicleAgent(self.agent_id, self.config, self.settings.map_frame, network)
+        session_id = self.settings.session_id or secrets.randbits(63) | 1
+        own = {"session_id": session_id, "sensor_frame": self.sensor_frame}
+        return VehicleAgent(self.agent_id, self.config, self.settings.map_frame, network, **own)
 
     def pose_frames(self) -> list[str]:
         return [self.settings.registered_frame or f"{self.sensor_frame}_registered", self.sensor_frame]
@@ -55,18 +69,53 @@ class VehicleNode(AgentNode):
         self._associations_publisher = self.publisher(AssociationArray, "associations", reliable())
         self._detections_publisher = self.publisher(Detection3DArray, "detections", reliable())
         self._detections_writer = DetectionsWriter(self.sensor_frame)
+        if self.config.publish_instances:
+            self._instances_publisher = self.publisher(InstanceFeatures, "instances", best_effort(2))
 
     def subscribe(self) -> None:
         self._last_heard_ns.clear()
         self._silent.clear()
         self._unused_features.clear()
         self._first_frame_ns = 0
-        topics = () if self.config.mode == "ego" else self.settings.instance_topics
-        names = [self.resolve_topic_name(topic) for topic in topics]
-        self._agent_of_topic = {name: name.rsplit("/", 1)[0].strip("/") for name in names}
-        for topic in self._agent_of_topic:
-            # Raw: its exact size counts, and a message that cannot be deserialised must be counted too.
-            self.subscription(InstanceFeatures, topic, self._receiver(topic), best_effort(2), raw=True)
+        self._followed_ns.clear()
+        self._agent_of_topic = {}
+        self._topics = AgentTopics(
+            self, () if self.config.mode == "ego" else self.settings.instance_topics,
+            self.resolve_topic_name("instances"), max_agents=self.settings.max_agents,
+            forget_ms=self.settings.agent_forget_ms, follow=self._follow, forget=self._forget, refuse=self._turn_away,
+        )  # fmt: skip
+        self._topics.begin()
+
+    def deactivate(self) -> None:
+        if self._topics is not None:
+            self._topics.close()
+        super().deactivate()
+
+    def _follow(self, topic: str) -> None:
+        # A new dictionary each time: the worker may be going through the old one.
+        self._agent_of_topic = {**self._agent_of_topic, topic: topic.rsplit("/", 1)[0].strip("/")}
+        # Raw: its exact size counts, and a message that cannot be deserialised must be counted too.
+        self.subscription(InstanceFeatures, topic, self._receiver(topic), best_effort(2), raw=True)
+        if topic not in self._topics.named:
+            self._followed_ns[topic] = self.get_clock().now().nanoseconds
+            self.get_logger().info(f"listening to {topic}")
+
+    def _forget(self, topic: str) -> None:
+        agent = self._agent_of_topic[topic]
+        self._agent_of_topic = {name: who for name, who in self._agent_of_topic.items() if name != topic}
+        self.end_subscription(topic)
+        for memory in (self._last_heard_ns, self._followed_ns):
+            memory.pop(topic, None)
+        self._silent.discard(topic)
+        self._unused_features.pop(agent, None)
+        self.get_logger().info(f"{agent} is gone: nobody publishes on {topic} any more")
+
+    def _turn_away(self, topic: str) -> None:
+        agent = topic.rsplit("/", 1)[0].strip("/")
+        text = f"{topic}: too_many_agents: {self.settings.max_agents} are heard already; raise max_agents"
+        self.get_logger().warning(f"{text}, or narrow instance_topics")
+        if self._worker is not None:
+            self._worker.submit_message(Unwelcome(agent, "too_many_agents"))
 
     def _receiver(self, topic: str) -> Any:
         def on_message(data: bytes) -> None:
@@ -78,7 +127,12 @@ class VehicleNode(AgentNode):
 
         return on_message
 
-    def receive(self, item: Received) -> None:
+    def receive(self, item: Received | Unwelcome) -> None:
+        if isinstance(item, Unwelcome):
+            self.agent.refuse(item.agent_id, 0, item.reason)
+            return
+        if item.topic not in self._agent_of_topic:
+            return  # forgotten meanwhile
         self._last_heard_ns[item.topic] = item.now_ns
         sender, sequence = self._agent_of_topic[item.topic], 0
         try:
@@ -113,6 +167,8 @@ class VehicleNode(AgentNode):
         self.publish_tracks(
             output.tracks, output.frame_index, output.predicted_only, output.pose_known, output.T_map_from_sensor
         )
+        if output.message is not None:
+            self._instances_publisher.publish(features_message(output.message))
         self._associations_publisher.publish(
             associations_message(
                 output.tracks, output.associations, output.refusals, self.sensor_frame, self.agent_id,
@@ -147,19 +203,32 @@ class VehicleNode(AgentNode):
 
     def on_start_anew(self) -> None:
         self._last_heard_ns.clear()
+        self._followed_ns.clear()
         self._first_frame_ns = 0
 
     def statuses(self) -> list[DiagnosticStatus]:
         found = super().statuses()
         if self.state == "active":
             found += [self._agent_status(topic) for topic in self._agent_of_topic]
+            if self._topics is not None and self._topics.open:
+                found.append(self._agents_status(self._topics))
         return found
+
+    def _agents_status(self, topics: AgentTopics) -> DiagnosticStatus:
+        names = sorted(self._agent_of_topic.values())
+        level, text = OK, f"{len(names)} agents: {', '.join(names)}" if names else "no agent so far"
+        if topics.refused:
+            level = WARN
+            text += f"; too_many_agents: {', '.join(topics.refused)} not heard"
+        items: dict[str, object] = {"agents": len(names), "refused": len(topics.refused)}
+        return self.status("agents", level, text, items | {"max_agents": self.settings.max_agents})
 
     def _agent_status(self, topic: str) -> DiagnosticStatus:
         agent = self._agent_of_topic[topic]
         now_ns = self.get_clock().now().nanoseconds
         # Before the first frame there is nothing to miss, and sim time may not have begun.
-        heard_ns = self._last_heard_ns.get(topic, self._first_frame_ns or now_ns)
+        since_ns = max(self._first_frame_ns, self._followed_ns.get(topic, 0))
+        heard_ns = self._last_heard_ns.get(topic, since_ns or now_ns)
         silent_ms = max(0.0, (now_ns - heard_ns) / 1e6)
         level, text = OK, "messages arrive"
         if silent_ms > self.config.admission.silence_warning_ms:

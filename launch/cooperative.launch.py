@@ -1,7 +1,7 @@
 """The whole system on one machine, live or from a bag.
 
 ros2 launch cooptrack_ros cooperative.launch.py bag:=<rosbag2 directory> rviz:=true
-A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2.
+A second vehicle or roadside unit is another namespace: roadside:=rsu,rsu_2. With share:=true vehicles hear one another.
 """
 
 import signal
@@ -107,6 +107,7 @@ def start(context: LaunchContext) -> list:
     """Everything that was asked for: the recorder first and the bag last."""
     mode = parts.mode_of(context)
     roadside, vehicles = parts.namespaces(context, "roadside"), parts.namespaces(context, "vehicle")
+    share = parts.flag(context, "share")
     if set(roadside) & set(vehicles) or not vehicles:
         raise RuntimeError("vehicle and roadside need namespaces of their own, and at least one vehicle")
     bag, record = parts.text(context, "bag"), parts.text(context, "record")
@@ -133,7 +134,8 @@ def start(context: LaunchContext) -> list:
         own = {"namespace": name, "weights": roadside_weights}
         actions.append(agent(context, "roadside.launch.py", use_sim_time, **own))
     for name in vehicles:
-        own = {"namespace": name, "roadside": ",".join(roadside), "mode": mode}
+        heard = parts.EVERYBODY if share else ",".join(roadside) or "none"
+        own = {"namespace": name, "roadside": heard, "mode": mode, "publish_instances": str(share).lower()}
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
         if parts.flag(context, "markers"):
             actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))
@@ -155,6 +157,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             argument("vehicle", "vehicle", "namespaces of the vehicles, separated by commas"),
             argument("roadside", "rsu", "namespaces of the roadside units, separated by commas, or none"),
+            switch(
+                "share", "false", "vehicles tell what they see themselves, and listen to all agents that come and go"
+            ),
             *parts.agent_arguments(use_sim_time="auto"),
             argument("roadside_weights", "", "detector network: weights of the roadside units; empty: as weights"),
             parts.mode_argument(),

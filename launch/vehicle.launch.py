@@ -8,8 +8,13 @@ from cooptrack_ros import launch_parts as parts
 
 def start(context: LaunchContext) -> list:
     """Profile and node."""
-    topics = [f"/{namespace}/instances" for namespace in parts.namespaces(context, "roadside")]
-    parameters = {"mode": parts.mode_of(context), "instance_topics": topics or [""]}
+    everybody = parts.text(context, "roadside") == parts.EVERYBODY
+    topics = [] if everybody else [f"/{name}/instances" for name in parts.namespaces(context, "roadside")]
+    parameters = {
+        "mode": parts.mode_of(context),
+        "instance_topics": ["/**/instances"] if everybody else topics or [""],
+        "publish_instances": parts.flag(context, "publish_instances"),
+    }
     return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
 
 
@@ -19,7 +24,15 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("namespace", default_value="vehicle", description="name of the vehicle"),
             DeclareLaunchArgument(
-                "roadside", default_value="rsu", description="roadside units to listen to, separated by commas, or none"
+                "roadside",
+                default_value="rsu",
+                description="agents to listen to, separated by commas, or none; all: every agent that comes and goes",
+            ),
+            DeclareLaunchArgument(
+                "publish_instances",
+                default_value="false",
+                choices=parts.FLAG,
+                description="tell other vehicles what this one measures itself",
             ),
             *parts.agent_arguments(),
             parts.mode_argument(),

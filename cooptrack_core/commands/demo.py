@@ -9,17 +9,25 @@ from cooptrack_core.commands.network_options import BY_DETECTOR, add_network_opt
 from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, MODES
 from cooptrack_core.data.synthetic.options import SceneOptions
 
+SCENES = ("single", "multi")
 HELP = "make a synthetic scene, play it through the ROS 2 nodes and show the result"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="directory for everything the demo makes")
+    parser.add_argument(
+        "--scene", choices=SCENES, default=SCENES[0],
+        help="single: one vehicle, one roadside unit; multi: two of each, and vehicles tell one another what they see",
+    )  # fmt: skip
     parser.add_argument("--mode", choices=MODES, help=f"cooperation; without it {BY_DETECTOR}")
     parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR, help="source of the instances")
     parser.add_argument("--seed", type=int, default=SceneOptions().seed, help="of the scene and the noise")
     parser.add_argument("--duration-s", type=float, default=10.0, help="length of the scene in s")
-    parser.add_argument("--image-size", default="1280x720", help="width x height of the camera images in pixels")
+    parser.add_argument(
+        "--image-size",
+        help="width x height of the camera images in pixels; without it 1280x720, in scene multi 640x360",
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="replay speed; 1 is real time")
     parser.add_argument(
         "--lockstep", action=argparse.BooleanOptionalAction, default=None,

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recorded", type=Path, help="rosbag2 directory that the recorder wrote")
     parser.add_argument("--source", type=Path, required=True, help="rosbag2 directory that was replayed")
     parser.add_argument("--out", type=Path, default=Path("report"), help="directory for the results")
+    parser.add_argument("--vehicle", metavar="NAME", help="whose run, where several vehicles were recorded")
     parser.add_argument("--no-video", action="store_true", help="leave out the film, the slowest part")
     parser.add_argument("--no-pictures", action="store_true", help="only recording.json and summary.json")
 
@@ -21,5 +22,8 @@ def run(args: argparse.Namespace) -> int:
     """Writes the report and prints the table."""
     from cooptrack_core.report import write_report
 
-    write_report(args.recorded, args.source, args.out, video=not args.no_video, pictures=not args.no_pictures)
+    write_report(
+        args.recorded, args.source, args.out, video=not args.no_video, pictures=not args.no_pictures,
+        vehicle=args.vehicle,
+    )  # fmt: skip
     return 0

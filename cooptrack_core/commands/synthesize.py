@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="same seed and options give the same bytes (7)")
     add("--sequences", type=int, help="number of sequences, each with its own traffic (1)")
     add("--duration-s", type=float, help="length of a sequence in s (10)")
+    add(
+        "--pairs", type=int, default=1, metavar="N",
+        help="N vehicles and N roadside units in the same traffic: N datasets OUT/1 .. OUT/N, for to-bag --with",
+    )  # fmt: skip
     add("--rate-hz", type=float, help="pairs per second in Hz (10)")
     add(
         "--image-size", metavar="WxH",
@@ -69,26 +74,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Makes the dataset, or a part of it, and prints its statistics."""
-    from cooptrack_core.data.synthetic import generate, renderers, statistics
+    from cooptrack_core.data.synthetic import renderers
 
     if args.jobs < 0:
         raise CooptrackError(f"synthesize: --jobs: {args.jobs} is not possible; give 0 or more")
     shard = _shard(args.shard)
     renderer, line = renderers.choose(args.renderer)
     options = _options(args, renderer)
+    if args.pairs != 1 and (args.benchmark or args.shard):
+        raise CooptrackError("synthesize: --pairs: does not go with --benchmark or --shard; omit one of them")
     print(line)
-    start, reused = time.monotonic(), generate.is_complete(args.out, options)
+    for pair in range(args.pairs):
+        out = args.out if args.pairs == 1 else args.out / str(pair + 1)
+        _make(args, out, replace(options, pair=pair), shard)
+    return 0
+
+
+def _make(args: argparse.Namespace, out: Path, options: SceneOptions, shard: tuple[int, int]) -> None:
+    """One dataset, or a part of it."""
+    from cooptrack_core.data.synthetic import generate, statistics
+
+    start, reused = time.monotonic(), generate.is_complete(out, options)
     jobs = args.jobs or os.cpu_count() or 1
-    content = generate.generate(args.out, options, jobs, overwrite=args.overwrite, shard=shard)
+    content = generate.generate(out, options, jobs, overwrite=args.overwrite, shard=shard)
     spent = f"{time.monotonic() - start:.1f} s"
     if content is None:
-        print(f"{args.out}: part {args.shard} is there, {spent}; other parts are missing still")
-        return 0
+        print(f"{out}: part {args.shard} is there, {spent}; other parts are missing still")
+        return
     print(statistics.table(content))
     pairs = sum(options.frames_of(number) for number in options.numbers)
     state = "complete already" if reused else spent
-    print(f"{args.out}: {len(options.numbers)} sequences, {pairs} pairs, {state}")
-    return 0
+    print(f"{out}: {len(options.numbers)} sequences, {pairs} pairs, {state}")
 
 
 def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
@@ -114,7 +130,7 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
         raise CooptrackError("synthesize: --every: chooses from the benchmark; add --benchmark or omit it")
     return SceneOptions(
         width_px=int(match[1]), height_px=int(match[2]), renderer=renderer, supersample=args.supersample,
-        jpeg_quality=args.jpeg_quality,
+        jpeg_quality=args.jpeg_quality, pairs=args.pairs,
         point_clouds=args.point_clouds or ("none" if args.benchmark else "sparse"), **given,
     )  # fmt: skip
 

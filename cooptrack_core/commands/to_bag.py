@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="root of the dataset: the folder that holds vehicle-side/")
     parser.add_argument("out", type=Path, help="rosbag2 folder to write; with several sequences a folder of them")
     parser.add_argument(
+        "--with", nargs="+", type=Path, default=[], metavar="DATASET", dest="others",
+        help="datasets of the same traffic (synthesize --pairs), whose agents come into the bag, too: vehicle1, rsu1, "
+        "vehicle2, rsu2, ...",
+    )  # fmt: skip
+    parser.add_argument(
         "--sequence", nargs="+", metavar="ID", help="sequence ids, or 'all'; may be left out when there is only one"
     )
     parser.add_argument("--raw", action="store_true", help="decoded images on `image` instead of `image/compressed`")
@@ -59,10 +64,11 @@ def run(args: argparse.Namespace) -> int:
         raw=args.raw, seed=args.seed, overwrite=args.overwrite, skip_broken=args.skip_broken, max_frames=args.frames,
         vehicle=args.vehicle, roadside=args.roadside,
     )  # fmt: skip
+    others = [Dataset(root, updates) for root in args.others]
     chosen = _sequences(args.sequence, dataset.sequences, args.dataset)
     for sequence_id in chosen:
         out = args.out if len(chosen) == 1 else args.out / sequence_id
-        summary = sequence_to_bag(dataset, sequence_id, out, options)
+        summary = sequence_to_bag(dataset, sequence_id, out, options, others)
         warn(args, summary.warnings)
         counts = f"{summary.vehicle_frames} vehicle frames, {summary.roadside_frames} roadside frames"
         print(f"{out}: sequence {sequence_id}, {counts}, {summary.images} images")

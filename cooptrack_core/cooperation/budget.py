@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cooptrack_core.config import RoadsideConfig
+from cooptrack_core.config import SendingConfig
 
 _BURST_S = 0.5  # of the rate may be saved up
 
@@ -10,7 +10,7 @@ _BURST_S = 0.5  # of the rate may be saved up
 class Budget:
     """Bytes to spend. Time is that of the frames, so that a run can be repeated."""
 
-    def __init__(self, config: RoadsideConfig) -> None:
+    def __init__(self, config: SendingConfig) -> None:
         self._rate, self._most = config.budget_bytes_per_s, config.max_message_bytes
         self._saved = self._full = self._rate * _BURST_S
         self._stamp_ns: int | None = None

@@ -1,14 +1,45 @@
-"""What a roadside unit puts into a message: the best-scored instances inside its range."""
+"""What an agent tells others: what it has measured itself, the best-scored instances inside its range."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.config import TrackerConfig
+from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, inside
-from cooptrack_core.types import Instances, TrackedObjects
+from cooptrack_core.tracking.life_cycle import Measurements, Tracker
+from cooptrack_core.types import SOURCE_EGO, Instances, TrackedObjects
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+
+class OwnMeasurements:
+    """A vehicle's own detections, tracked apart from what it hears.
+
+    Its published tracks hold what others have said. Sent on, that would come back to its authors as if somebody else
+    had seen it, and be believed twice (data incest). Step it only while the pose is known.
+    """
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self._tracker = Tracker(config)
+
+    def reset(self) -> None:
+        """Forgets all tracks; ids go on."""
+        self._tracker.reset()
+
+    def step(self, stamp_ns: int, seen: Instances, T_map_from_sensor: Float) -> Instances:
+        """What to tell of the detections of a frame, with ids that last; in the sensor frame."""
+        count = len(seen)
+        fed = self._tracker.step(
+            stamp_ns,
+            Measurements(
+                move(seen, T_map_from_sensor), np.full(count, SOURCE_EGO, np.int64), ((),) * count,
+                np.ones(count, np.int64),
+            ),
+        )  # fmt: skip
+        return measured_instances(self._tracker.report(T_map_from_sensor), seen, fed)
 
 
 def measured_instances(tracks: TrackedObjects, seen: Instances, fed: Int) -> Instances:
@@ -33,9 +64,11 @@ def measured_instances(tracks: TrackedObjects, seen: Instances, fed: Int) -> Ins
     )
 
 
-def select_for_message(instances: Instances, max_instances: int) -> tuple[Instances, int]:
+def select_for_message(
+    instances: Instances, max_instances: int, point_range_m: tuple[float, ...] = INFRASTRUCTURE_RANGE_M
+) -> tuple[Instances, int]:
     """The instances to send, in their order, and how many had to stay behind."""
-    rows = np.flatnonzero(inside(instances.center_m, INFRASTRUCTURE_RANGE_M))
+    rows = np.flatnonzero(inside(instances.center_m, point_range_m))
     best = np.sort(rows[np.argsort(-instances.score[rows], kind="stable")][:max_instances])
     return instances.select(best), len(rows) - len(best)
 

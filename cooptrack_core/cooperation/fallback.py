@@ -15,6 +15,8 @@ from cooptrack_core.types import SOURCE_REMOTE, Associations, Instances, Message
 
 Int = NDArray[np.int64]
 
+MEASURED_STD_M, PREDICTED_STD_M = 0.05, 1.0  # of a network's track
+
 
 def split(messages: Sequence[Message], network: Network) -> tuple[list[Message], list[Message]]:
     """Messages that the network can take, and the others; that nothing was seen, it can take from anybody."""
@@ -35,7 +37,11 @@ def reason(message: Message) -> str:
 
 
 def as_instances(tracks: TrackedObjects) -> Instances:
-    """Tracks as what a detector reports, row by row."""
+    """Tracks as what a detector reports, row by row.
+
+    The network has filtered them: what follows keeps to them, and believes others where the network only guesses.
+    """
+    std_m = np.where(tracks.sources > 0, MEASURED_STD_M, PREDICTED_STD_M)
     return Instances.create(
         tracks.center_m,
         tracks.size_m,
@@ -44,17 +50,54 @@ def as_instances(tracks: TrackedObjects) -> Instances:
         np.clip(tracks.score, 0.0, 1.0),
         velocity_mps=tracks.velocity_mps,
         instance_id=tracks.track_id,
+        position_variance_m2=np.stack([std_m**2, std_m**2], axis=-1),
         age_frames=tracks.age_frames,
     )
 
 
 def with_origin(fused: Fused, tracks: TrackedObjects) -> Fused:
-    """Objects whose first rows are the network's tracks, with what the network knows about where these come from."""
+    """Objects whose first rows are the network's tracks, with what the network knows of their origin and motion."""
     n = len(tracks)
+    velocity_mps = fused.instances.velocity_mps.copy()
+    velocity_mps[:n] = tracks.velocity_mps
     sources = fused.sources.copy()
     sources[:n] = tracks.sources | (sources[:n] & SOURCE_REMOTE)
     agents = [(*first, *more) for first, more in zip(tracks.agents, fused.agents[:n], strict=True)]
-    return replace(fused, sources=sources, agents=(*agents, *fused.agents[n:]))
+    instances = replace(fused.instances, velocity_mps=velocity_mps)
+    return replace(fused, instances=instances, sources=sources, agents=(*agents, *fused.agents[n:]))
+
+
+class TracksOfNetwork:
+    """Which object-level tracks a network feeds: it decides what continues what, and what is no longer reported.
+
+    The tracker remembers what the network has ended for a while, so that it keeps its id when it is found again.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, int] = {}  # object-level id by the network's
+
+    def continued(self, tracks: TrackedObjects, count: int) -> Int:
+        """[count] the object-level track that each object of a frame is known to continue, 0: none.
+
+        tracks: the network's, which are the first objects.
+        """
+        known = [self._names.get(identity, 0) for identity in tracks.track_id.tolist()]
+        return np.array(known + [0] * (count - len(known)), np.int64)
+
+    def without_ended(self, objects: TrackedObjects, tracks: TrackedObjects, fed: Int) -> TrackedObjects:
+        """The object-level tracks without those that the network fed last and does not report now.
+
+        fed: the id of the track that each object of the frame feeds.
+        """
+        network, others = fed[: len(tracks)].tolist(), set(fed[len(tracks) :].tolist())
+        alive = set(objects.track_id.tolist()) - others - set(network)
+        kept = {name: identity for name, identity in self._names.items() if identity in alive}
+        self._names = kept | dict(zip(tracks.track_id.tolist(), network, strict=True))
+        ended = set(kept.values())
+        rows = [row for row, identity in enumerate(objects.track_id.tolist()) if identity not in ended]
+        columns = {item.name: getattr(objects, item.name) for item in fields(objects)}
+        chosen: dict[str, Any] = {name: x[rows] for name, x in columns.items() if isinstance(x, np.ndarray)}
+        return replace(objects, **chosen, agents=[objects.agents[row] for row in rows])
 
 
 def joined(own: Associations, tracks: TrackedObjects, object_id: Int, others: Associations) -> Associations:

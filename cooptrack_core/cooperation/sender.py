@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.config import RoadsideConfig
+from cooptrack_core.config import SendingConfig
 from cooptrack_core.cooperation.budget import Budget
-from cooptrack_core.cooperation.codebook import Codebook
 from cooptrack_core.cooperation.compose import select_for_message
 from cooptrack_core.cooperation.message_size import size_bytes
 from cooptrack_core.cooperation.redundancy import Foreseen, SentStates
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
+from cooptrack_core.perception import Network
 from cooptrack_core.types import CooptrackError, Features, Instances, Message
 
 Float = NDArray[np.float64]
@@ -27,17 +27,18 @@ class Sender:
     """Composes the messages of one agent, one after the other."""
 
     def __init__(
-        self, agent_id: str, config: RoadsideConfig, session_id: int, sensor_frame: str, map_frame: str,
-        codebook: Codebook | None = None, needed_streams: tuple[str, ...] = (),
+        self, agent_id: str, config: SendingConfig, session_id: int, sensor_frame: str, map_frame: str,
+        network: Network | None = None, point_range_m: tuple[float, ...] = INFRASTRUCTURE_RANGE_M,
     ) -> None:  # fmt: skip
-        """codebook: of the features to be sent. needed_streams: those that receivers cannot recompute.
+        """network: makes the features to be sent, and says which of them receivers cannot recompute.
 
-        Raises CooptrackError for codes without a codebook.
+        point_range_m: what lies outside is not told. Raises CooptrackError for codes without a codebook.
         """
         self.agent_id, self.config, self.session_id = agent_id, config, session_id
-        self._sensor_frame, self._map_frame, self._codebook = sensor_frame, map_frame, codebook
-        self._streams = needed_streams if config.feature_streams == "needed" else ()
-        self._precision = _precision(config, codebook)
+        self._sensor_frame, self._map_frame, self._point_range_m = sensor_frame, map_frame, point_range_m
+        self._codebook = None if network is None else network.codebook
+        self._streams = network.needed_streams if network is not None and config.feature_streams == "needed" else ()
+        self._precision = _precision(config, network)
         self._sent, self._budget = SentStates(config.redundancy), Budget(config)
         self.sequence = 0
 
@@ -49,14 +50,14 @@ class Sender:
     def compose(self, stamp_ns: int, seen: Instances, T_map_from_sensor: Float) -> Message | None:
         """The message about a frame; None where the budget has no room for one, so that it comes less often."""
         self.sequence += 1
-        instances, withheld = select_for_message(seen, self.config.max_instances)
+        instances, withheld = select_for_message(seen, self.config.max_instances, self._point_range_m)
         if instances.features is not None:
             instances = replace(instances, features=self._shortened(instances.features))
         foreseen = self._sent.compare(instances, stamp_ns, T_map_from_sensor)
         redundant = foreseen.known & ~foreseen.due & (foreseen.error <= 1.0)
         blank = Message(
             self.agent_id, self.session_id, self.sequence, stamp_ns, self._sensor_frame, T_map_from_sensor,
-            instances, INFRASTRUCTURE_RANGE_M, withheld, 0, self._map_frame, precision=self._precision,
+            instances, self._point_range_m, withheld, 0, self._map_frame, precision=self._precision,
             kinematics=self.config.kinematics_precision,
         )  # fmt: skip
         message = self._fitted(blank, foreseen, redundant, self._budget.allowed(stamp_ns))
@@ -115,11 +116,12 @@ def _with(blank: Message, rows: NDArray[np.intp], may_hold: Bool) -> Message:
     )
 
 
-def _precision(config: RoadsideConfig, codebook: Codebook | None) -> str:
+def _precision(config: SendingConfig, network: Network | None) -> str:
+    codebook = None if network is None else network.codebook
     if config.feature_precision == "auto":
         return "fp16" if codebook is None else "rvq"
-    if config.feature_precision == "rvq" and codebook is None and config.detector == "network":
-        what = f"weights {config.network.weights} have no codebook; make one with cooptrack fit-codebook and name it in"
+    if config.feature_precision == "rvq" and network is not None and codebook is None:
+        what = f"the weights of {network.preset} have no codebook; make one with cooptrack fit-codebook and name it in"
         raise CooptrackError(f"feature_precision rvq: {what} network.codebook, or choose another precision")
     return config.feature_precision
 

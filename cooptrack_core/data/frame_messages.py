@@ -61,16 +61,18 @@ class FrameMessages:
         self.warnings: dict[str, None] = {}  # each once, in order
         self.unreadable: dict[Path, tuple[Side, str]] = {}  # images that are no sound JPEG: whose, and why
         self._vehicle_rows = vehicle_rows
+        self.others: list[FrameMessages] = []  # of the same traffic; what they label is there for this vehicle, too
 
     @cached_property
-    def _truth(self) -> GroundTruth:
+    def truth(self) -> GroundTruth:
         return GroundTruth(self.dataset, self._vehicle_rows)
 
     def parts(self, frame: TimedFrame) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Topic below the agent's namespace and how to make the message, of every message that the frame has."""
         row, stamp_ns, sensor, camera = frame.row, frame.row.stamp_ns, f"{frame.agent}/lidar", f"{frame.agent}/camera"
         if row.side == "vehicle" and self.dataset.has_cooperative_labels(row.frame_id):
-            yield "ground_truth", lambda: self._truth.message(row, frame.index, sensor, frame.agent)
+            others = [other.truth for other in self.others]
+            yield "ground_truth", lambda: self.truth.message(row, frame.index, sensor, frame.agent, others)
         ids = frame.agent, row.sequence_id or self.sequence_id, row.frame_id
         yield "frame_info", lambda: messages.frame_info(stamp_ns, sensor, row.image_stamp_ns, *ids)
         if self.options.raw:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ class Labels:
             pick(self.track_id), self.occluded_state[rows], self.truncated_state[rows], self.box_2d_px[rows],
             pick(self.from_side), pick(self.raw),
         )  # fmt: skip
+
+
+def concatenated(parts: Sequence[Labels]) -> Labels:
+    """The rows of all parts, one after the other."""
+
+    def chain(name: str) -> tuple[Any, ...]:
+        return tuple(itertools.chain.from_iterable(getattr(part, name) for part in parts))
+
+    boxes = [part.instances for part in parts]
+    names = [item.name for item in fields(Instances) if item.name != "features"]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(box, name) for box in boxes]) for name in names}
+    return Labels(
+        Instances(**columns), chain("raw_type"), chain("token"), chain("track_id"),
+        np.concatenate([part.occluded_state for part in parts]),
+        np.concatenate([part.truncated_state for part in parts]),
+        np.concatenate([part.box_2d_px for part in parts]), chain("from_side"), chain("raw"),
+    )  # fmt: skip
 
 
 def parse_labels(content: Any, source: Path | str) -> Labels:

@@ -28,6 +28,7 @@ from cooptrack_core.data.recording_frames import (
     truth_fields,
     without_nan,
 )
+from cooptrack_core.geometry.transform_buffer import TransformError
 from cooptrack_core.types import Message
 
 Float = NDArray[np.float64]
@@ -165,6 +166,7 @@ def _frame(
         **linked,
         **truth_fields(context.ground_truth.get(stamp_ns)),
         "images": images_of(stamp_ns, info, linked["messages"], context, vehicle, roadside),
+        "poses": poses_of(stamp_ns, context, roadside),
         "timings_ms": {} if timing is None else timing_row(timing[1]),
     }
 
@@ -190,6 +192,19 @@ def images_of(
     }
 
 
+def poses_of(stamp_ns: int, context: BagContext, roadside: Sequence[str]) -> Row:
+    """T_map_from_lidar of the other agents that move, where it is known at that time."""
+    moving = {agent: context.pose(agent, f"{agent}/lidar", stamp_ns) for agent in roadside if _moves(agent, context)}
+    return {agent: T.tolist() for agent, T in moving.items() if T is not None}
+
+
+def _moves(agent: str, context: BagContext) -> bool:
+    try:
+        return context.transforms.latest_common_ns("map", f"{agent}/lidar") > 0
+    except TransformError:
+        return True
+
+
 def cameras_of(context: BagContext, vehicle: str, roadside: Sequence[str]) -> Row:
     """Camera models and mounting of the agents whose camera_info and transforms are in the bag."""
     result: Row = {}
@@ -204,7 +219,7 @@ def cameras_of(context: BagContext, vehicle: str, roadside: Sequence[str]) -> Ro
             "height": camera.height_px,
             "T_camera_from_lidar": T_camera_from_lidar.tolist(),
         }
-        T_map_from_lidar = None if agent == vehicle else context.transform("map", f"{agent}/lidar")
+        T_map_from_lidar = None if _moves(agent, context) else context.transform("map", f"{agent}/lidar")
         result[agent] = row if T_map_from_lidar is None else row | {"T_map_from_lidar": T_map_from_lidar.tolist()}
     return result
 

@@ -106,6 +106,10 @@ class SequenceMessages:
         """Between the first and the last pose."""
         return self._poses_ns[-1] - self._poses_ns[0]
 
+    def look_on_with(self, others: Sequence[SequenceMessages]) -> None:
+        """Others are of the same traffic: their labels count for the ground truth of this vehicle."""
+        self._frame_messages.others = [other._frame_messages for other in others if other is not self]
+
     def declared(self) -> dict[str, str]:
         """Type of the topics that are part of the interface even without a message (no label, nobody there)."""
         found = {"/tf_static": "tf2_msgs/msg/TFMessage", "/tf": "tf2_msgs/msg/TFMessage"}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.evaluation.hidden import VIEW_NAMES, Side, ViewRecall
+from cooptrack_core.evaluation.many_agents import agents_summary
 from cooptrack_core.geometry.ranges import inside_class_range
 from cooptrack_core.geometry.transforms import apply
 from cooptrack_core.types import (
@@ -91,6 +92,7 @@ def summarize(recording: Record, ego: Record | None = None) -> dict[str, Any]:
         "roadside_age_ms": percentiles([m["age_ms"] for frame in frames for m in frame["messages"]]),
         "processing_ms": percentiles([f["timings_ms"]["total"] for f in frames if "total" in f["timings_ms"]]),
         **{key: quality[key] for key in ("id_switches", "recall", "visible_recall", "false_tracks_per_frame")},
+        **(agents_summary(recording) if len(recording.get("roadside", ())) > 1 else {}),
         "hidden_objects": quality["hidden_objects"],
         "hidden_recall": hidden,
     }

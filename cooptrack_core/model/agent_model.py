@@ -260,6 +260,12 @@ class AgentModel(nn.Module):
         """Final classes from semantics, boxes from motion (spec 3.2.4)."""
         return self.heads(queries)
 
+    def alone(self, own: Queries) -> Queries:
+        """[N] queries of an image as they would end had nothing been heard in this frame; each on its own."""
+        if self.config.cooperative and self.config.fusion == "graph":
+            own = self.aggregation.cross_domain(own)
+        return self.refine(own)
+
 
 def _measured(queries: Queries, fused: Fused) -> Queries:
     """[V] queries, of which those that an instance went into are measured."""

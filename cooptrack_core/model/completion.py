@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.tracking.assignment import assign
 
-SAME_OBJECT_M = 2.0  # unmatched instances of two agents closer than this are one object
+# Instances of two agents are one object if they are closer than this share of its length, within these limits.
+SAME_OBJECT_LENGTHS, SAME_OBJECT_M = 0.7, (2.0, 3.5)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def complete(
     protect_live_tracks live tracks go like background. The number of rows never changes.
     """
     matched_rows = torch.unique(ego_index)  # [M]
-    joined, twin = joining(remote, owner, remote_index, config)
+    joined, twin = joining(remote, owner, remote_index, config, ego_index)
     rest = without(len(ego), matched_rows, ego_index.device)
     room = len(ego) - len(matched_rows)
     live = ego.is_track[rest] if config.options.protect_live_tracks else torch.zeros_like(ego.is_track[rest])
@@ -51,26 +53,63 @@ def complete(
     return Fused(queries, ego_row, remote_row, torch.where(twin >= 0, row_of_remote[twin], row_of_remote))
 
 
-def joining(remote: Queries, owner: Tensor, remote_index: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
+def joining(
+    remote: Queries, owner: Tensor, remote_index: Tensor, config: ModelConfig, ego_index: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Rows of the instances that join, in message order, and for each of [I] the row that stands for it (or -1).
 
-    What two agents see within 2 m of each other joins once, as the first of them tells it; what one agent
-    tells apart stays apart.
+    Agents are taken in the order of their messages. What one sees where another's instance is, paired with an own query
+    (ego_index, of the pairs) or just joined, is that object and joins no second time; what one agent tells apart stays
+    apart.
     """
     unmatched = without(len(remote), remote_index, owner.device)
     twin = torch.full_like(owner, -1)
-    agents = torch.unique(owner[unmatched])
-    if len(agents) < 2:
+    if len(torch.unique(owner)) < 2:
         return unmatched, twin
-    points_m = box_code.denormalise(remote.ref_pts.detach(), config.point_range_m)
-    joined = unmatched[:0]
-    for agent in agents:
-        mine = unmatched[owner[unmatched] == agent]
-        distance = torch.cdist(points_m[mine].double(), points_m[joined].double()).cpu().numpy()  # [m, j]
-        row, column = (torch.from_numpy(index).to(owner) for index in assign(distance, distance < SAME_OBJECT_M))
-        twin[mine[row]] = joined[column]
-        joined = torch.cat((joined, mine[without(len(mine), row, owner.device)]))
-    return joined.sort().values, twin
+    objects = _Objects(remote, owner, config)
+    if ego_index is not None:
+        for row in torch.unique(ego_index).tolist():
+            objects.add(remote_index[ego_index == row].tolist())
+    joined: list[int] = []
+    for agent in torch.unique(owner[unmatched]).tolist():
+        mine = unmatched[owner[unmatched] == agent].tolist()
+        same = objects.find(mine, agent)
+        for row in mine:
+            if row in same:
+                twin[row] = objects.members[same[row]][0]
+                objects.members[same[row]].append(row)
+            else:
+                objects.add([row])
+                joined.append(row)
+    return torch.tensor(sorted(joined), dtype=torch.int64, device=owner.device), twin
+
+
+class _Objects:
+    """What some agents have told, each object with the rows of its instances."""
+
+    def __init__(self, remote: Queries, owner: Tensor, config: ModelConfig) -> None:
+        points = box_code.denormalise(remote.ref_pts.detach(), config.point_range_m)
+        self._points_m = points.double().cpu().numpy()  # [I, 3]
+        length_m = box_code.decode(remote.boxes.detach())[:, 4].double().cpu().numpy()
+        self._gate_m = np.clip(SAME_OBJECT_LENGTHS * length_m, *SAME_OBJECT_M)  # [I]
+        self._owner = owner.tolist()
+        self.members: list[list[int]] = []
+
+    def add(self, rows: list[int]) -> None:
+        """An object of these instances."""
+        self.members.append(list(rows))
+
+    def find(self, rows: list[int], agent: int) -> dict[int, int]:
+        """Objects that the agent has not told of yet, by the rows of its instances that are these."""
+        free = [k for k, members in enumerate(self.members) if all(self._owner[m] != agent for m in members)]
+        distance = np.full((len(rows), len(free)), np.inf)
+        gate_m = np.zeros_like(distance)
+        for column, k in enumerate(free):
+            away = np.linalg.norm(self._points_m[rows][:, None] - self._points_m[self.members[k]], axis=-1)  # [m, k]
+            distance[:, column] = away.min(1)
+            gate_m[:, column] = np.maximum(self._gate_m[rows], self._gate_m[self.members[k]].max())
+        ours, theirs = assign(distance, distance < gate_m)
+        return {rows[a]: free[b] for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)}
 
 
 def _rows(ego: Queries, remote: Queries, matched: Tensor, joined: Tensor, kept: Tensor) -> Queries:

@@ -161,13 +161,6 @@ def instances(
     chosen: [M] rows of `tracked`, rows: [len(tracked)] row of the query behind each track.
     """
     index = torch.from_numpy(rows[chosen]).to(queries.scores.device)
-
-    def stream(values: torch.Tensor) -> NDArray[np.float32]:
-        return np.asarray(values[index].float().cpu().numpy(), np.float32)
-
-    features = Features(
-        stream(queries.query_feats), stream(queries.query_embeds), stream(queries.motion_feats), preset, fingerprint
-    )
     return Instances.create(
         tracked.center_m[chosen],
         tracked.size_m[chosen],
@@ -178,8 +171,39 @@ def instances(
         instance_id=tracked.track_id[chosen],
         time_since_update_s=tracked.time_since_update_s[chosen],
         age_frames=tracked.age_frames[chosen],
-        features=features,
+        features=_features(queries.select(index), preset, fingerprint),
     )
+
+
+def measured_instances(
+    tracked: TrackedObjects, chosen: Int, alone: Queries, preset: str, fingerprint: bytes
+) -> Instances:
+    """What a vehicle sends: of the chosen tracks only ids and ages, boxes and features as it saw them alone.
+
+    chosen: [M] rows of `tracked`; alone: [M] their queries, refined without others.
+    """
+    rows = np.arange(len(alone))
+    boxes = public_boxes(alone, rows)
+    return Instances.create(
+        boxes.center_m,
+        boxes.size_m,
+        boxes.heading_rad,
+        _classes(alone, rows),
+        alone.scores.cpu().numpy().astype(np.float64),
+        velocity_mps=boxes.velocity_mps,
+        instance_id=tracked.track_id[chosen],
+        time_since_update_s=tracked.time_since_update_s[chosen],
+        age_frames=tracked.age_frames[chosen],
+        features=_features(alone, preset, fingerprint),
+    )
+
+
+def _features(queries: Queries, preset: str, fingerprint: bytes) -> Features:
+    def stream(values: torch.Tensor) -> NDArray[np.float32]:
+        return np.asarray(values.float().cpu().numpy(), np.float32)
+
+    feats, embeds, motion = queries.query_feats, queries.query_embeds, queries.motion_feats
+    return Features(stream(feats), stream(embeds), stream(motion), preset, fingerprint)
 
 
 def detections(queries: Queries, config: ModelConfig) -> Instances:

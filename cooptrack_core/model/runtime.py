@@ -21,7 +21,7 @@ from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import NetworkInput, Session, Step
 from cooptrack_core.model.track_book import TrackBook
 from cooptrack_core.perception import FrameRejected, NetworkOutput
-from cooptrack_core.types import CameraView, Frame, Message, TrackedObjects
+from cooptrack_core.types import SOURCE_EGO, CameraView, Frame, Instances, Message, TrackedObjects
 
 Float = NDArray[np.float64]
 
@@ -198,4 +198,17 @@ class NetworkRuntime:
             tracks=tracks,
             associations=outputs.associations(done, origin, messages, stamp_ns, rows),
             sightings=outputs.sightings(done.perception, _SIGHTED),
+            measured=lambda: self._measured(done, origin, tracks, rows, active),
         )
+
+    @torch.inference_mode()
+    def _measured(
+        self, done: Step, origin: outputs.Origin, tracks: TrackedObjects, rows: outputs.Int, active: outputs.Int
+    ) -> Instances:
+        """What the own image measured of the active objects, before others had their say."""
+        own = active[(tracks.sources[active] & SOURCE_EGO) > 0]
+        if done.cooperation is None or self.config.fusion != "graph":  # before decoding, others have it already
+            return outputs.instances(tracks, own, done.advanced.queries, rows, self.preset, self.fingerprint)
+        ego_rows = torch.from_numpy(origin.ego_row[rows[own]]).to(self.device)
+        alone = self._model.alone(done.perception.queries.select(0).select(ego_rows))
+        return outputs.measured_instances(tracks, own, alone, self.preset, self.fingerprint)

@@ -29,6 +29,7 @@ class Measurements:
     sources: Int  # [M] bits SOURCE_*
     agents: tuple[tuple[str, ...], ...]  # [M] remote agents behind each row
     credit: Int  # [M] hits a new track starts with; more than one where the sender had confirmed the object
+    continues: Int | None = None  # [M] id of the track that a row is known to continue, 0: nobody knows; None: all 0
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Tracker:
         tracks.sources = np.zeros_like(tracks.sources)
         self._agents = [() for _ in self._agents]
         R = self._noise(measured.instances)
-        rows, columns = self._assign(measured.instances)
+        rows, columns = self._assign(measured)
         self._correct(rows, columns, measured, R)
         owner = np.full(len(measured.instances), -1, np.int64)
         owner[columns] = rows
@@ -122,14 +123,28 @@ class Tracker:
         covariance[:, 0, 0], covariance[:, 1, 1] = variance[:, 0], variance[:, 1]
         return kalman.measurement_noise(covariance, self._config)
 
-    def _assign(self, instances: Instances) -> tuple[Int, Int]:
-        tracks = self._tracks
+    def _assign(self, measured: Measurements) -> tuple[Int, Int]:
+        """Rows of tracks and of measurements: those that are known to belong together, the others by distance."""
+        if measured.continues is None:
+            return self._near(measured.instances)
+        known = (self._tracks.track_id[:, None] == measured.continues[None]) & (measured.continues > 0)[None]
+        rows, columns = np.nonzero(known)
+        free_rows, free_columns = (np.flatnonzero(~known.any(axis=axis)) for axis in (1, 0))
+        near_rows, near_columns = self._near(measured.instances, free_rows, free_columns)
+        return np.concatenate([rows, near_rows]), np.concatenate([columns, near_columns])
+
+    def _near(
+        self, instances: Instances, rows: Int | slice = slice(None), columns: Int | slice = slice(None)
+    ) -> tuple[Int, Int]:
+        """The assignment by distance of some tracks to some instances; rows of all of them come back."""
+        tracks, every = self._tracks, (np.arange(len(self._tracks.score)), np.arange(len(instances)))
         distance = centre_distance(tracks.x, instances.center_m)
         gate = np.where(tracks.class_id == CLASS_ID["pedestrian"], self._config.gate_pedestrian_m, self._config.gate_m)[
             :, None
         ]
         allowed = (distance <= gate) & (tracks.class_id[:, None] == instances.class_id[None])
-        return assign(distance, allowed)
+        a, b = assign(distance[rows][:, columns], allowed[rows][:, columns])
+        return every[0][rows][a], every[1][columns][b]
 
     def _correct(self, rows: Int, columns: Int, measured: Measurements, R: Float) -> None:
         if not len(rows):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.geometry.transforms import inverse, yaw_of
 from cooptrack_core.visualization import palette
+from cooptrack_core.visualization.agents import colors_of, draw_agents, draw_feeders
 from cooptrack_core.visualization.canvas import Canvas, Float, Image, blank
 from cooptrack_core.visualization.ground import Ground
 from cooptrack_core.visualization.scene import Box, Camera, Scene
@@ -23,7 +24,6 @@ RINGS_M = (20.0, 40.0, 60.0)
 VIEW_RANGE_M = 75.0
 TRAIL_S = 3.0
 ARROW_S = 1.0
-EGO_SIZE_M = (4.6, 1.9)
 LARGEST_SPAN_M = 130.0
 
 
@@ -98,12 +98,14 @@ def draw_bev(
     if truth:
         for box in frame.truth:
             canvas.line(_footprint(view, box), palette.TRUTH, 1, 0.75, closed=True)
-    _draw_agents(canvas, scene, view, index)
+    draw_agents(canvas, scene, view, index)
     for box in frame.tracks:
         _draw_track(canvas, view, box)
     _draw_associations(canvas, scene, view, index)
     for box in sorted(frame.tracks, key=lambda box: float(view.pixels(box.center_m)[1])):
         _draw_id(canvas, view, box)
+        if scene.crowded:
+            draw_feeders(canvas, scene, view, box)
     _draw_compass(canvas, view)
     return image
 
@@ -167,11 +169,10 @@ def ground_view(camera: Camera, T_camera_from_world: Float, range_m: float = VIE
 def _draw_views(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
     frame = scene.frames[index]
     for agent, camera in scene.cameras.items():
-        moves = camera.T_world_from_lidar is None
-        if not moves or agent == scene.vehicle:
+        if camera.T_world_from_lidar is not None or agent == scene.vehicle or agent in scene.ways:
             T = scene.T_camera_from_world(agent, frame.image_stamps_ns.get(agent, frame.stamp_ns))
             outline = view.pixels(ground_view(camera, T))
-            color = palette.EGO if agent == scene.vehicle else palette.REMOTE
+            color = colors_of(scene).get(agent, palette.REMOTE)
             canvas.fill(outline, color, 0.07)
             canvas.line(outline, color, 1.2, 0.55, closed=True)
 
@@ -190,37 +191,6 @@ def _draw_trails(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
         step = max(1, len(points) // 6)
         for k in range(0, len(points) - 1, step):
             canvas.line(points[k : k + step + 1], palette.track_color(track_id), 2, 0.15 + 0.55 * k / len(points))
-
-
-def _draw_agents(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
-    frame = scene.frames[index]
-    T = frame.T_world_from_lidar
-    used = {str(message["agent"]): message for message in frame.messages}
-    ego_px = view.pixels(T[:2, 3])
-    for agent in scene.roadside:
-        position = scene.roadside_position(agent)
-        if position is None:
-            continue
-        at = view.pixels(position)
-        if agent in used:
-            canvas.dashed([at, ego_px], palette.mix(palette.REMOTE, palette.BACKGROUND, 0.45), 1, dash=3)
-        canvas.circle(at, 9, palette.BACKGROUND)
-        canvas.circle(at, 9, palette.REMOTE, 2)
-        canvas.circle(at, 4, palette.REMOTE)
-        canvas.label(at, agent, palette.REMOTE, palette.BACKGROUND, size=13, gap=16)
-    length, width = EGO_SIZE_M
-    side = np.array([[0.5, -0.3], [0.42, -0.5], [-0.46, -0.5], [-0.5, -0.4]])
-    body = np.vstack([side, side[::-1] * [1, -1]])
-    glass = np.array([[0.28, -0.4], [0.1, -0.34], [0.1, 0.34], [0.28, 0.4]])
-
-    def place(points: Float) -> Float:
-        local = points * [length, width]
-        return view.pixels(local @ T[:2, :2].T + T[:2, 3])
-
-    canvas.fill(place(body), palette.EGO)
-    canvas.line(place(body), palette.TEXT, 1.5, closed=True)
-    canvas.fill(place(glass), palette.BACKGROUND, 0.85)
-    canvas.label(ego_px, scene.vehicle, palette.EGO, palette.BACKGROUND, size=13, gap=22)
 
 
 def _draw_track(canvas: Canvas, view: View, box: Box) -> None:

@@ -85,9 +85,11 @@ def _clip_image(segment: Float, width: float, height: float) -> Float | None:
     return None if low >= high else np.array([a + d * low, a + d * high])
 
 
-def seen_by_camera(box: Box, of_vehicle: bool) -> bool:
+def seen_by_camera(box: Box, scene: Scene, agent: str) -> bool:
     """Whether the agent of this camera measured the object in this frame."""
-    return box.seen in ("both", "ego" if of_vehicle else "remote")
+    if agent != scene.vehicle and scene.crowded:
+        return agent in (box.source.get("agents") or ())
+    return box.seen in ("both", "ego" if agent == scene.vehicle else "remote")
 
 
 def draw_camera(
@@ -142,9 +144,9 @@ def _draw_boxes(
     outlines = [o for box in frame.tracks if (o := project_box(camera, T, box, seconds)) is not None]
     outlines.sort(key=lambda outline: -outline.distance_m)
     for outline in outlines:
-        _draw_outline(canvas, outline, seen_by_camera(outline.box, agent == scene.vehicle), factor, offset)
+        _draw_outline(canvas, outline, seen_by_camera(outline.box, scene, agent), factor, offset)
     for outline in reversed(outlines):  # the nearest first: they get the best places
-        seen = seen_by_camera(outline.box, agent == scene.vehicle)
+        seen = seen_by_camera(outline.box, scene, agent)
         color = palette.track_color(outline.box.id)
         hidden = outline.box.only_remote and agent == scene.vehicle
         ground = palette.mix(palette.REMOTE, palette.BACKGROUND, 0.72) if hidden else palette.BACKGROUND

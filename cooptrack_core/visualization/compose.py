@@ -10,6 +10,7 @@ import numpy as np
 
 from cooptrack_core.config import MODE_NAMES
 from cooptrack_core.visualization import palette
+from cooptrack_core.visualization.agents import draw_agent_sign
 from cooptrack_core.visualization.bev import Orientation, bounds_of, draw_bev, draw_marker
 from cooptrack_core.visualization.camera import draw_camera
 from cooptrack_core.visualization.canvas import Canvas, Image, blank
@@ -18,6 +19,7 @@ from cooptrack_core.visualization.scene import FrameView, Images, Scene, finite
 
 DESIGN_HEIGHT = 1080
 SOURCES = (("both", "seen by both"), ("ego", "vehicle only"), ("remote", "roadside only"), ("predicted", "predicted"))
+IN_A_CROWD = {"both": "vehicle and others", "remote": "others only"}
 SOURCE_COLORS = {
     "both": palette.BOTH, "ego": palette.EGO, "remote": palette.REMOTE, "predicted": palette.PREDICTED,
 }  # fmt: skip
@@ -52,19 +54,30 @@ def draw_frame(
     picture = round(min(column * 9 / 16, (height - top - 2 * gap) / 2))
     bev = (width - column - 3 * gap, height - top - gap)
     plan = draw_bev(scene, index, bev, s, orientation=orientation, ground=ground)
-    _draw_legend(Canvas(plan, s))
+    _draw_legend(Canvas(plan, s), scene)
     image[top : top + bev[1], gap : gap + bev[0]] = plan
     x, y = 2 * gap + bev[0], top
-    for agent in (scene.vehicle, *scene.roadside[:1]):
-        if scene.frames and y + picture <= height:
-            panel = draw_camera(scene, scene.frames[index], agent, images, (column, picture), s)
-            image[y : y + picture, x : x + column] = panel
-            y += picture + round(10 * s)
+    for agents in _camera_rows(scene):
+        small = scene.crowded and agents != [scene.vehicle]
+        wide = (column - gap) // 2 if small else column
+        high = round(wide * 9 / 16) if small else picture
+        if scene.frames and y + high <= height:
+            for k, agent in enumerate(agents):
+                left = x + k * (wide + gap)
+                panel = draw_camera(scene, scene.frames[index], agent, images, (wide, high), s)
+                image[y : y + high, left : left + wide] = panel
+            y += high + round(10 * s)
     canvas = Canvas(image, s)
     _draw_header(canvas, scene, index)
     if height - gap - y > 30 * s:
         _draw_timeline(canvas, scene, index, (x, y, column, height - gap - y))
     return image
+
+
+def _camera_rows(scene: Scene) -> list[list[str]]:
+    """Whose images stand beside each other: the vehicle's alone, of several others two in a row, four at most."""
+    others = list(scene.roadside[:4] if scene.crowded else scene.roadside[:1])
+    return [[scene.vehicle], *(others[k : k + 2] for k in range(0, len(others), 2))]
 
 
 def _draw_header(canvas: Canvas, scene: Scene, index: int) -> None:
@@ -86,17 +99,18 @@ def _draw_header(canvas: Canvas, scene: Scene, index: int) -> None:
     color = palette.WARNING if warning else palette.MUTED
     canvas.text((right, 60 * s), f"{note} · {warning}" if warning else note, color, 13, anchor="right")
     counts, x = counts_of(frame), right - 150 * s
-    for value, name, color in reversed(_statistics(frame, counts)):
+    for value, name, color in reversed(_statistics(frame, counts, scene.crowded)):
         w = max(canvas.text_width(value, 26, 700), canvas.text_width(name, 13)) + 34 * s
         x -= w
         canvas.text((x, 38 * s), value, color, 26, 700)
         canvas.text((x, 60 * s), name, palette.MUTED, 13)
 
 
-def _statistics(frame: FrameView, counts: Mapping[str, int]) -> list[tuple[str, str, palette.RGB]]:
+def _statistics(frame: FrameView, counts: Mapping[str, int], crowded: bool) -> list[tuple[str, str, palette.RGB]]:
     values = [(str(len(frame.tracks)), "tracks", palette.TEXT)]
-    values += [(str(counts.get(key, 0)), name, SOURCE_COLORS[key]) for key, name in SOURCES if key != "both"]
-    values.insert(1, (str(counts.get("both", 0)), "seen by both", palette.PAIR))
+    named = dict(SOURCES) | (IN_A_CROWD if crowded else {})
+    values += [(str(counts.get(key, 0)), named[key], SOURCE_COLORS[key]) for key, _ in SOURCES if key != "both"]
+    values.insert(1, (str(counts.get("both", 0)), named["both"], palette.PAIR))
     if frame.messages:
         age = max(finite(message.get("age_ms")) for message in frame.messages)
         size = sum(finite(message.get("bytes")) for message in frame.messages)
@@ -132,30 +146,37 @@ def _draw_timeline(canvas: Canvas, scene: Scene, index: int, rect: tuple[float, 
     canvas.line([[at[index], y + 4 * s], [at[index], y + h - 4 * s]], palette.TEXT, 2)
 
 
-def legend_items() -> Sequence[tuple[str, str]]:
-    """What the signs of the bird's-eye view mean: kind of sign, words."""
-    return (
+def legend_items(scene: Scene) -> Sequence[tuple[str, str]]:
+    """What the signs of the bird's-eye view mean: kind of sign, words. With several others, a row for each agent."""
+    other = "others" if scene.crowded else "the roadside"
+    items = [
         ("track", "track, colour by id"),
-        ("hidden", "known only through the roadside"),
+        ("hidden", f"known only through {other}"),
         ("dashed", "not measured by the vehicle now"),
-        ("pair", "associated pair, vehicle and roadside"),
+        ("pair", f"associated pair, vehicle and {other.removeprefix('the ')}"),
         ("ego", "unmatched, vehicle"),
-        ("remote", "unmatched, roadside"),
+        ("remote", f"unmatched, {other.removeprefix('the ')}"),
         ("truth", "ground truth"),
         ("(7)", "in an image: not measured by its camera"),
-    )
+    ]
+    if scene.crowded:
+        items += [(agent, f"measured by {agent} in this frame") for agent in (scene.vehicle, *scene.roadside)]
+    return items
 
 
-def _draw_legend(canvas: Canvas) -> None:
+def _draw_legend(canvas: Canvas, scene: Scene) -> None:
     s = canvas.scale
-    items = legend_items()
+    items = legend_items(scene)
     w = max(canvas.text_width(words, 12.5) for _, words in items) + 54 * s
     h = (len(items) * 21 + 12) * s
     x, y = 12 * s, canvas.image.shape[0] - h - 12 * s
     canvas.panel((x, y, w, h), palette.PANEL, 0.86, palette.LINE)
     for row, (kind, words) in enumerate(items):
         middle = np.array([x + 24 * s, y + (row * 21 + 17) * s])
-        _draw_sign(canvas, middle, kind)
+        if scene.crowded and kind in (scene.vehicle, *scene.roadside):
+            draw_agent_sign(canvas, scene, middle, kind)
+        else:
+            _draw_sign(canvas, middle, kind)
         canvas.text((middle[0] + 20 * s, middle[1] + 4.5 * s), words, palette.TEXT, 12.5)
 
 

@@ -42,6 +42,10 @@ BACKGROUND, PANEL, LINE = rgb(BACKGROUND_HEX), rgb(PANEL_HEX), rgb(LINE_HEX)
 TEXT, MUTED = rgb(TEXT_HEX), rgb(MUTED_HEX)
 
 
+# Agents beside the vehicle, where there are several; the first is the roadside's green.
+AGENTS: tuple[RGB, ...] = (REMOTE, *(rgb(code) for code in ("#c792ea", "#ff9f43", "#4dd0e1", "#ff5fa2", "#b8e986")))
+
+
 def track_color(track_id: int) -> RGB:
     """Colour of a track, stable for its life and from run to run."""
     return TRACKS[(track_id - 1) % len(TRACKS)]

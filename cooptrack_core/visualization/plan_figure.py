@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from cooptrack_core.geometry.boxes import corners
 from cooptrack_core.geometry.transforms import inverse, yaw_of
 from cooptrack_core.visualization import print_palette as colors
-from cooptrack_core.visualization.bev import EGO_SIZE_M, ground_view
+from cooptrack_core.visualization.agents import EGO_SIZE_M
+from cooptrack_core.visualization.bev import ground_view
 from cooptrack_core.visualization.label_places import LabelPlaces
 from cooptrack_core.visualization.scene import Box, Float, Scene
 

@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cooptrack_core.config import MODE_NAMES
+from cooptrack_core.geometry.transforms import yaw_of
 from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
@@ -134,7 +135,7 @@ def _payload(scene: Scene, images: dict[tuple[str, int], int], title: str) -> di
         "positions": {
             agent: _numbers(position)
             for agent in scene.roadside
-            if (position := scene.roadside_position(agent)) is not None
+            if agent not in scene.ways and (position := scene.roadside_position(agent)) is not None
         },
         "cameras": {
             agent: {
@@ -163,6 +164,7 @@ def _frame(scene: Scene, index: int, images: dict[tuple[str, int], int]) -> dict
         "messages": [dict(message) for message in frame.messages],
         "refused": [dict(refusal) for refusal in frame.refused],
         "cameras": _camera_rows(scene, frame, images),
+        "positions": {agent: _place(scene.T_world_from_agent(agent, frame.stamp_ns)) for agent in scene.ways},
     }
     return row
 
@@ -170,8 +172,8 @@ def _frame(scene: Scene, index: int, images: dict[tuple[str, int], int]) -> dict
 def _camera_rows(scene: Scene, frame: FrameView, images: dict[tuple[str, int], int]) -> dict[str, Any]:
     rows = {}
     for agent, camera in scene.cameras.items():
-        if camera.T_world_from_lidar is None and agent != scene.vehicle:
-            continue  # roadside unit of unknown place
+        if camera.T_world_from_lidar is None and agent != scene.vehicle and agent not in scene.ways:
+            continue  # agent of unknown place
         stamp = frame.image_stamps_ns.get(agent, frame.stamp_ns)
         rows[agent] = {
             "T": _numbers(scene.T_camera_from_world(agent, stamp).ravel(), 5),
@@ -179,6 +181,11 @@ def _camera_rows(scene: Scene, frame: FrameView, images: dict[tuple[str, int], i
             "image": images.get((agent, stamp)),
         }
     return rows
+
+
+def _place(T_world_from_lidar: Float) -> list[float]:
+    """x, y, z and heading of an agent that moves."""
+    return _numbers([*T_world_from_lidar[:3, 3], yaw_of(T_world_from_lidar)])
 
 
 def _base(box: Box) -> dict[str, Any]:

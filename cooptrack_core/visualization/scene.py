@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,12 @@ class Scene:
     origin_map_m: Float
     cameras: Mapping[str, Camera]
     frames: tuple[FrameView, ...]
+    ways: Mapping[str, tuple[tuple[int, Float], ...]] = field(default_factory=dict)  # of other agents that move
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more than one other agent takes part."""
+        return len(self.roadside) > 1
 
     def time_s(self, index: int) -> float:
         """Seconds since the first frame."""
@@ -93,20 +99,20 @@ class Scene:
 
     def T_world_from_vehicle_lidar(self, stamp_ns: int) -> Float:
         """[4, 4] vehicle pose at any time, between (or a little beyond) the frames."""
-        stamps = [frame.stamp_ns for frame in self.frames]
-        after = min(max(bisect_right(stamps, stamp_ns), 1), len(stamps) - 1)
-        a, b = self.frames[max(after - 1, 0)], self.frames[after]
-        if b.stamp_ns <= a.stamp_ns:
-            return a.T_world_from_lidar
-        fraction = (stamp_ns - a.stamp_ns) / (b.stamp_ns - a.stamp_ns)
-        return interpolate(a.T_world_from_lidar, b.T_world_from_lidar, min(max(fraction, -1.0), 2.0))
+        return _pose_at([(frame.stamp_ns, frame.T_world_from_lidar) for frame in self.frames], stamp_ns)
+
+    def T_world_from_agent(self, agent: str, stamp_ns: int) -> Float:
+        """[4, 4] pose of an agent that moves, at any time, between (or a little beyond) the frames."""
+        return (
+            self.T_world_from_vehicle_lidar(stamp_ns) if agent == self.vehicle else _pose_at(self.ways[agent], stamp_ns)
+        )
 
     def T_camera_from_world(self, agent: str, stamp_ns: int) -> Float:
         """[4, 4] of an agent's camera at the time of its image."""
         camera = self.cameras[agent]
         T = camera.T_world_from_lidar
         if T is None:
-            T = self.T_world_from_vehicle_lidar(stamp_ns)
+            T = self.T_world_from_agent(agent, stamp_ns)
         return camera.T_camera_from_lidar @ inverse(T)
 
     def roadside_position(self, agent: str) -> Float | None:
@@ -116,6 +122,23 @@ class Scene:
             return None
         position: Float = inverse(self.T_camera_from_world(agent, 0))[:3, 3]
         return position
+
+    def position(self, agent: str, stamp_ns: int) -> Float | None:
+        """[3] where another agent is: its camera, or its lidar if it moves; None if that is unknown."""
+        if agent in self.ways:
+            place: Float = self.T_world_from_agent(agent, stamp_ns)[:3, 3]
+            return place
+        return self.roadside_position(agent)
+
+
+def _pose_at(way: Sequence[tuple[int, Float]], stamp_ns: int) -> Float:
+    """[4, 4] between the poses of a way, by their stamps."""
+    stamps = [at_ns for at_ns, _ in way]
+    after = min(max(bisect_right(stamps, stamp_ns), 1), len(stamps) - 1)
+    (a_ns, a), (b_ns, b) = way[max(after - 1, 0)], way[after]
+    if b_ns <= a_ns:
+        return a
+    return interpolate(a, b, min(max((stamp_ns - a_ns) / (b_ns - a_ns), -1.0), 2.0))
 
 
 def no_images(agent: str, stamp_ns: int) -> None:
@@ -152,7 +175,17 @@ def _build(recording: Mapping[str, Any]) -> Scene:
         origin_map_m=origin,
         cameras=cameras,
         frames=tuple(_frame(row, _shifted(T, origin)) for row, T in zip(rows, poses, strict=True)),
+        ways=_ways(rows, origin),
     )
+
+
+def _ways(rows: list[Mapping[str, Any]], origin: Float) -> dict[str, tuple[tuple[int, Float], ...]]:
+    """Poses of other agents that move, by their names."""
+    found: dict[str, list[tuple[int, Float]]] = {}
+    for row in rows:
+        for agent, T in (row.get("poses") or {}).items():
+            found.setdefault(agent, []).append((int(row["stamp_ns"]), _shifted(np.asarray(T, np.float64), origin)))
+    return {agent: tuple(way) for agent, way in found.items()}
 
 
 def _poses(rows: list[Mapping[str, Any]]) -> list[Float]:

@@ -135,7 +135,7 @@ def _draw_camera(
     outlines = [o for box in frame.tracks if (o := project_box(camera, T, box, seconds)) is not None]
     outlines.sort(key=lambda outline: -outline.distance_m)
     for outline in outlines:
-        style: Any = "-" if seen_by_camera(outline.box, agent == scene.vehicle) else _DASHES
+        style: Any = "-" if seen_by_camera(outline.box, scene, agent) else _DASHES
         _draw_outline(axes, outline, tints[outline.box.id], style, 0.7 if small else 1.0)
     labels = LabelPlaces((0, 0, camera.width, camera.height), 0.5 * LABEL_PT * camera.width / width_pt)
     for outline in reversed(outlines):  # the nearest first: they get the best places

@@ -8,10 +8,14 @@ export const images = read("images") || [];
 export const { frames, palette } = recording;
 export const empty = frames.length === 0;
 export const TRAIL_S = 3;
+export const crowded = recording.roadside.length > 1;
+export const others = crowded ? "others" : "roadside";
+/** Where the other agents are in a frame: units stand, vehicles move; [x, y, z] or, of a vehicle, [x, y, z, heading]. */
+export const placesOf = (frame) => ({ ...recording.positions, ...(frame?.positions || {}) });
 export const SOURCES = [
   ["both", "both"],
   ["ego", "vehicle only"],
-  ["remote", "roadside only"],
+  ["remote", `${others} only`],
   ["predicted", "predicted"],
 ];
 

@@ -1,5 +1,5 @@
 // Ids over the 3D view, on a flat canvas: crisp at every size and kept apart.
-import { palette, recording, speedOf, trackColor } from "./data.js";
+import { palette, placesOf, recording, speedOf, trackColor } from "./data.js";
 import { FONT, drawPill, prepare, signed } from "./dom.js";
 import { placeLabels } from "./geometry.js";
 import { state } from "./state.js";
@@ -21,7 +21,7 @@ export function drawLabels(canvas, world, frame, panels) {
   };
   const ego = frame.ego;
   add([ego[3], ego[7], 2.1], recording.vehicle, palette.ego, { border: palette.ego });
-  for (const [agent, p] of Object.entries(recording.positions)) {
+  for (const [agent, p] of Object.entries(placesOf(frame))) {
     const used = frame.messages.find((message) => message.agent === agent);
     const text = used ? `${agent} · ${signed(used.age_ms ?? 0)}` : agent;
     add([p[0], p[1], p[2] + 0.8], text, palette.remote, { border: palette.remote });

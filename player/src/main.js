@@ -1,7 +1,7 @@
 // The player: builds the page and keeps it in step with the state.
 import style from "./style.css";
 import { CameraPanel } from "./cameras.js";
-import { SOURCES, counts, empty, frameAt, frames, palette, recording, sourceColor } from "./data.js";
+import { counts, crowded, empty, frameAt, frames, others, palette, recording, sourceColor, SOURCES } from "./data.js";
 import { h, icon, signed } from "./dom.js";
 import { drawLabels } from "./labels.js";
 import { fromHash, state, subscribe, update } from "./state.js";
@@ -63,11 +63,11 @@ const sign = (kind) => h("i", { class: `sign ${kind}` });
 const legend = h(
   "details", { class: "legend" }, h("summary", {}, "Legend"),
   h("div", {}, sign("track"), "track, colour by id"),
-  h("div", {}, sign("hidden"), "known only through the roadside"),
+  h("div", {}, sign("hidden"), `known only through ${crowded ? others : "the roadside"}`),
   h("div", {}, sign("dashed"), "not measured by the vehicle now"),
   h("div", {}, sign("pair"), "associated pair"),
   h("div", {}, sign("ego"), "unmatched, vehicle"),
-  h("div", {}, sign("remote"), "unmatched, roadside"),
+  h("div", {}, sign("remote"), `unmatched, ${others}`),
   h("div", {}, sign("truth"), "ground truth (G)"),
   h("div", {}, h("i", { class: "sign word" }, "(7)"), "in an image: not measured by its camera"),
 );

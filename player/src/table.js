@@ -1,10 +1,10 @@
 // List of the tracks of the frame, and what is known of the selected one.
-import { nearestTruth, palette, recording, speedOf, trackColor } from "./data.js";
+import { crowded, nearestTruth, others, palette, recording, speedOf, trackColor } from "./data.js";
 import { h } from "./dom.js";
 import { state, update } from "./state.js";
 
 const SEEN_WORDS = {
-  both: "vehicle and roadside", ego: "vehicle", remote: "roadside", predicted: "nobody in this frame: predicted",
+  both: `vehicle and ${others}`, ego: "vehicle", remote: others, predicted: "nobody in this frame: predicted",
 };
 const distance = (frame, track) => Math.hypot(track.c[0] - frame.ego[3], track.c[1] - frame.ego[7]);
 const COLUMNS = [
@@ -13,7 +13,7 @@ const COLUMNS = [
   ["m/s", "speed over ground", (frame, track) => speedOf(track)],
   ["m", "distance from the vehicle", (frame, track) => distance(frame, track)],
   ["age", "frames since the track began", (frame, track) => track.age ?? 0],
-  ["seen by", "V vehicle, R roadside, in this frame", (frame, track) => ["predicted", "ego", "both", "remote"].indexOf(track.seen) + (track.hidden ? 1 : 0)],
+  ["seen by", `V vehicle, ${crowded ? "O others" : "R roadside"}, in this frame`, (frame, track) => ["predicted", "ego", "both", "remote"].indexOf(track.seen) + (track.hidden ? 1 : 0)],
 ];
 
 const dot = (letter, on, color) => h("i", { class: on ? "on" : "", style: on ? `--c:${color}` : null }, letter);
@@ -67,7 +67,7 @@ export class Table {
       h("td", {}, speedOf(track).toFixed(1)),
       h("td", {}, distance(frame, track).toFixed(0)),
       h("td", {}, String(track.age ?? "")),
-      h("td", { class: "dots", title: SEEN_WORDS[track.seen] }, dot("V", vehicle, palette.ego), dot("R", roadside, palette.remote)),
+      h("td", { class: "dots", title: SEEN_WORDS[track.seen] }, dot("V", vehicle, palette.ego), dot(crowded ? "O" : "R", roadside, palette.remote)),
     );
   }
 }
@@ -92,7 +92,7 @@ export class Details {
     const close = h("button", { class: "icon", title: "Close (Esc)", onclick: () => update({ selected: null, hovered: null }) }, "×");
     this.element.replaceChildren(
       h("header", {}, h("span", { class: "swatch big", style: `background:${trackColor(track.id)}` }), h("b", {}, `track ${track.id}`), h("span", {}, track.cls.replace("_", " ")), follow, close),
-      ...(track.hidden ? [h("p", { class: "only-remote" }, "known only through the roadside")] : []),
+      ...(track.hidden ? [h("p", { class: "only-remote" }, `known only through ${crowded ? others : "the roadside"}`)] : []),
       h("dl", {}, ...rows.flat()),
     );
   }

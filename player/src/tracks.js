@@ -1,6 +1,6 @@
 // Everything in the 3D view that changes with the frame: boxes, bodies, trails, arrows, lines, markers.
 import * as THREE from "three";
-import { nearestTruth, palette, recording, speedOf, trackColor, trail } from "./data.js";
+import { nearestTruth, palette, placesOf, recording, speedOf, trackColor, trail } from "./data.js";
 import { EDGES, corners, groundView } from "./geometry.js";
 import { bodyOf, glassOf } from "./models.js";
 import { Segments } from "./segments.js";
@@ -168,7 +168,7 @@ export class Tracks {
   drawAgents(frame) {
     const ego = [frame.ego[3], frame.ego[7], 1.6];
     const used = new Set(frame.messages.map((message) => message.agent));
-    for (const [agent, position] of Object.entries(recording.positions)) {
+    for (const [agent, position] of Object.entries(placesOf(frame))) {
       if (used.has(agent)) this.thin.dashed(position, ego, mixed(palette.background, palette.remote, 0.65), 0.8);
     }
     for (const [agent, mesh] of Object.entries(this.views)) {
@@ -195,7 +195,8 @@ export class Tracks {
     const ego = [frame.ego[3], frame.ego[7], 1.7];
     if (track.seen === "ego" || track.seen === "both") this.thick.dashed(ego, track.c, palette.ego, 0.7);
     for (const agent of track.agents) {
-      if (recording.positions[agent]) this.thick.dashed(recording.positions[agent], track.c, palette.remote, 0.7);
+      const place = placesOf(frame)[agent];
+      if (place) this.thick.dashed(place, track.c, palette.remote, 0.7);
     }
     const truth = nearestTruth(frame, track);
     if (truth) this.edges(this.thin, truth.item, palette.truth);

@@ -78,6 +78,13 @@ export class World {
       mast.position.set(position[0], position[1], 0);
       this.scene.add(mast);
     }
+    this.others = new Map();
+    for (const agent of new Set(frames.flatMap((frame) => Object.keys(frame.positions || {})))) {
+      const other = makeVehicle(palette.remote);
+      other.matrixAutoUpdate = false;
+      this.scene.add(other);
+      this.others.set(agent, other);
+    }
   }
 
   resize() {
@@ -105,6 +112,11 @@ export class World {
   placeVehicle(frame) {
     const yaw = Math.atan2(frame.ego[4], frame.ego[0]);
     this.vehicle.matrix.makeRotationZ(yaw).setPosition(frame.ego[3], frame.ego[7], EGO_LIFT_M);
+    for (const [agent, other] of this.others) {
+      const place = frame.positions[agent];
+      other.visible = Boolean(place);
+      if (place) other.matrix.makeRotationZ(place[3]).setPosition(place[0], place[1], EGO_LIFT_M);
+    }
   }
 
   /** What a view looks at: {position, target}, and a pose {x, y, yaw} to move along with. */

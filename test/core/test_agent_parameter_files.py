@@ -71,7 +71,10 @@ def test_parameters_of_every_node_of_ours_and_of_ros_itself_are_left_alone(tmp_p
         ("/**: [\n", "file: is not valid YAML"),
         ("/**:\n  ros__parameters: {tracker.gait_m: 1.0}\n", "tracker.gait_m: is no parameter of an agent or a node;"),
         ("/**:\n  ros__parameters: {auto_start: true}\n", "auto_start: is no parameter of an agent or a node"),
-        ("vehicle_node:\n  ros__parameters: {session_id: 3}\n", "session_id: is no parameter of vehicle_node; compare"),
+        (
+            "roadside_node:\n  ros__parameters: {max_agents: 3}\n",
+            "max_agents: is no parameter of roadside_node; compare",
+        ),
         (
             "/car/vehicel_node:\n  ros__parameters: {mode: ego}\n",
             "vehicel_node: is no node of cooptrack; they are vehicle_node, roadside_node, marker_node, recorder_node,",

@@ -1,6 +1,7 @@
 """The size of a message is known before it is made, and what does not fit stays behind, the least useful first."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,8 +33,13 @@ def street(i, n=N, channels=16):
     )  # fmt: skip
 
 
-def drive(config, count=30, seen=street, **options):
-    unit = Sender("rsu", config, 7, "rsu/lidar", "map", **options)
+def network(codebook=None, needed_streams=()):
+    """What a sender asks of its network."""
+    return SimpleNamespace(preset="tiny_inf", codebook=codebook, needed_streams=needed_streams)
+
+
+def drive(config, count=30, seen=street, **of_network):
+    unit = Sender("rsu", config, 7, "rsu/lidar", "map", network(**of_network))
     return [unit.compose(START_NS + i * STEP_NS, seen(i), np.eye(4)) for i in range(count)]
 
 
@@ -102,10 +108,9 @@ def test_no_limit_sends_all():
 
 
 def test_codes_without_a_codebook_are_refused_and_auto_does_without():
-    network = replace(PLAIN, detector="network", feature_precision="rvq")
     with pytest.raises(CooptrackError, match="codebook"):
-        Sender("rsu", network, 7, "rsu/lidar", "map")
-    (sent,) = drive(replace(network, feature_precision="auto"), 1)
+        Sender("rsu", replace(PLAIN, feature_precision="rvq"), 7, "rsu/lidar", "map", network())
+    (sent,) = drive(replace(PLAIN, feature_precision="auto"), 1)
     assert sent.precision == "fp16"
 
 

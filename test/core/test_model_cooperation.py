@@ -181,6 +181,44 @@ def test_object_that_two_agents_see_joins_once() -> None:
     assert fuse(config, ego, twice, none, none).row_of_remote.tolist() == [0, 0, 1]
 
 
+def moved_m(remote: RemoteInstances, config: ModelConfig, y_m: float, owner: int) -> RemoteInstances:
+    """The same instances as another agent sees them, that far beside."""
+    points_m = box_code.denormalise(remote.ref_pts, config.point_range_m) + torch.tensor([0.0, y_m, 0.0])
+    ref_pts = box_code.normalise(points_m, config.point_range_m)
+    return replace(remote, ref_pts=ref_pts, owner=torch.full_like(remote.owner, owner))
+
+
+def test_what_another_agent_has_brought_to_an_own_query_does_not_join_beside_it() -> None:
+    config = small_config()
+    first = aligned(3, config)
+    both = RemoteInstances.cat([first, moved_m(first, config, 1.5, 1)])
+    ego = random_queries(12, config)
+    fused = fuse(config, ego, both, index(7), index(0))  # only the first agent's instance is paired
+    assert fused.ego_row[0] == 7 and fused.remote_row[:4].tolist() == [-1, 1, 2, -1]
+    assert fused.row_of_remote.tolist() == [0, 1, 2, 0, 1, 2]
+    # The same the other way round: the order of agents does not matter for that.
+    fused = fuse(config, ego, both, index(7), index(3))
+    assert fused.row_of_remote.tolist() == [0, 1, 2, 0, 1, 2]
+    # An agent that tells two objects apart has two, however close they are to what somebody else paired.
+    one = first.select(slice(0, 1))
+    pair = RemoteInstances.cat([one, moved_m(one, config, 0.5, 1), moved_m(one, config, 1.0, 1)])
+    fused = fuse(config, ego, pair, index(7), index(0))
+    assert fused.row_of_remote.tolist() == [0, 0, 1]
+
+
+def test_long_objects_are_one_at_a_larger_distance_and_four_agents_make_one() -> None:
+    config = small_config()
+    for length_m, y_m, rows in ((0.6, 2.5, 2), (4.5, 2.5, 1), (12.0, 3.4, 1), (12.0, 3.6, 2)):
+        one = aligned(1, config)
+        one.boxes[:, 3] = torch.log(torch.tensor(length_m))
+        both = RemoteInstances.cat([one, moved_m(one, config, y_m, 1)])
+        fused = fuse(config, random_queries(9, config), both, index(), index())
+        assert len(set(fused.row_of_remote.tolist())) == rows, (length_m, y_m)
+    seen = [moved_m(aligned(2, config), config, 0.8 * k, k) for k in range(4)]
+    fused = fuse(config, random_queries(9, config), RemoteInstances.cat(seen), index(), index())
+    assert fused.row_of_remote.tolist() == [0, 1] * 4 and (fused.remote_row >= 0).sum() == 2
+
+
 def test_gradients_are_finite_and_reach_every_part() -> None:
     config = small_config()
     torch.manual_seed(0)

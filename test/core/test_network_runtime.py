@@ -8,6 +8,7 @@ import pytest
 import torch
 from scenarios import STEP_NS, yawed
 from small_runtime import (
+    ROADSIDE_POSE,
     START_NS,
     assert_same_outputs,
     assert_tracks_equal,
@@ -26,6 +27,7 @@ from small_runtime import (
 
 from cooptrack_core.checkpoints import store
 from cooptrack_core.config import NetworkConfig
+from cooptrack_core.geometry.transforms import apply, inverse
 from cooptrack_core.model import loading
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import OFFICIAL, get_preset
@@ -200,6 +202,26 @@ def test_instances_carry_the_ids_boxes_and_features_of_active_tracks():
     np.testing.assert_array_equal(features.motion, live.motion_feats[by_id].numpy())
     assert features.preset == ROADSIDE.name and features.fingerprint == network.fingerprint
     assert not output.associations.messages and not len(output.associations.pair_ego_index)
+
+
+def test_what_a_vehicles_network_measured_itself_is_free_of_what_it_heard_in_the_frame():
+    begin, easy = street(0), config(output_threshold=0.0)
+    own = runtime(easy).step(begin, begin.T_map_from_sensor, ()).own_instances()
+    beside = own.center_m + np.array([0.0, 1.0, 0.0])
+    there = apply(inverse(ROADSIDE_POSE) @ begin.T_map_from_sensor, beside)
+    heard = sent(0, len(there))
+    heard = replace(heard, instances=replace(heard.instances, center_m=there))
+    output = runtime(easy, matcher="distance").step(begin, begin.T_map_from_sensor, [heard])
+    told, tracks = output.own_instances(), output.tracks
+    assert len(output.associations.pair_ego_index) > 0
+    only_heard = set(tracks.track_id[tracks.sources & SOURCE_EGO == 0].tolist())
+    assert len(told) > 0 and not only_heard & set(told.instance_id.tolist())
+    rows = np.searchsorted(own.center_m[:, 0], told.center_m[:, 0] - 1e-4, sorter=np.argsort(own.center_m[:, 0]))
+    np.testing.assert_allclose(told.center_m, own.center_m[np.argsort(own.center_m[:, 0])[rows]], atol=1e-4)
+    fused = tracks.center_m[[tracks.track_id.tolist().index(i) for i in told.instance_id]]
+    assert np.abs(fused - told.center_m).max() > 0.2, "the tracks themselves believe what was heard"
+    assert told.features.fingerprint == output.instances.features.fingerprint
+    assert len(told.features.query) == len(told)
 
 
 def test_stamps_since_1970_keep_their_precision():

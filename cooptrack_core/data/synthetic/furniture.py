@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -19,9 +20,10 @@ LAMP_COLOURS = {"red": (1.0, 0.10, 0.06), "yellow": (1.0, 0.68, 0.08), "green": 
 _ROW_M = {"red": 0.34, "yellow": 0.0, "green": -0.34}
 
 
-def build(rng: np.random.Generator, pole_m: Float) -> Mesh:
-    """All furniture; pole_m is the roadside camera."""
-    parts = [_roadside_unit(pole_m)]
+def build(rng: np.random.Generator, pole_m: Float, turns_rad: Sequence[float] = (0.0,)) -> Mesh:
+    """All furniture; pole_m is the roadside camera, of which there is one for each turn about the middle."""
+    unit = _roadside_unit(pole_m)
+    parts = [unit.placed(yaw=turn) if turn else unit for turn in turns_rad]
     for arm in layout.ARMS:
         parts += [_signal_mast(arm), _railing(arm), *_lamps(arm, rng), *_small_things(arm, rng)]
     parts.append(_bus_stop(layout.ARMS[int(rng.integers(4))]))

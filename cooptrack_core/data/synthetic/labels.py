@@ -138,15 +138,17 @@ def frame_labels(
     union = [
         u for u in scene.users if (u.index in tokens[0] or u.index in tokens[1]) and u.exists(veh_s) and not u.plan.ego
     ]
-    coop, visibility = [], {}
-    for user in union:
-        base = _cooperative_row(scene, frame, user, ids, frame_ids, sights, tokens, (veh_s, T_L), stem)
-        coop.append(base)
-        visibility[base["track_id"]] = {
+    coop = [_cooperative_row(scene, frame, u, ids, frame_ids, sights, tokens, (veh_s, T_L), stem) for u in union]
+    # Where other pairs look on, it matters how this one sees what only they label.
+    told = union if scene.options.pairs == 1 else [u for u in scene.users if u.exists(veh_s) and not u.plan.ego]
+    visibility = {
+        ids.cooperative[user.index]: {
             side: {"visible_px": s.visible_px, "unoccluded_px": s.unoccluded_px, "view": s.view}
             for side in ("vehicle", "infrastructure")
             for s in (sights[side].get(user.index, OUTSIDE),)
         }
+        for user in told
+    }
     return FrameLabels(
         veh, veh_camera, inf, inf_camera, coop, {"schema": "cooptrack/visibility/1", "objects": visibility}
     )

@@ -31,6 +31,8 @@ class SceneOptions:
     point_clouds: str = "sparse"
     benchmark: str = ""  # its name; sequences, duration_s, rate_hz and split are then the benchmark's
     every: int = 1  # of the benchmark's sequences: all, or every n-th
+    pairs: int = 1  # vehicles with sensors, and as many roadside units, in the same traffic
+    pair: int = 0  # which of them this dataset is of
 
     def __post_init__(self) -> None:
         checks = (
@@ -62,6 +64,8 @@ class SceneOptions:
             ),
             ("--benchmark", self.benchmark in ("", *BENCHMARKS), self.benchmark, f"choose {' or '.join(BENCHMARKS)}"),
             ("--every", 1 <= self.every <= 120, self.every, "give 1 to 120"),
+            ("--pairs", 1 <= self.pairs <= 4, self.pairs, "give 1 to 4; an intersection has four corners"),
+            ("--pair", 0 <= self.pair < self.pairs, self.pair, "give a pair that there is"),
             ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),
         )
         for name, good, value, remedy in checks:

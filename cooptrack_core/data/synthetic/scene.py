@@ -72,9 +72,9 @@ class Scene:
     @cached_property
     def surroundings(self) -> Mesh:
         """What does not move."""
-        return surroundings.build(
-            self.options.seed * 1000 + site_of(self.number), self.view("infrastructure", 0).centre_m
-        )
+        seed, first = self.options.seed * 1000 + site_of(self.number), replace(self.options, pair=0)
+        pole_m = make_rig(first, self.number).infrastructure_view(first).centre_m  # the same world for every pair
+        return surroundings.build(seed, pole_m, self.options.pairs)
 
     @property
     def light(self) -> Light:
@@ -153,6 +153,10 @@ def make_scene(options: SceneOptions, number: int, motion_file: Path | None = No
 
         return benchmark_scene(options, number)
     rig = make_rig(options, number)
+    if options.pair:
+        from cooptrack_core.data.synthetic.pairs import another  # builds on this module
+
+        return another(make_scene(replace(options, pair=0), number, motion_file), options, rig)
     if motion_file is not None and motion_file.is_file():
         return _load_motion(motion_file, options, number, rig)
     best: tuple[int, Scene] | None = None

@@ -81,6 +81,15 @@ def judge(users: list[RoadUser], rig: Rig, options: SceneOptions) -> Quality:
     )  # fmt: skip
 
 
+def views_of(users: list[RoadUser], carrier: RoadUser, rig: Rig, options: SceneOptions, time_s: float) -> int:
+    """Number of road users in the image of a camera that a road user carries, without those behind others."""
+    present = [u for u in users if u.exists(time_s) and u.index != carrier.index]
+    p = np.array([[*u.pose(time_s)[:2], u.plan.size_m[2] / 2] for u in present]).reshape(-1, 3)
+    view = rig.vehicle_view(carrier, time_s, options)
+    behind = _hidden(present, [u.pose(time_s)[:3] for u in present], view.centre_m)
+    return int((_inside(view, p) & ~behind).sum())
+
+
 def _hidden(users: list[RoadUser], poses: list[tuple[float, float, float]], camera_m: Float) -> NDArray[np.bool_]:
     """[N] whether nearer bodies, as tall as the line of sight to its top, cover all of a road user's breadth."""
     pose, size = np.array(poses).reshape(-1, 3), np.array([u.plan.size_m for u in users]).reshape(-1, 3)
@@ -131,4 +140,4 @@ def _rectangles_meet(pose_a: Float, size_a: Float, pose_b: Float, size_b: Float)
     return True
 
 
-__all__ = ["MAX_ATTEMPTS", "Quality", "judge", "overlap_count"]
+__all__ = ["MAX_ATTEMPTS", "Quality", "judge", "overlap_count", "views_of"]

@@ -23,6 +23,8 @@ VIRTUALLIDAR_HEIGHT_M = 1.78
 LOCATIONS = ("yizhuang06", "yizhuang08", "yizhuang09", "yizhuang10", "yizhuang13", "yizhuang16")
 EPOCH_US = 1626155122_000000
 SEQUENCE_GAP_US = 1000_000000
+# The units of further pairs stand where the first would if the intersection were turned: opposite first.
+_QUARTERS = (0, 2, 1, 3)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
     """Sensors of one sequence: mounting with realistic deviations, world anchor, offset, time stamps.
 
     The vehicle is the same in all sequences of a seed; a location keeps its pole, camera and place in the world.
+    Further pairs have clocks and registration of their own.
     """
     rng, site = np.random.default_rng([options.seed, 12]), site_of(sequence)
     T_body_from_lidar = make_transform(
@@ -141,6 +144,7 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
     )
     rng = np.random.default_rng([options.seed, 13, site])
     pole, yaw, pitch = _pole(rng)
+    pole, yaw = _turned(pole, yaw, pair_turn_rad(options.pair))
     T_scene_from_vl = make_transform(
         Rotation.from_euler("z", yaw).as_matrix(), (pole[0], pole[1], VIRTUALLIDAR_HEIGHT_M)
     )
@@ -151,7 +155,7 @@ def make_rig(options: SceneOptions, sequence: int) -> Rig:
         T_camera_from_vl = _skew(T_camera_from_vl)
     anchor = (float(rng.uniform(2600, 4000)), float(rng.uniform(1600, 2400)), float(rng.uniform(19.5, 20.8)))
     T_world_from_scene = make_transform(Rotation.from_euler("z", float(rng.uniform(-np.pi, np.pi))).as_matrix(), anchor)
-    rng = np.random.default_rng([options.seed, 14, sequence])
+    rng = np.random.default_rng([options.seed, 14, sequence, *([options.pair] if options.pair else [])])
     steps = np.clip(np.round(rng.normal(-4, 7, 2)), -27, 16)
     offset = (round(0.04 * float(steps[0]) + 0.02, 2), round(0.04 * float(steps[1]) + 0.02, 2))
     return Rig(
@@ -170,6 +174,20 @@ def _pole(rng: np.random.Generator) -> tuple[tuple[float, float, float], float, 
     look_x, look_y = -1.0, -10.0
     yaw = float(np.arctan2(look_y - y, look_x - x))
     return (x, y, height), yaw, float(np.deg2rad(rng.uniform(8.0, 8.8)))
+
+
+def pair_turn_rad(pair: int) -> float:
+    """By how much the intersection would have to be turned to bring the first unit where that of a pair stands."""
+    return _QUARTERS[pair] * np.pi / 2
+
+
+def _turned(
+    position: tuple[float, float, float], yaw: float, turn_rad: float
+) -> tuple[tuple[float, float, float], float]:
+    if not turn_rad:
+        return position, yaw
+    x, y, z = Rotation.from_euler("z", turn_rad).apply(position)
+    return (float(x), float(y), float(z)), yaw + turn_rad
 
 
 def _skew(T: Float) -> Float:
@@ -198,5 +216,5 @@ def draw_stamps(rng: np.random.Generator, options: SceneOptions, sequence: int) 
 
 __all__ = [
     "EPOCH_US", "LOCATIONS", "Rig", "Stamps", "View", "camera_extrinsics", "draw_stamps", "intrinsics", "make_rig",
-    "site_of",
+    "pair_turn_rad", "site_of",
 ]  # fmt: skip
