@@ -26,8 +26,11 @@ from cooptrack_core.config import (
     SHIPPED_WEIGHTS,
     default_mode,
 )
+from cooptrack_core.cooperation.impairment_file import read_impairment
+from cooptrack_core.types import CooptrackError
 
 FLAG = ("true", "false")
+IMPAIRED = "instances_impaired"  # topic of a roadside unit's messages behind impairment_node
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 SEGMENT_BYTES = 32 * 1024 * 1024  # shared memory of one process, as in config/fastdds_*.xml
@@ -190,6 +193,20 @@ def node(
         output="screen",
         **process,
     )
+
+
+def impairment(context: LaunchContext, roadside: list[str], simulated: bool) -> list[Node]:
+    """The node that impairs what roadside units send, if that is asked for. RuntimeError in one line for a bad file."""
+    file = text(context, "impair")
+    if not file or not roadside:
+        return []
+    try:
+        read_impairment(Path(file))
+    except CooptrackError as error:
+        raise RuntimeError(f"impair:={error}") from None
+    topics = [f"/{name}/instances" for name in roadside]
+    parameters = {"impairment": str(Path(file).resolve()), "instance_topics": topics, "use_sim_time": simulated}
+    return [node(context, "impairment_node", {**parameters, "suffix": IMPAIRED.removeprefix("instances")})]
 
 
 def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str, Any]) -> Node:

@@ -128,12 +128,16 @@ def start(context: LaunchContext) -> list:
         actions += [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=recorder_ended)), recorder]
     if bag and parts.flag(context, "exit_when_done") and not parts.flag(context, "use_respawn"):
         actions.append(RegisterEventHandler(OnProcessExit(on_exit=agent_ended)))
+    impairment = parts.impairment(context, roadside, simulated)
+    actions += impairment
     roadside_weights = parts.text(context, "roadside_weights") or parts.text(context, "weights")
     for name in roadside:
         own = {"namespace": name, "weights": roadside_weights}
         actions.append(agent(context, "roadside.launch.py", use_sim_time, **own))
     for name in vehicles:
         own = {"namespace": name, "roadside": ",".join(roadside), "mode": mode}
+        if impairment:
+            own["instances"] = parts.IMPAIRED
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
         if parts.flag(context, "markers"):
             actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))
@@ -163,6 +167,7 @@ def generate_launch_description() -> LaunchDescription:
             switch("loop", "false", "play the bag again and again"),
             argument("start_offset", "0.0", "where in the bag to begin, s"),
             switch("lockstep", "false", "play a frame when the output of the last one is there, however long it takes"),
+            argument("impair", "", "YAML file of impairments between roadside and vehicles, as config/impairment.yaml"),
             switch("exit_when_done", "false", "end everything when the bag has been played"),
             argument("record", "", "rosbag2 directory to record the outputs into; must not exist; empty: none"),
             switch("markers", "true", "publish markers for RViz"),

@@ -8,7 +8,8 @@ from cooptrack_ros import launch_parts as parts
 
 def start(context: LaunchContext) -> list:
     """Profile and node."""
-    topics = [f"/{namespace}/instances" for namespace in parts.namespaces(context, "roadside")]
+    instances = parts.text(context, "instances")
+    topics = [f"/{namespace}/{instances}" for namespace in parts.namespaces(context, "roadside")]
     parameters = {"mode": parts.mode_of(context), "instance_topics": topics or [""]}
     return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
 
@@ -21,6 +22,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "roadside", default_value="rsu", description="roadside units to listen to, separated by commas, or none"
             ),
+            DeclareLaunchArgument("instances", default_value="instances", description="topic of a unit's instances"),
             *parts.agent_arguments(),
             parts.mode_argument(),
             parts.profile_argument("network"),
