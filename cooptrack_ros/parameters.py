@@ -162,9 +162,7 @@ class ImpairmentParameters:
     """impairment_node."""
 
     impairment: str = parameter("", "YAML file as config/impairment.yaml; empty: nothing is impaired")
-    instance_topics: tuple[str, ...] = parameter(
-        ("/rsu/instances",), "InstanceFeatures topics to impair; ['']: none"
-    )
+    instance_topics: tuple[str, ...] = parameter(("/rsu/instances",), "InstanceFeatures topics to impair; ['']: none")
     suffix: str = parameter("_impaired", "what is added to the name of a topic for that of its impaired messages")
 
 

@@ -9,9 +9,11 @@ name; what was received since the last good frame is then in --out, one file a m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import math
+import os
 import re
 import sys
 import traceback
@@ -31,6 +33,7 @@ from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CLASS_NAMES, Features, Frame, Instances, Message, Refusal
 
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # values that a field cannot hold are then refused at once everywhere
 BLOCK = 1000
 FRAME_EVERY = 10  # messages
 START_NS, PERIOD_NS = 1_700_000_000_000_000_000, 100_000_000
@@ -127,6 +130,7 @@ class Block:
             made.reset()
             self._channels, self._fingerprint = made.config.embed_dims, made.identity.roadside_fingerprint
         self._vehicle = VehicleAgent("vehicle", config, network=network()[0] if with_network else None)
+        self._own = road_users(self._rng, 8)
         self._since: list[bytes] = []
         self.outcome = Outcome()
 
@@ -164,7 +168,7 @@ class Block:
 
     def _frame(self, index: int) -> None:
         stamp_ns = START_NS + index // FRAME_EVERY * PERIOD_NS
-        frame = Frame(stamp_ns, np.eye(4), road_users(self._rng, 8))
+        frame = Frame(stamp_ns, np.eye(4), self._own)
         if self._with_network:
             frame = replace(frame, detections=None, image=network()[1], camera=camera())
         output = self._vehicle.step(frame)
@@ -219,6 +223,21 @@ def fuzz(seed: int, first: int, count: int, network_every: int, out: Path) -> Ou
     return total
 
 
+@contextlib.contextmanager
+def native_noise_to(path: Path) -> Iterator[None]:
+    """What DDS libraries say of each broken message goes to a file; what Python says stays."""
+    terminal, before = os.dup(2), sys.stderr
+    with path.open("wb") as log, os.fdopen(os.dup(terminal), "w", buffering=1) as ours:
+        sys.stderr = ours
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            sys.stderr = before
+
+
 def print_table(outcome: Outcome, seed: int) -> None:
     """Outcomes by name."""
     print(f"\n{outcome.messages} mutated messages, seed {seed}; {outcome.frames} frames, {outcome.used} messages used,")
@@ -259,9 +278,10 @@ def main() -> int:
     if args.repeat is not None:
         return repeat(args.repeat)
     count = args.count or max(1, -(-args.messages // BLOCK))
-    outcome = fuzz(args.seed, args.first, count, args.network_every, args.out)
-    print_table(outcome, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
+    with native_noise_to(args.out / "libraries.log"):
+        outcome = fuzz(args.seed, args.first, count, args.network_every, args.out)
+    print_table(outcome, args.seed)
     result = {"seed": args.seed, "first_block": args.first, **vars(outcome)}
     (args.out / "fuzz.json").write_text(json.dumps(result, indent=1) + "\n")
     return 1 if outcome.failures else 0

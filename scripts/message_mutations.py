@@ -13,7 +13,15 @@ from cooptrack_core.cooperation.damage import Codec, names_of
 _FLOATS = (np.nan, np.inf, -np.inf, 0.0, -0.0, -1.0, 1e-40, 1e-3, 249.0, 1e6, 1e19, 3.4e38, -3.4e38)
 _INTS = (0, 1, -1, 2, 3, 7, 127, 128, 255, 256, 513, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 _TEXTS = ("", "rsu", "vehicle", "map", "nowhere", "a" * 300, "x\x00y", "\u00fcn\u00ef", "../../etc", "{}%s")
-_WORDS = (b"\x00" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\x01\x00\x00\x00", b"\x00\x00\xc0\x7f")
+_WORDS = (
+    b"\x00" * 4,
+    b"\xff" * 4,
+    b"\xff\xff\xff\x7f",
+    b"\x00\x00\x00\x80",
+    b"\x01\x00\x00\x00",
+    b"\x00\x00\xc0\x7f",
+    b"\xff\xff\x7f\x7f",
+)
 
 
 def mutated(data: bytes, other: bytes, codec: Codec, rng: np.random.Generator) -> tuple[bytes, str]:
@@ -23,9 +31,9 @@ def mutated(data: bytes, other: bytes, codec: Codec, rng: np.random.Generator) -
         return _BYTES[name](data, other, rng), name
     for _ in range(20):
         fields = codec.fields_of(data)
-        for _ in range(int(rng.integers(1, 4))):
-            _change_field(fields, rng)
         try:
+            for _ in range(int(rng.integers(1, 4))):
+                _change_field(fields, rng)
             return codec.bytes_of(fields), "field"
         except Exception:  # a value that the field's type does not hold: another try
             continue

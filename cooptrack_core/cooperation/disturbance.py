@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from cooptrack_core.config import parameter
 from cooptrack_core.types import CooptrackError
 
-
 # What may be done to the content of a message, in the order in which it is done; fields of Disturbance.
 DAMAGES = ("emptied", "crowded", "not_finite", "wrong_version", "truncated")
 
