@@ -206,7 +206,11 @@ def impairment(context: LaunchContext, roadside: list[str], simulated: bool) -> 
         raise RuntimeError(f"impair:={error}") from None
     topics = [f"/{name}/instances" for name in roadside]
     parameters = {"impairment": str(Path(file).resolve()), "instance_topics": topics, "use_sim_time": simulated}
-    return [node(context, "impairment_node", {**parameters, "suffix": IMPAIRED.removeprefix("instances")})]
+    return [
+        node(
+            context, "impairment_node", {**parameters, "suffix": IMPAIRED.removeprefix("instances")}, **respawn(context)
+        )
+    ]
 
 
 def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str, Any]) -> Node:
@@ -226,9 +230,13 @@ def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str,
         executable,
         {**common, **parameters},
         found[0],
-        respawn=flag(context, "use_respawn"),
-        respawn_delay=1.0,
+        **respawn(context),
     )
+
+
+def respawn(context: LaunchContext) -> dict[str, Any]:
+    """Whether a node is started again after it has died, for `node`."""
+    return {"respawn": flag(context, "use_respawn"), "respawn_delay": 1.0}
 
 
 def dds_profile(context: LaunchContext, participants: int) -> list[SetEnvironmentVariable | LogInfo]:

@@ -59,6 +59,7 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
             **(NETWORK_PATIENCE if network else {}),
             "recorder": "/recorder_node" if parts.text(context, "record") else "",
         },
+        **(parts.respawn(context) if parts.flag(context, "loop") else {}),
     )
     if not parts.flag(context, "exit_when_done"):
         return [player]
@@ -140,7 +141,9 @@ def start(context: LaunchContext) -> list:
             own["instances"] = parts.IMPAIRED
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
         if parts.flag(context, "markers"):
-            actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))
+            actions.append(
+                parts.node(context, "marker_node", {"use_sim_time": simulated}, name, **parts.respawn(context))
+            )
     if bag:
         actions += replay(context, roadside, vehicles)
     return actions

@@ -28,16 +28,17 @@ from message_mutations import mutated
 
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.cooperation.damage import Codec
+from cooptrack_core.data.instance_messages import cdr_codec, instances_message
 from cooptrack_core.geometry.transforms import from_quaternion
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CLASS_NAMES, Features, Frame, Instances, Message, Refusal
 
-os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # values that a field cannot hold are then refused at once everywhere
 BLOCK = 1000
 FRAME_EVERY = 10  # messages
 START_NS, PERIOD_NS = 1_700_000_000_000_000_000, 100_000_000
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+WRITER = cdr_codec()  # its padding is always zero, that of rclpy whatever was there: bytes would not repeat
 POSE = from_quaternion(np.array([0.0, 0.0, math.sin(0.4), math.cos(0.4)]), np.array([40.0, -20.0, 5.0]))
 
 
@@ -88,12 +89,10 @@ def valid(rng: np.random.Generator, index: int, channels: int, fingerprint: byte
     )  # fmt: skip
 
 
-def precise(codec: Codec, message: Message, rng: np.random.Generator) -> bytes:
+def precise(message: Message, rng: np.random.Generator) -> bytes:
     """Its bytes; the features in one of the precisions there are."""
-    from cooptrack_ros.conversions import features_message
-
     precision = "none" if message.instances.features is None else str(rng.choice(["fp32", "fp16", "int8"]))
-    return codec.bytes_of(features_message(message, precision))
+    return WRITER.bytes_of(instances_message(message, precision))
 
 
 def unfit(output: VehicleOutput) -> list[str]:
@@ -136,13 +135,13 @@ class Block:
 
     def run(self) -> Outcome:
         """Feeds all messages."""
-        other = precise(self._codec, valid(self._rng, 0, self._channels, self._fingerprint), self._rng)
+        other = precise(valid(self._rng, 0, self._channels, self._fingerprint), self._rng)
         for index in range(BLOCK):
-            whole = precise(self._codec, valid(self._rng, index, self._channels, self._fingerprint), self._rng)
+            whole = precise(valid(self._rng, index, self._channels, self._fingerprint), self._rng)
             if self._rng.random() < 0.02:
                 data, kind = whole, "unchanged"  # a good sender among the bad ones
             else:
-                data, kind = mutated(whole, other, self._codec, self._rng)
+                data, kind = mutated(whole, other, WRITER, self._rng)
             other = whole
             self.outcome.mutations[kind] += 1
             self._since.append(data)

@@ -18,8 +18,8 @@ _SHAPE = "write NAME: NUMBER lines as in config/impairment.yaml"
 
 def read_impairment(path: Path) -> Disturbance:
     """The disturbance of a file. Raises CooptrackError in one line: file, name, what is wrong and the remedy."""
-    known = {item.name: type(item.default) for item in fields(Disturbance)}
-    values: dict[str, float | int] = {}
+    known: dict[str, Any] = {item.name: type(item.default) for item in fields(Disturbance)}
+    values: dict[str, Any] = {}
     for name, value in _content(path).items():
         if name not in known:
             raise _problem(path, f"{name!r} is no impairment", f"known are {', '.join(known)}")
@@ -29,7 +29,7 @@ def read_impairment(path: Path) -> Disturbance:
             raise _problem(path, f"{name}: {value!r} is not {what}", _SHAPE)
         values[name] = known[name](value)
     try:
-        found = Disturbance(**values)  # type: ignore[arg-type]
+        found = Disturbance(**values)
     except CooptrackError as error:
         raise CooptrackError(f"{path}: {error}") from None
     for name, remedy in _OFFLINE.items():

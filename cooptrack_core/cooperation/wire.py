@@ -17,6 +17,7 @@ STREAM_QUERY, STREAM_EMBEDDING, STREAM_MOTION = 1, 2, 4
 _VALUE_BYTES = {1: 4, 2: 2, 3: 1}
 _DTYPE = {1: "<f4", 2: "<f2", 3: "i1"}
 _FP16_MAX = 65504.0
+_FARTHEST_M = 1e8  # no place on earth is farther from another; single precision overflows at 3e38
 
 
 class WireError(Exception):
@@ -166,6 +167,8 @@ def _pose(pose: Any) -> NDArray[np.float64] | None:
     q = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
     t = np.array([pose.position.x, pose.position.y, pose.position.z])
     if not (np.all(np.isfinite(q)) and np.all(np.isfinite(t))) or abs(np.linalg.norm(q) - 1) > 0.01:
+        return None
+    if np.abs(t).max() > _FARTHEST_M:
         return None
     return from_quaternion(q, t)
 

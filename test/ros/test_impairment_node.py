@@ -50,7 +50,8 @@ def test_the_same_messages_are_lost_and_doubled_as_in_a_channel_offline(graph: A
         radio.send(index)
         offline.send(remote_message(index + 1, at(index), CARS), at(index))
         expected += [message.sequence for message, _ in offline.due(at(index), at(index))]
-        graph.wait_for(lambda count=len(expected): len(received) == count)
+        count = len(expected)
+        graph.wait_for(lambda count=count: len(received) == count)
     assert [message.sequence for message in received] == expected and 10 < len(expected) < 35
     assert len(set(expected)) < min(30, len(expected))
 
