@@ -96,17 +96,11 @@ class System:
 
     def pids(self) -> dict[str, int]:
         """Of the nodes that run, by name."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.getsid(int(path.name)) != self._launch.pid:
-                    continue
-                words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except (OSError, ProcessLookupError):
-                continue
-            for name in NODES:
-                if any(Path(word).name == name for word in words[:3]):
-                    found[name] = int(path.name)
+        found: dict[str, int] = {}
+        for pid in descendants(self._launch.pid):
+            with contextlib.suppress(OSError):  # gone in the meantime
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                found |= {name: pid for name in NODES if any(Path(word).name == name for word in words[:3])}
         return found
 
     def wait_for_more(self, name: str, more: int = 5, limit_s: float = 60.0) -> float:
@@ -152,17 +146,31 @@ class System:
         """Ends everything, politely first."""
         self._ending = True
         self._thread.join()
+        left = descendants(self._launch.pid)
         self.monitor.destroy_node()
         rclpy.try_shutdown()
         if self.running:
             self._launch.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._launch.wait(20)
-        for pid in self.pids().values():
-            os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._launch.kill()
         self._launch.wait()
         self._log.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and those that these have."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found - {pid})
 
 
 def memory_mb(pid: int) -> float:
