@@ -32,7 +32,10 @@ SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what 
 
 def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str) -> IncludeLaunchDescription:
     """The launch file of an agent with the arguments of this one."""
-    passed_on = ("params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn")
+    passed_on = (
+        "params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn", "security",
+        "keystore",
+    )  # fmt: skip
     own = {name: parts.text(context, name) for name in passed_on}
     every = {**own, "use_sim_time": use_sim_time, "dds_profile": "none", **arguments}
     source = PythonLaunchDescriptionSource(parts.share("launch", file))
@@ -120,7 +123,7 @@ def start(context: LaunchContext) -> list:
         use_sim_time = "true" if bag else "false"
     simulated = use_sim_time == "true"
 
-    actions = parts.dds_profile(context, len(roadside) + 2 * len(vehicles) + 3)
+    actions = parts.security(context) + parts.dds_profile(context, len(roadside) + 2 * len(vehicles) + 3)
     if parts.flag(context, "rviz"):
         actions.append(rviz(simulated))
     if record:

@@ -11,7 +11,11 @@ def start(context: LaunchContext) -> list:
     instances = parts.text(context, "instances")
     topics = [f"/{namespace}/{instances}" for namespace in parts.namespaces(context, "roadside")]
     parameters = {"mode": parts.mode_of(context), "instance_topics": topics or [""]}
-    return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
+    return [
+        *parts.security(context),
+        *parts.dds_profile(context, 1),
+        parts.agent_node(context, "vehicle_node", parameters),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -211,7 +211,7 @@ def problems(rows: list[dict[str, Any]]) -> list[str]:
             found.append(f"{name}: {row['missed']} of {row['frames']} frames without tracks")
         if row["died"]:
             found.append(f"{name}: ended by itself: {', '.join(row['died'])}")
-        if not row["loss_percent"] and row["with_message"] < 0.8 * row["frames"]:
+        if not row["loss_percent"] and row["with_message"] < 0.5 * row["frames"]:
             found.append(f"{name}: only {row['with_message']} of {row['frames']} frames used a message")
     return found
 
@@ -236,7 +236,9 @@ def main() -> int:
     try:
         if not hosts.netem:
             print(
-                "netns_check: this kernel has no netem: impairment_node makes delay and loss, in the roadside's namespace"
+                print(
+                    "netns_check: this kernel has no netem: impairment_node makes delay and loss, on the sending side"
+                )
             )
         rows = [point(hosts, delay, loss, args.duration_s) for delay, loss in POINTS[: args.points]]
     finally:
