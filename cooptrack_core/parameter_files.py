@@ -25,12 +25,12 @@ NODE_PARAMETERS = {
     for name, words in {
         "vehicle_node": f"{_OF_AGENTS} instance_topics registered_frame",
         "roadside_node": f"{_OF_AGENTS} session_id",
-        "impairment_node": "impairment instance_topics suffix",
         "marker_node": "lifetime_ms map_frame minimum_arrow_mps text_height_m trail_length velocity_arrow_s",
         "recorder_node": "discovery_period_ms exclude output topics",
         "replay_node": "allow_shared_topics bag clock_hz discovery_wait_ms lockstep lockstep_frames lockstep_outputs "
         "lockstep_timeout_ms loop loop_pause_ms rate recorder settle_ms start_offset wait_for_subscribers "
         "wait_for_subscribers_ms",
+        "impairment_node": "impairment instance_topics suffix",
     }.items()
 }
 _OF_EVERY_NODE = ("use_sim_time", "start_type_description_service", "qos_overrides.")  # ROS itself

@@ -44,7 +44,8 @@ def make_bag(folder: Path, duration_s: float, seed: int) -> Path:
     if not (bag / "metadata.yaml").is_file():
         scene = folder / "scene"
         options = ["--renderer", "none", "--duration-s", str(duration_s), "--seed", str(seed)]
-        for command in (["synthesize", str(scene), *options], ["to-bag", str(scene), str(bag)]):
+        made = (scene / "synthetic.json").is_file()
+        for command in (["synthesize", str(scene), *options], ["to-bag", str(scene), str(bag)])[made:]:
             if cli.main(command) != 0:
                 raise SystemExit(1)
     return bag
