@@ -1,7 +1,7 @@
 # cooptrack: make [target] [VARIABLE=value]. Needs no root; what is missing on the machine is named first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench oracle train-tiny lint build shell clean
+.PHONY: help demo test bench robustness fuzz soak netns oracle train-tiny lint build shell clean
 MAKEFLAGS += --no-print-directory
 
 # Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
@@ -22,6 +22,12 @@ VIDEO ?= true
 OUT ?= demo
 # Options of `make test`: arguments of pytest.
 TESTS ?= test
+# A dataset for `make robustness`; empty: a synthetic scene without images is made, which detector simulated needs.
+DATA ?=
+# `make fuzz`: number of messages and seed. `make soak`: length in seconds, a bag (empty: a synthetic one).
+MESSAGES ?= 100000
+SOAK_S ?= 3600
+BAG ?=
 # Arguments of scripts/oracle/generate.py; --write replaces what is stored.
 ORACLE ?=
 # The interpreter that .venv is made with; empty: that of a sourced ROS 2, else the newest suitable one.
@@ -42,7 +48,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of oracle: ORACLE; of all: PYTHON"
+	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
@@ -54,6 +60,22 @@ test: build ## every check and test
 
 bench: build ## measure speed and size
 	@$(own_graph) && for script in scripts/bench_*.py; do python $$script || exit 1; done
+
+robustness: build ## never worse than ego: a matrix of impairments of the messages; result in robustness/
+	@. scripts/env.sh && { [ -n "$(DATA)" ] || [ -f robustness/scene/synthetic.json ] || \
+	  python -m cooptrack_core.cli synthesize robustness/scene --sequences 2 --duration-s 8 --renderer none --seed 5 --split val; } && \
+	exec python -m cooptrack_core.cli robustness "$(or $(DATA),robustness/scene)" --matrix --out robustness/matrix \
+	  --detector $(or $(DETECTOR),simulated) $(if $(MODE),--modes $(MODE))
+
+fuzz: build ## mutated messages through decoding, admission and the vehicle; result in fuzz/
+	@. scripts/env.sh && exec python scripts/fuzz_messages.py --messages $(MESSAGES) --seed $(or $(SEED),0) --out fuzz
+
+soak: build ## an hour of replay in a loop, kill -9 of nodes, random transitions; result in soak/
+	@$(own_graph) && exec python scripts/soak.py --duration-s $(SOAK_S) --seed $(or $(SEED),0) --out soak \
+	  --detector $(or $(DETECTOR),simulated) $(if $(RATE),--rate $(RATE)) $(if $(BAG),--bag "$(BAG)")
+
+netns: build ## both sides in two network namespaces with the deployment DDS profile, loss and delay between
+	@$(own_graph) && exec python scripts/netns_check.py
 
 oracle: ## make the stored scores of the nuScenes kit anew, in an environment of its own (.oracle), and compare
 	@sh scripts/oracle/run.sh $(ORACLE)
@@ -70,5 +92,5 @@ build: ## install into .venv and build with colcon, as far as not done yet
 shell: build ## a shell with everything on its path
 	@. scripts/env.sh && exec $${SHELL:-bash} -i
 
-clean: ## remove .venv, .oracle, build, install, log and the output of the demo
-	rm -rf .venv .oracle build install log demo cooptrack.egg-info
+clean: ## remove .venv, .oracle, build, install, log and the output of demo, robustness, fuzz and soak
+	rm -rf .venv .oracle build install log demo robustness fuzz soak cooptrack.egg-info

@@ -14,7 +14,7 @@ from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.networks import network_of
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent, VehicleOutput
-from cooptrack_core.types import Frame, Message
+from cooptrack_core.types import Frame, Message, Refusal
 
 # Makes the network that an agent of a configuration needs, None if it needs none.
 NetworkMaker = Callable[[RoadsideConfig | VehicleConfig], Network | None]
@@ -76,7 +76,7 @@ def run(
         if event.agent_id == vehicle.agent_id:
             if channel is not None:
                 for arrived, arrival_ns in channel.due(event.log_time_ns, event.frame.stamp_ns):
-                    vehicle.receive(arrived, arrival_ns)
+                    _receive(vehicle, arrived, arrival_ns)
             used = None if schedule is None else schedule.get(event.frame.stamp_ns, [])
             output = vehicle.step(event.frame, used)
             if output.problem:
@@ -98,6 +98,14 @@ def run(
                     channel.send(received, event.log_time_ns)
                 if on_message is not None:
                     on_message(received)
+
+
+def _receive(vehicle: VehicleAgent, arrived: Message | Refusal, arrival_ns: int) -> None:
+    """Hands over a message, or the news that one could not be read, as vehicle_node does."""
+    if isinstance(arrived, Refusal):
+        vehicle.refuse(arrived.agent_id, arrived.sequence, arrived.reason)
+    else:
+        vehicle.receive(arrived, arrival_ns)
 
 
 def make_agents(

@@ -16,7 +16,7 @@ from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events, matrix_of_pose
 from cooptrack_core.data.image_events import image_events
-from cooptrack_core.data.instance_messages import transmit
+from cooptrack_core.data.instance_messages import cdr_codec, transmit
 from cooptrack_core.data.recorded_run import RecordedRun, read_run
 from cooptrack_core.data.recording import SCHEMA, cameras_of, images_of
 from cooptrack_core.data.recording_frames import missed_rows, sent_row, track_row, truth_fields, without_nan
@@ -71,7 +71,7 @@ class Drive:
         sequences = {info.sequence_id for agent in infos.values() for info in agent.values()}
         stamps = [stamp_ns for unit in self.roadside for stamp_ns in infos.get(unit, {})]
         span_ns = (min(stamps), max(stamps)) if stamps else None
-        return Channel(disturbance, " ".join(sorted(sequences)), span_ns)
+        return Channel(disturbance, " ".join(sorted(sequences)), span_ns, cdr_codec())
 
     def units(self, detector: str) -> tuple[str, ...]:
         """The units to run; of a network only those with a camera: none is made for one that is not there."""

@@ -30,6 +30,7 @@ NODE_PARAMETERS = {
         "replay_node": "allow_shared_topics bag clock_hz discovery_wait_ms lockstep lockstep_frames lockstep_outputs "
         "lockstep_timeout_ms loop loop_pause_ms rate recorder settle_ms start_offset wait_for_subscribers "
         "wait_for_subscribers_ms",
+        "impairment_node": "impairment instance_topics suffix",
     }.items()
 }
 _OF_EVERY_NODE = ("use_sim_time", "start_type_description_service", "qos_overrides.")  # ROS itself

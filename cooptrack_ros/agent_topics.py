@@ -112,8 +112,13 @@ class AgentTopics:
             topic
             for topic, types in self._node.get_topic_names_and_types()
             if _TYPE in types
-            and topic != self._own_topic
+            and _place(topic) != _place(self._own_topic)  # impairment_node keeps the place
             and topic not in self.named
             and any(wanted.fullmatch(topic) for wanted in self._patterns)
             and self._node.count_publishers(topic) > 0
         )
+
+
+def _place(topic: str) -> str:
+    """The namespace of a topic."""
+    return topic.rpartition("/")[0]

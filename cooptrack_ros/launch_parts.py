@@ -26,9 +26,12 @@ from cooptrack_core.config import (
     SHIPPED_WEIGHTS,
     default_mode,
 )
+from cooptrack_core.cooperation.impairment_file import read_impairment
+from cooptrack_core.types import CooptrackError
 
 FLAG = ("true", "false")
 EVERYBODY = "all"
+IMPAIRED = "instances_impaired"  # topic of a roadside unit's messages behind impairment_node
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 SEGMENT_BYTES = 32 * 1024 * 1024  # shared memory of one process, as in config/fastdds_*.xml
@@ -82,6 +85,13 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
             choices=["", *DEVICES],
             description="detector network: where it runs; empty: as the parameter files say (auto)",
         ),
+        DeclareLaunchArgument(
+            "security",
+            default_value="false",
+            choices=FLAG,
+            description="SROS2: only nodes with keys from the keystore take part (docs/security.md)",
+        ),
+        DeclareLaunchArgument("keystore", default_value="", description="security: folder made by `ros2 security`"),
         DeclareLaunchArgument("log_level", default_value="info", choices=LOG_LEVELS, description="what is logged"),
         DeclareLaunchArgument(
             "use_respawn",
@@ -111,6 +121,32 @@ def mode_of(context: LaunchContext) -> str:
     if mode in LEARNED_MODES and detector != "network":
         raise RuntimeError(f"mode:={mode}: needs features; give detector:=network too, or mode:=late")
     return mode
+
+
+def security(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """The environment of a secured graph, if that is asked for. RuntimeError in one line without a keystore."""
+    if not flag(context, "security"):
+        return []
+    given = text(context, "keystore")
+    make = "make one with `ros2 security create_keystore` (docs/security.md)"
+    if not given:
+        raise RuntimeError(f"security:=true: no keystore; give keystore:=FOLDER, {make}")
+    if not Path(given, "enclaves").is_dir():
+        raise RuntimeError(f"keystore:={given}: no such keystore (it has no folder enclaves); {make}")
+    values = {"ENABLE": "true", "STRATEGY": "Enforce", "KEYSTORE": str(Path(given).resolve())}
+    return [SetEnvironmentVariable(f"ROS_SECURITY_{name}", value) for name, value in values.items()]
+
+
+def enclave(context: LaunchContext, namespace: str, executable: str) -> list[str]:
+    """Arguments that give a node its own keys: enclave /<namespace>/<node>. RuntimeError where there are none."""
+    if not flag(context, "security"):
+        return []
+    path = f"/{namespace.strip('/')}/{executable}".replace("//", "/")
+    keystore = text(context, "keystore")
+    if not Path(keystore, "enclaves", path[1:]).is_dir():
+        make = f"`ros2 security create_enclave {keystore} {path}`, then its permissions (docs/security.md)"
+        raise RuntimeError(f"keystore:={keystore}: no keys for {path}; make them with {make}")
+    return ["--enclave", path]
 
 
 def profile_argument(default: str) -> DeclareLaunchArgument:
@@ -187,10 +223,28 @@ def node(
         name=executable,
         namespace=namespace,
         parameters=[*files, dict(parameters)],
-        arguments=["--ros-args", "--log-level", text(context, "log_level")],
+        arguments=["--ros-args", "--log-level", text(context, "log_level"), *enclave(context, namespace, executable)],
         output="screen",
         **process,
     )
+
+
+def impairment(context: LaunchContext, senders: list[str], simulated: bool) -> list[Node]:
+    """The node that impairs what these agents send, if that is asked for. RuntimeError in one line for a bad file."""
+    file = text(context, "impair")
+    if not file or not senders:
+        return []
+    try:
+        read_impairment(Path(file))
+    except CooptrackError as error:
+        raise RuntimeError(f"impair:={error}") from None
+    topics = [f"/{name}/instances" for name in senders]
+    parameters = {"impairment": str(Path(file).resolve()), "instance_topics": topics, "use_sim_time": simulated}
+    return [
+        node(
+            context, "impairment_node", {**parameters, "suffix": IMPAIRED.removeprefix("instances")}, **respawn(context)
+        )
+    ]
 
 
 def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str, Any]) -> Node:
@@ -210,9 +264,13 @@ def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str,
         executable,
         {**common, **parameters},
         found[0],
-        respawn=flag(context, "use_respawn"),
-        respawn_delay=1.0,
+        **respawn(context),
     )
+
+
+def respawn(context: LaunchContext) -> dict[str, Any]:
+    """Whether a node is started again after it has died, for `node`."""
+    return {"respawn": flag(context, "use_respawn"), "respawn_delay": 1.0}
 
 
 def dds_profile(context: LaunchContext, participants: int) -> list[SetEnvironmentVariable | LogInfo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -163,7 +164,11 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work:
     except CooptrackError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except Exception:
+    except Exception as error:
+        if rclpy.ok() and os.environ.get("ROS_SECURITY_ENABLE") == "true" and type(error).__name__ == "RCLError":
+            text = " ".join(str(error).split())
+            print(f"error: security is on and the node cannot be made: {text}; see docs/security.md", file=sys.stderr)
+            return EXIT_BAD_INPUT
         if rclpy.ok():
             raise
         return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about

@@ -9,6 +9,7 @@ from typing import Any
 
 from cooptrack_core.config import ParameterSpec, RoadsideConfig, VehicleConfig, specs
 from cooptrack_ros.parameters import (
+    ImpairmentParameters,
     MarkerParameters,
     RecorderParameters,
     ReplayParameters,
@@ -18,6 +19,7 @@ from cooptrack_ros.parameters import (
 )
 
 NODES: dict[str, tuple[type[Any], ...]] = {
+    "impairment_node": (ImpairmentParameters,),
     "marker_node": (MarkerParameters,),
     "recorder_node": (RecorderParameters,),
     "replay_node": (ReplayParameters,),

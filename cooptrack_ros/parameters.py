@@ -167,7 +167,17 @@ class RecorderParameters:
     discovery_period_ms: float = parameter(200.0, "how often to look for new topics, ms", minimum=10.0, maximum=60000.0)
 
 
+@dataclass(frozen=True)
+class ImpairmentParameters:
+    """impairment_node."""
+
+    impairment: str = parameter("", "YAML file as config/impairment.yaml; empty: nothing is impaired")
+    instance_topics: tuple[str, ...] = parameter(("/rsu/instances",), "InstanceFeatures topics to impair; ['']: none")
+    suffix: str = parameter("_impaired", "what is added to the name of a topic for that of its impaired messages")
+
+
 _ALL = (
+    ImpairmentParameters,
     RoadsideParameters, VehicleParameters, MarkerParameters, ReplayParameters, RecorderParameters, RoadsideConfig,
     VehicleConfig,
 )  # fmt: skip

@@ -32,7 +32,10 @@ SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what 
 
 def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str) -> IncludeLaunchDescription:
     """The launch file of an agent with the arguments of this one."""
-    passed_on = ("params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn")
+    passed_on = (
+        "params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn", "security",
+        "keystore",
+    )  # fmt: skip
     own = {name: parts.text(context, name) for name in passed_on}
     every = {**own, "use_sim_time": use_sim_time, "dds_profile": "none", **arguments}
     source = PythonLaunchDescriptionSource(parts.share("launch", file))
@@ -59,6 +62,7 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
             **(NETWORK_PATIENCE if network else {}),
             "recorder": "/recorder_node" if parts.text(context, "record") else "",
         },
+        **(parts.respawn(context) if parts.flag(context, "loop") else {}),
     )
     if not parts.flag(context, "exit_when_done"):
         return [player]
@@ -120,7 +124,7 @@ def start(context: LaunchContext) -> list:
         use_sim_time = "true" if bag else "false"
     simulated = use_sim_time == "true"
 
-    actions = parts.dds_profile(context, len(roadside) + 2 * len(vehicles) + 3)
+    actions = parts.security(context) + parts.dds_profile(context, len(roadside) + 2 * len(vehicles) + 3)
     if parts.flag(context, "rviz"):
         actions.append(rviz(simulated))
     if record:
@@ -129,6 +133,8 @@ def start(context: LaunchContext) -> list:
         actions += [RegisterEventHandler(OnProcessExit(target_action=recorder, on_exit=recorder_ended)), recorder]
     if bag and parts.flag(context, "exit_when_done") and not parts.flag(context, "use_respawn"):
         actions.append(RegisterEventHandler(OnProcessExit(on_exit=agent_ended)))
+    impairment = parts.impairment(context, roadside + vehicles if share else roadside, simulated)
+    actions += impairment
     roadside_weights = parts.text(context, "roadside_weights") or parts.text(context, "weights")
     for name in roadside:
         own = {"namespace": name, "weights": roadside_weights}
@@ -136,9 +142,13 @@ def start(context: LaunchContext) -> list:
     for name in vehicles:
         heard = parts.EVERYBODY if share else ",".join(roadside) or "none"
         own = {"namespace": name, "roadside": heard, "mode": mode, "publish_instances": str(share).lower()}
+        if impairment:
+            own["instances"] = parts.IMPAIRED
         actions.append(agent(context, "vehicle.launch.py", use_sim_time, **own))
         if parts.flag(context, "markers"):
-            actions.append(parts.node(context, "marker_node", {"use_sim_time": simulated}, name))
+            actions.append(
+                parts.node(context, "marker_node", {"use_sim_time": simulated}, name, **parts.respawn(context))
+            )
     if bag:
         actions += replay(context, roadside, vehicles)
     return actions
@@ -168,6 +178,7 @@ def generate_launch_description() -> LaunchDescription:
             switch("loop", "false", "play the bag again and again"),
             argument("start_offset", "0.0", "where in the bag to begin, s"),
             switch("lockstep", "false", "play a frame when the output of the last one is there, however long it takes"),
+            argument("impair", "", "YAML file of impairments between roadside and vehicles, as config/impairment.yaml"),
             switch("exit_when_done", "false", "end everything when the bag has been played"),
             argument("record", "", "rosbag2 directory to record the outputs into; must not exist; empty: none"),
             switch("markers", "true", "publish markers for RViz"),

@@ -8,7 +8,7 @@ from cooptrack_ros import launch_parts as parts
 
 def start(context: LaunchContext) -> list:
     """Profile and node."""
-    return [*parts.dds_profile(context, 1), parts.agent_node(context, "roadside_node", {})]
+    return [*parts.security(context), *parts.dds_profile(context, 1), parts.agent_node(context, "roadside_node", {})]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -8,14 +8,18 @@ from cooptrack_ros import launch_parts as parts
 
 def start(context: LaunchContext) -> list:
     """Profile and node."""
-    everybody = parts.text(context, "roadside") == parts.EVERYBODY
-    topics = [] if everybody else [f"/{name}/instances" for name in parts.namespaces(context, "roadside")]
+    everybody, instances = parts.text(context, "roadside") == parts.EVERYBODY, parts.text(context, "instances")
+    topics = [] if everybody else [f"/{name}/{instances}" for name in parts.namespaces(context, "roadside")]
     parameters = {
         "mode": parts.mode_of(context),
-        "instance_topics": ["/**/instances"] if everybody else topics or [""],
+        "instance_topics": [f"/**/{instances}"] if everybody else topics or [""],
         "publish_instances": parts.flag(context, "publish_instances"),
     }
-    return [*parts.dds_profile(context, 1), parts.agent_node(context, "vehicle_node", parameters)]
+    return [
+        *parts.security(context),
+        *parts.dds_profile(context, 1),
+        parts.agent_node(context, "vehicle_node", parameters),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -34,6 +38,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=parts.FLAG,
                 description="tell other vehicles what this one measures itself",
             ),
+            DeclareLaunchArgument("instances", default_value="instances", description="topic of a unit's instances"),
             *parts.agent_arguments(),
             parts.mode_argument(),
             parts.profile_argument("network"),

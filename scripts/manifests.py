@@ -128,7 +128,7 @@ def yaml_defects(root: Path) -> Iterator[str]:
         except yaml.YAMLError as error:
             yield f"{name}: {' '.join(str(error).split())}"
             continue
-        if name.parts[0] == "config":
+        if name.parts[0] == "config" and path.stem.endswith("_node"):
             shaped = isinstance(content, dict) and all(
                 isinstance(node, dict) and list(node) == ["ros__parameters"] for node in content.values()
             )

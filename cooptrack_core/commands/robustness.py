@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise-correlation-s", type=float, default=0.0, metavar="X",
         help="time constant with which position and yaw noise change; 0: fresh in every message, s",
     )  # fmt: skip
+    matrix = parser.add_argument_group(
+        "matrix", "never worse than ego: impairments together, invariants at every point"
+    )
+    matrix.add_argument("--matrix", action="store_true", help="run the matrix instead of the curves")
+    matrix.add_argument("--reduced", action="store_true", help="with --matrix: about a quarter of the points")
+    matrix.add_argument(
+        "--tolerance", type=float, default=0.02, metavar="X", help="AMOTA that a point may lie below the vehicle alone"
+    )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--out", "-o", type=Path, default=Path("robustness"), metavar="DIR", help="folder; resumed")
     out.add_argument("--overwrite", action="store_true", help="begin anew, whatever that folder holds")
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.report import save_json
 
     plan = _plan(args)
+    if args.matrix:
+        return _run_matrix(args, plan)
     warn_if_untrained(plan.options)
     runner = SequenceRunner(plan.options)
     result = run_robustness(plan, args.out, overwrite=args.overwrite, runner=runner)
@@ -68,6 +78,30 @@ def run(args: argparse.Namespace) -> int:
     print_tables(result)
     print_files([*files, *pictures])
     return 0
+
+
+def _run_matrix(args: argparse.Namespace, curves: Plan) -> int:
+    """Runs what is missing of the matrix; exit code 1 if an invariant is violated."""
+    from cooptrack_core.evaluation.matrix_report import print_matrix, write_csv, write_figures
+    from cooptrack_core.evaluation.robustness_matrix import MatrixPlan, all_violations, run_matrix
+    from cooptrack_core.evaluation.run import SequenceRunner
+    from cooptrack_core.report import save_json
+
+    if args.only is not None or args.grid:
+        raise CooptrackError("--matrix: has points of its own; leave out --only and --grid")
+    warn_if_untrained(curves.options)
+    runner = SequenceRunner(curves.options)
+    plan = MatrixPlan(curves.options, curves.cooperative, args.tolerance, args.disturbance_seed, args.reduced)
+    result = run_matrix(plan, args.out, overwrite=args.overwrite, runner=runner)
+    warn(args, runner.warnings)
+    result["run"] |= {"params": None if args.params is None else str(args.params), "command": args.command_line}
+    files = [args.out / f"matrix.{kind}" for kind in ("json", "csv")]
+    save_json(result, files[0])
+    write_csv(result, files[1])
+    pictures = write_figures(result, args.out)
+    print_matrix(result)
+    print_files([*files, *pictures])
+    return 1 if all_violations(result) else 0
 
 
 def _plan(args: argparse.Namespace) -> Plan:

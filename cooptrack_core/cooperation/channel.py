@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from cooptrack_core.cooperation.damage import DAMAGES, Codec, damaged
 from cooptrack_core.cooperation.disturbance import Disturbance
-from cooptrack_core.types import CooptrackError, Message
+from cooptrack_core.types import CooptrackError, Message, Refusal
 
 Float = NDArray[np.float64]
 
-_LOSS, _JITTER, _INSTANCES, _NOISE, _OUTAGE = range(5)  # each kind draws for itself
+_LOSS, _JITTER, _INSTANCES, _NOISE, _OUTAGE, _COPY, _HELD, _DAMAGE = range(8)  # each kind draws for itself
+
+Delivered = tuple[Message | Refusal, int]  # a message, or why it cannot be read, and when it arrived
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,17 @@ class _Arrived:
     order: int  # of its sender's messages, as they arrived
     sent_stamp_ns: int  # by a clock without offset
     arrival_ns: int
+    message: Message | Refusal
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A message on the way; its bytes where they are known and say the same."""
+
+    stamp_ns: int  # by a clock without offset
     message: Message
+    data: bytes | None = None
+    damaged: bool = False  # then the bytes are what arrives
 
 
 @dataclass
@@ -42,6 +55,7 @@ class _Sender:
     noise_stamp_ns: int = 0
     arrived_stamps_ns: list[int] = field(default_factory=list)
     waiting: list[_Arrived] = field(default_factory=list)
+    held: list[tuple[int, _Sent]] = field(default_factory=list)  # with its arrival, if nothing held it back
 
 
 class Channel:
@@ -52,13 +66,22 @@ class Channel:
     loss 0.1 is lost at 0.3 too, noise of 1 m is twice that of 0.5 m. So curves compare like with like.
     """
 
-    def __init__(self, disturbance: Disturbance, key: str = "", span_ns: tuple[int, int] | None = None) -> None:
-        """span_ns: stamps of the first and last message that may be sent; an outage of a part needs it."""
-        self.disturbance, self.key = disturbance, key
+    def __init__(
+        self,
+        disturbance: Disturbance,
+        key: str = "",
+        span_ns: tuple[int, int] | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        """span_ns: stamps of the first and last message that may be sent; an outage of a part needs it.
+
+        codec: how messages become bytes; damage to their content and due_bytes need it.
+        """
+        self.disturbance, self.key, self._codec = disturbance, key, codec
         self.counts: Counter[str] = Counter()
         self._span_ns = span_ns
         self._senders: dict[str, _Sender] = {}
-        self._on_the_way: list[tuple[int, int, int, Message]] = []
+        self._on_the_way: list[tuple[int, int, _Sent]] = []
         self._tick = itertools.count()
 
     @property
@@ -71,8 +94,8 @@ class Channel:
         known = list(stamps_ns)
         self._span_ns = (min(known), max(known)) if known else (0, 0)
 
-    def send(self, message: Message, now_ns: int) -> None:
-        """Takes a message that its sender sends now (receiver's clock)."""
+    def send(self, message: Message, now_ns: int, data: bytes | None = None) -> None:
+        """Takes a message that its sender sends now (receiver's clock); data: its bytes, if they are at hand."""
         if self.needs_span:
             raise CooptrackError("disturbance --drop-roadside: the length of the sequence is not known; give span_ns")
         d, stamp_ns = self.disturbance, message.stamp_ns
@@ -81,31 +104,94 @@ class Channel:
         self.counts["sent"] += 1
         lost, late_ns = self._is_lost(sender, message), self._delay_ns(sender, message)
         disturbed = self._with_noise(sender, self._with_instance_loss(sender, message))
+        if d.clock_offset_ms:
+            disturbed = replace(disturbed, stamp_ns=stamp_ns + round(d.clock_offset_ms * 1e6))
+        held, sender.held = sender.held, []
         if self._in_outage(stamp_ns):
             self.counts["outage"] += 1
         elif lost:
             self.counts["lost"] += 1
         else:
-            shifted = replace(disturbed, stamp_ns=stamp_ns + round(d.clock_offset_ms * 1e6))
-            heapq.heappush(self._on_the_way, (now_ns + late_ns, next(self._tick), stamp_ns, shifted))
+            sent = self._damaged(sender, _Sent(stamp_ns, disturbed, data if disturbed is message else None))
+            self._dispatch(sender, sent, now_ns + late_ns)
+        for arrival_ns, item in held:
+            self._push(max(arrival_ns, now_ns + late_ns), item)
 
-    def due(self, now_ns: int, frame_stamp_ns: int) -> list[tuple[Message, int]]:
-        """Messages that the receiver gets by now, for a frame at frame_stamp_ns, and when each arrived; each once."""
-        due = []
+    def clear(self) -> None:
+        """Forgets what is on the way (time jumped back)."""
+        self._on_the_way.clear()
+        for sender in self._senders.values():
+            sender.held.clear()
+            sender.waiting.clear()
+
+    def _dispatch(self, sender: _Sender, sent: _Sent, arrival_ns: int) -> None:
+        """Puts a message on its way, once or twice, or holds it back until the next one is through."""
+        d, agent_id = self.disturbance, sent.message.agent_id
+        copies = 1 + self._happens(d.duplicated, _COPY, agent_id, sender.count)
+        if copies > 1:
+            self.counts["duplicated"] += 1
+        for _ in range(copies):
+            if self._happens(d.reordered, _HELD, agent_id, sender.count):
+                self.counts["reordered"] += 1
+                sender.held.append((arrival_ns, sent))
+            else:
+                self._push(arrival_ns, sent)
+
+    def _push(self, arrival_ns: int, sent: _Sent) -> None:
+        heapq.heappush(self._on_the_way, (arrival_ns, next(self._tick), sent))
+
+    def _damaged(self, sender: _Sender, sent: _Sent) -> _Sent:
+        """With the damage that the message gets, done to its bytes."""
+        d, message = self.disturbance, sent.message
+        if not any(getattr(d, kind) for kind in DAMAGES):
+            return sent
+        rng = self._rng(_DAMAGE, message.agent_id, sender.count)
+        drawn = dict(zip(DAMAGES, rng.random(len(DAMAGES)), strict=True))
+        kinds = [kind for kind in DAMAGES if drawn[kind] < getattr(d, kind)]
+        self.counts.update(kinds)
+        if not kinds:
+            return sent
+        if self._codec is None:
+            raise CooptrackError(f"disturbance {kinds[0]}: needs to know how messages become bytes; give a codec")
+        return replace(sent, data=damaged(message, kinds, rng, self._codec), damaged=True)
+
+    def due(self, now_ns: int, frame_stamp_ns: int) -> list[Delivered]:
+        """What the receiver gets by now, for a frame at frame_stamp_ns, and when each arrived; each once."""
+        due: list[Delivered] = []
         while self._on_the_way and self._on_the_way[0][0] <= now_ns:
-            arrival_ns, _, stamp_ns, message = heapq.heappop(self._on_the_way)
+            arrival_ns, _, sent = heapq.heappop(self._on_the_way)
+            message = self._read(sent)
             if not self.disturbance.async_frames:
                 due.append((message, arrival_ns))
                 continue
-            sender = self._senders[message.agent_id]
-            sender.waiting.append(_Arrived(len(sender.arrived_stamps_ns), stamp_ns, arrival_ns, message))
-            sender.arrived_stamps_ns.append(stamp_ns)
+            sender = self._senders[sent.message.agent_id]
+            sender.waiting.append(_Arrived(len(sender.arrived_stamps_ns), sent.stamp_ns, arrival_ns, message))
+            sender.arrived_stamps_ns.append(sent.stamp_ns)
         for sender in self._senders.values():
             due += self._old_enough(sender, frame_stamp_ns)
         self.counts["arrived"] += len(due)
         return due
 
-    def _old_enough(self, sender: _Sender, frame_stamp_ns: int) -> list[tuple[Message, int]]:
+    def due_bytes(self, now_ns: int) -> list[bytes]:
+        """What the receiver gets by now, as bytes; async_frames, which needs its frames, does not count here."""
+        due = []
+        while self._on_the_way and self._on_the_way[0][0] <= now_ns:
+            sent = heapq.heappop(self._on_the_way)[2]
+            assert sent.data is not None or self._codec is not None
+            due.append(self._codec.write(sent.message) if sent.data is None else sent.data)  # type: ignore[union-attr]
+        self.counts["arrived"] += len(due)
+        return due
+
+    def _read(self, sent: _Sent) -> Message | Refusal:
+        if not sent.damaged:
+            return sent.message
+        assert self._codec is not None and sent.data is not None
+        return self._codec.read(sent.data, sent.message.agent_id)
+
+    def _happens(self, share: float, kind: int, agent_id: str, number: int) -> bool:
+        return bool(share) and bool(self._rng(kind, agent_id, number).random() < share)
+
+    def _old_enough(self, sender: _Sender, frame_stamp_ns: int) -> list[Delivered]:
         """What arrived async_frames before the message nearest to the frame, or earlier."""
         if not sender.waiting:
             return []
@@ -173,4 +259,4 @@ class Channel:
         return replace(message, T_map_from_sensor=noisy)
 
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "Delivered"]

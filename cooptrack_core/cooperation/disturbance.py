@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 from cooptrack_core.config import parameter
 from cooptrack_core.types import CooptrackError
 
+# What may be done to the content of a message, in the order in which it is done; fields of Disturbance.
+DAMAGES = ("emptied", "crowded", "not_finite", "wrong_version", "truncated")
+
 
 @dataclass(frozen=True)
 class Disturbance:
@@ -50,6 +53,24 @@ class Disturbance:
         0, "messages used are this many frames older than those of the pair (DAIR-V2X VIC-Async-k)", minimum=0,
         maximum=1000,
     )  # fmt: skip
+    duplicated: float = parameter(0.0, "share of messages that arrive twice", minimum=0.0, maximum=1.0)
+    reordered: float = parameter(
+        0.0, "share of messages that are held back until the next one of their sender is through", minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
+    truncated: float = parameter(0.0, "share of messages whose bytes end early", minimum=0.0, maximum=1.0)
+    not_finite: float = parameter(
+        0.0, "share of messages with NaN or an infinite number in a field", minimum=0.0, maximum=1.0
+    )  # fmt: skip
+    wrong_version: float = parameter(
+        0.0, "share of messages with the schema version of nobody", minimum=0.0, maximum=1.0
+    )  # fmt: skip
+    emptied: float = parameter(
+        0.0, "share of messages that say that nothing was seen", minimum=0.0, maximum=1.0
+    )  # fmt: skip
+    crowded: float = parameter(
+        0.0, "share of messages with ten times more instances than a vehicle admits", minimum=0.0, maximum=1.0
+    )  # fmt: skip
     seed: int = parameter(0, "seed of all of them", minimum=0, maximum=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -82,6 +103,10 @@ class Disturbance:
         after_lost = max(0.0, 1.0 - 1.0 / self.burst)
         return min(1.0, self.loss * (1.0 - after_lost) / (1.0 - self.loss)), after_lost
 
+    def _of_messages(self) -> list[tuple[float, str]]:
+        """The kinds that say of themselves what they do: share and words."""
+        return [(getattr(self, name), name.replace("_", " ")) for name in ("duplicated", "reordered", *DAMAGES)]
+
     def describe(self) -> str:
         """In words, for tables and reports; 'none' if it is none."""
         noise = "" if not self.noise_correlation_s else f" correlated over {self.noise_correlation_s:g} s"
@@ -96,6 +121,7 @@ class Disturbance:
             (self.clock_offset_ms, f"sender's clock {self.clock_offset_ms:+g} ms"),
             (self.drop_roadside, f"no messages in {100 * self.drop_roadside:g} % of the sequence"),
             (self.async_frames, f"messages {self.async_frames} frames older"),
+            *((value, f"{100 * value:g} % of messages {what}") for value, what in self._of_messages()),
         )
         parts = [text for value, text in said if value]
         return ", ".join([*parts, f"seed {self.seed}"]) if parts else "none"
@@ -112,4 +138,4 @@ def _problem(name: str, what: str, remedy: str) -> CooptrackError:
 
 NO_DISTURBANCE = Disturbance()
 
-__all__ = ["NO_DISTURBANCE", "Disturbance", "option_of"]
+__all__ = ["DAMAGES", "NO_DISTURBANCE", "Disturbance", "option_of"]

@@ -34,6 +34,7 @@ _COLUMNS = {
     "velocity_variance_m2ps2": ("f", np.float32), "yaw_rate_radps": ("f", np.float32),
     "time_since_update_s": ("f", np.float32), "age_frames": ("H", np.uint16), "held_id": ("Q", np.uint64),
 }  # fmt: skip
+_FARTHEST_M = 1e8  # no place on earth is farther from another; single precision overflows at 3e38
 
 
 class WireError(Exception):
@@ -239,6 +240,8 @@ def _pose(pose: Any) -> NDArray[np.float64] | None:
     q = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
     t = np.array([pose.position.x, pose.position.y, pose.position.z])
     if not (np.all(np.isfinite(q)) and np.all(np.isfinite(t))) or abs(np.linalg.norm(q) - 1) > 0.01:
+        return None
+    if np.abs(t).max() > _FARTHEST_M:
         return None
     return from_quaternion(q, t)
 

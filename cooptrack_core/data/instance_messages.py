@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.cooperation import wire
+from cooptrack_core.cooperation.damage import Codec
 from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.data.bag_messages import header, make, time
 from cooptrack_core.data.message_definitions import typestore
@@ -38,8 +39,22 @@ def transmit(message: Message, precision: str | None = None, kinematics: str | N
     return wire.decode(store.deserialize_cdr(data, _TYPE), len(data))
 
 
+def cdr_codec() -> Codec:
+    """Messages as ROS serialises them; their features in single precision, in which they come out of a message."""
+    store = typestore()
+
+    def fields_of_message(message: Message) -> Any:
+        return instances_message(message, "none" if message.instances.features is None else "fp32")
+
+    return Codec(
+        lambda data: store.deserialize_cdr(data, _TYPE),
+        fields_of_message,
+        lambda fields: bytes(store.serialize_cdr(fields, _TYPE)),
+    )
+
+
 def _as_numpy(value: Any) -> Any:
     return np.frombuffer(value, np.dtype(value.typecode)) if isinstance(value, array) else value
 
 
-__all__ = ["instances_message", "transmit"]
+__all__ = ["cdr_codec", "instances_message", "transmit"]

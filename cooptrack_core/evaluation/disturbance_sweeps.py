@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
+from cooptrack_core.cooperation.disturbance import DAMAGES, NO_DISTURBANCE, Disturbance
 from cooptrack_core.types import CooptrackError
 
 
@@ -65,7 +65,8 @@ def draws(disturbance: Disturbance) -> bool:
     d = disturbance
     return bool(
         d.jitter_ms or 0 < d.loss < 1 or 0 < d.instance_loss < 1 or d.position_noise_m or d.yaw_noise_deg
-        or 0 < d.drop_roadside < 1
+        or 0 < d.drop_roadside < 1 or 0 < d.duplicated < 1 or 0 < d.reordered < 1
+        or any(getattr(d, name) for name in DAMAGES)
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def run_robustness(
     runner = runner or SequenceRunner(plan.options)
     _claim(out, _fingerprint(plan, runner), overwrite)
     conditions = plan.conditions()
-    stored = {item: _stored(_path(out, item)) for item in conditions}
+    stored = {item: stored_point(point_path(out, item)) for item in conditions}
     left = [item for item in conditions if stored[item] is None]
     with progress_bar(total=len(left) * len(runner.sequences), desc="robustness", unit="sequence") as bar:
         for item in left:
@@ -139,7 +139,7 @@ def _left_by_more_repeats(plan: Plan, out: Path) -> dict[Condition, Result]:
     for sweep in plan.sweeps:
         for mode, value in itertools.product(plan.cooperative, sweep.values):
             for item in plan.more_seeds(mode, sweep, value):
-                point = _stored(_path(out, item))
+                point = stored_point(point_path(out, item))
                 if point is None:
                     break
                 found[item] = point
@@ -149,7 +149,7 @@ def _left_by_more_repeats(plan: Plan, out: Path) -> dict[Condition, Result]:
 def _run_condition(item: Condition, plan: Plan, runner: SequenceRunner, out: Path, bar: Any) -> Result:
     """Runs all sequences, scores them and stores the point; the recordings of the sequences go once it is there."""
     vehicle = replace(plan.options.vehicle, mode=item.mode)
-    path = _path(out, item)
+    path = point_path(out, item)
     partial = path.with_suffix("")
     recordings = []
     for sequence_id in runner.sequences:
@@ -229,12 +229,13 @@ def _joined(runs: Sequence[Result]) -> Result:
 # Files.
 
 
-def _path(out: Path, item: Condition) -> Path:
+def point_path(out: Path, item: Condition) -> Path:
+    """File of a condition's point."""
     # Values hold dots, which are no suffix.
     return out / "points" / f"{item.name}.json"
 
 
-def _stored(path: Path) -> Result | None:
+def stored_point(path: Path) -> Result | None:
     """A stored point; None where there is none or a broken one, which is made again."""
     if not path.is_file():
         return None
@@ -259,4 +260,4 @@ def _claim(out: Path, content: Result, overwrite: bool) -> None:
         shutil.rmtree(out / "points", ignore_errors=True)
 
 
-__all__ = ["BASELINE", "SCHEMA", "Condition", "Plan", "run_robustness", "scores"]
+__all__ = ["BASELINE", "SCHEMA", "Condition", "Plan", "point_path", "run_robustness", "scores", "stored_point"]

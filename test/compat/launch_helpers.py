@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EXECUTABLES = ("marker_node", "recorder_node", "replay_node", "roadside_node", "vehicle_node")
+EXECUTABLES = ("impairment_node", "marker_node", "recorder_node", "replay_node", "roadside_node", "vehicle_node")
 LIMIT_S = 60
 
 # Says its arguments, parameters and DDS profile; replay_node ends by itself, the others when they are asked to.
@@ -22,6 +22,8 @@ for argument in "$@"; do
   case "$previous" in --params-file) sed "s|^|$name parameters: |" "$argument" ;; esac
   previous=$argument
 done
+security="${ROS_SECURITY_ENABLE:-off} ${ROS_SECURITY_STRATEGY:-} ${ROS_SECURITY_KEYSTORE:-}"
+echo "$name security: $security"
 echo "$name profile: ${FASTDDS_DEFAULT_PROFILES_FILE:-none}"
 if [ "$name" = replay_node ] && [ -z "${REPLAY_WAITS:-}" ]; then exit "${REPLAY_CODE:-0}"; fi
 if [ "$name" = "${DYING:-}" ] && [ ! -e "$DEATH_CERTIFICATE" ]; then

@@ -259,3 +259,66 @@ def test_every_argument_is_described(prefix: Path, file: str) -> None:
     assert len(entries) >= 8 and all(len(description) > 10 for _, description in entries)
     assert "no description given" not in text
     assert text.count("(default:") == len(entries)  # every one may be left out
+
+
+def test_impairments_stand_between_roadside_units_and_vehicles(prefix: Path, bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "radio.yaml").write_text("delay_ms: 100.0\n")
+    text = played(prefix, bag, f"impair:={tmp_path / 'radio.yaml'}", "roadside:=rsu,rsu_2")
+    assert started(text).count("impairment_node") == 1 and started(text).count("roadside_node") == 2
+    assert parameter(text, "impairment_node", "impairment")[-1] == str(tmp_path / "radio.yaml")
+    for topic in ("/rsu/instances", "/rsu_2/instances"):
+        assert text.count(f"impairment_node parameters:     - {topic}\n") == 1
+        assert text.count(f"vehicle_node parameters:     - {topic}_impaired") == 1
+        assert f"vehicle_node parameters:     - {topic}\n" not in text
+    assert "impairment_node" not in started(played(prefix, bag))
+
+
+def test_a_bad_file_of_impairments_is_one_line_before_anything_starts(prefix: Path, bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "radio.yaml").write_text("lag: 100.0\n")
+    code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", f"impair:={tmp_path / 'radio.yaml'}")
+    assert code == 1 and started(text) == []
+    assert len([line for line in text.splitlines() if "'lag' is no impairment" in line]) == 1
+
+
+def keystore(folder: Path, *enclaves: str) -> Path:
+    for path in enclaves:
+        (folder / "enclaves" / path).mkdir(parents=True)
+    return folder
+
+
+def test_security_is_enforced_and_every_node_has_an_enclave(prefix: Path, bag: Path, tmp_path: Path) -> None:
+    keys = keystore(
+        tmp_path / "keys", "rsu/roadside_node", "vehicle/vehicle_node", "vehicle/marker_node", "replay_node"
+    )
+    text = played(prefix, bag, "security:=true", f"keystore:={keys}")
+    for node, path in (("roadside_node", "/rsu"), ("vehicle_node", "/vehicle"), ("marker_node", "/vehicle")):
+        assert f"--enclave {path}/{node}" in re.search(rf"{node} arguments: (.*)", text)[1]
+        assert f"{node} security: true Enforce {keys}" in text
+    assert "--enclave /replay_node" in re.search(r"replay_node arguments: (.*)", text)[1]
+    plain = played(prefix, bag)
+    assert "--enclave" not in plain and "vehicle_node security: off" in plain
+
+
+@pytest.mark.parametrize(
+    ("file", "node"), [("vehicle.launch.py", "vehicle_node"), ("roadside.launch.py", "roadside_node")]
+)
+def test_an_agent_alone_is_secured_too(prefix: Path, tmp_path: Path, file: str, node: str) -> None:
+    keys = keystore(tmp_path / "keys", f"here/{node}")
+    options = ("namespace:=here", "security:=true", f"keystore:={keys}")
+    launched = Launched(prefix / "log", "cooptrack_ros", file, *options, env=environment(prefix))
+    launched.wait_for(f"{node} security: true Enforce {keys}")
+    launched.interrupt()
+    launched.end()
+    assert f"--enclave /here/{node}" in launched.text
+
+
+def test_security_without_keys_is_one_line_and_no_vehicle_starts(prefix: Path, bag: Path, tmp_path: Path) -> None:
+    empty = keystore(tmp_path / "keys", "rsu/roadside_node")
+    for options, said in (
+        ((), "security:=true: no keystore; give keystore:=FOLDER"),
+        ((f"keystore:={tmp_path / 'none'}",), "none: no such keystore"),
+        ((f"keystore:={empty}",), "no keys for /vehicle/"),
+    ):
+        code, text = run(prefix, "cooperative.launch.py", f"bag:={bag}", "security:=true", *options)
+        assert code == 1 and len([line for line in text.splitlines() if said in line]) == 1, text
+        assert "vehicle_node" not in started(text)

@@ -27,7 +27,8 @@ def test_every_field_has_its_option():
     values = {
         "delay_ms": 100.0, "jitter_ms": 50.0, "loss": 0.3, "burst": 4.0, "instance_loss": 0.1, "position_noise_m": 0.5,
         "yaw_noise_deg": 2.0, "noise_correlation_s": 1.5, "clock_offset_ms": -200.0, "drop_roadside": 0.25,
-        "async_frames": 2, "seed": 11,
+        "async_frames": 2, "duplicated": 0.1, "reordered": 0.1, "truncated": 0.1, "not_finite": 0.1,
+        "wrong_version": 0.1, "emptied": 0.1, "crowded": 0.1, "seed": 11,
     }  # fmt: skip
     assert values.keys() == {item.name for item in fields(Disturbance)}
     options = [

@@ -10,6 +10,7 @@ from rcl_interfaces.msg import ParameterType
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig, specs
 from cooptrack_core.parameter_files import NODE_PARAMETERS
+from cooptrack_ros.impairment_node import ImpairmentNode
 from cooptrack_ros.marker_node import MarkerNode
 from cooptrack_ros.parameter_files import NODES, text
 from cooptrack_ros.parameters import spec_value
@@ -20,6 +21,7 @@ from cooptrack_ros.vehicle_node import VehicleNode
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "config"
 CLASSES = {
+    "impairment_node": ImpairmentNode,
     "marker_node": MarkerNode,
     "recorder_node": RecorderNode,
     "replay_node": ReplayNode,
