@@ -29,11 +29,13 @@ _EXACT_M, _EXACT_RAD = 1e-3, 1e-5  # what scatters less is as good as it gets, a
 _MOVES_MPS = 0.3  # a unit that drifts faster over the window is a vehicle
 _SURE = 3.0  # and by so many standard deviations
 _FEWEST = 4  # poses that make a mean
-_AGENTS = 32
+_AGENTS, _REMEMBERED = 32, 1000
 _GATE, _GATE_M = 5.0, 6.0  # of a pair, in standard deviations and m: the pose may be wrong
-_CONFIDENT = 7.81  # an estimate as far from zero as 5 % of errors of its own are counts for nothing, twice that wholly
+_CONFIDENT = 11.3  # an estimate as far from zero as 1 % of errors of its own counts for nothing, twice that wholly
 _OUTLIER = 2.5  # a pair off by so many standard deviations counts half
 _SAME_ERROR_S = 1.0  # detectors err alike in frames so close: they count once
+_LOOKS = 2.0  # and they err alike at one object: however long it is seen, it counts no more than so often
+_OBJECTS = 4  # so many objects, at least, tell of a pose
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class _Sender:
     state: Float = field(default_factory=lambda: np.zeros(3))  # yaw, x, y
     covariance: Float = field(default_factory=lambda: np.zeros((3, 3)))
     last_ns: int = 0
+    looks: dict[int, float] = field(default_factory=dict)  # at each of its objects, by id
     pairs: int = 0
 
 
@@ -127,7 +130,7 @@ class SenderPoses:
         std = np.sqrt(np.diag(sender.covariance))
         # Yaw and shift are told together, so they are believed together.
         distance2 = float(sender.state @ inverse(sender.covariance) @ sender.state)
-        share = min(1.0, max(0.0, distance2 / _CONFIDENT - 1.0))
+        share = min(1.0, max(0.0, distance2 / _CONFIDENT - 1.0)) * (len(sender.looks) >= _OBJECTS)
         yaw = np.deg2rad(self.config.max_yaw_deg)
         bounds = np.array([yaw, self.config.max_shift_m, self.config.max_shift_m])
         applied = np.clip(share * sender.state, -bounds, bounds)
@@ -142,6 +145,8 @@ class SenderPoses:
         W = self._information(seen, T_map_from_ego)
         seen_m = apply(T_map_from_ego, seen.center_m)[:, :2]
         ours, theirs = _same_objects(seen_m, seen.class_id, W, reported_m, message.instances.class_id)
+        named = message.instances.instance_id[theirs] > 0  # of the others nobody knows how often they were seen
+        ours, theirs = ours[named], theirs[named]
         gap_s = min((stamp_ns - sender.last_ns) / 1e9, _SAME_ERROR_S) if sender.last_ns else _SAME_ERROR_S
         sender.last_ns = stamp_ns
         if not len(ours) or gap_s <= 0.0:
@@ -157,8 +162,8 @@ class SenderPoses:
         off = seen_m[ours] - reported_m[theirs] + A @ self._belief(sender).applied
         miss = off - A @ sender.state
         distance2 = np.einsum("ni,nij,nj->n", miss, W[ours], miss)
-        # Detectors err alike in frames so close: together they count once.
-        weight = (gap_s / _SAME_ERROR_S / (1.0 + distance2 / _OUTLIER**2))[:, None, None] * W[ours]
+        new = gap_s / _SAME_ERROR_S * _novelty(sender, message.instances.instance_id[theirs], gap_s)
+        weight = (new / (1.0 + distance2 / _OUTLIER**2))[:, None, None] * W[ours]
         before = inverse(grown)
         information = before + np.einsum("nji,njk,nkl->il", A, weight, A)
         told = before @ sender.state + np.einsum("nji,njk,nk->i", A, weight, off)
@@ -178,6 +183,18 @@ class SenderPoses:
         across_var = config.pair_std_m**2 + (config.pair_std_across_per_m * distance_m) ** 2
         along_part = ray[:, :, None] * ray[:, None] / along_var[:, None, None]
         return np.asarray(along_part + across[:, :, None] * across[:, None] / across_var[:, None, None], np.float64)
+
+
+def _novelty(sender: _Sender, instance_id: Int, gap_s: float) -> Float:
+    """[P] how much another look at these objects tells, 0 to 1; the look is counted."""
+    left = []
+    for identity in instance_id.tolist():
+        looks = sender.looks.pop(identity, 0.0)
+        left.append(1.0 - looks / _LOOKS)
+        sender.looks[identity] = looks + gap_s / _SAME_ERROR_S * left[-1]  # the last seen comes last
+    while len(sender.looks) > _REMEMBERED:
+        del sender.looks[next(iter(sender.looks))]
+    return np.array(left)
 
 
 def _same_objects(ours_m: Float, our_class: Int, W: Float, theirs_m: Float, their_class: Int) -> tuple[Int, Int]:

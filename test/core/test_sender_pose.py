@@ -35,7 +35,10 @@ def instances(T_map_from_frame: Float, points_m: Float, **columns: Float) -> Ins
     center_m = apply(inverse(T_map_from_frame), np.pad(points_m, ((0, 0), (0, 1)), constant_values=1.0))
     n = len(points_m)
     size_m = np.tile([4.5, 1.9, 1.5], (n, 1))
-    return Instances.create(center_m, size_m, np.zeros(n), np.zeros(n, np.int64), np.full(n, 0.9), **columns)
+    ids = np.arange(1, n + 1)
+    return Instances.create(
+        center_m, size_m, np.zeros(n), np.zeros(n, np.int64), np.full(n, 0.9), instance_id=ids, **columns
+    )  # fmt: skip
 
 
 def message(number: int, T_claimed: Float, reported: Instances, agent: str = "rsu", session: int = 1) -> Message:
@@ -143,6 +146,15 @@ def test_an_outlier_among_the_pairs_hardly_counts() -> None:
         (last,) = poses.corrected([message(number, UNIT, instances(UNIT, told_m))])
         poses.observe(seen, [last], last.stamp_ns, EGO)
     assert error(last.T_map_from_sensor)[0] < 0.35
+
+
+def test_one_object_tells_nothing_however_long_it_is_seen() -> None:
+    poses = SenderPoses(CONFIG)
+    told_m = OBJECTS_M[:1] + (1.5, -1.0)  # a lorry whose middle both sides put elsewhere
+    for number in range(1, 201):
+        (last,) = poses.corrected([message(number, UNIT, instances(UNIT, told_m))])
+        poses.observe(instances(EGO, OBJECTS_M[:1]), [last], last.stamp_ns, EGO)
+    assert last.T_map_from_sensor is UNIT
 
 
 def test_a_new_session_and_a_reset_begin_with_good_faith() -> None:
