@@ -89,6 +89,14 @@ def test_another_roadside_unit_or_vehicle_is_another_namespace(prefix: Path, bag
     assert "replay_node parameters:     - /van/tracks" in text
 
 
+def test_vehicles_that_share_listen_to_everybody_and_publish(prefix: Path, bag: Path) -> None:
+    text = played(prefix, bag, "roadside:=rsu,rsu_2", "vehicle:=car,van", "share:=true")
+    for name in ("car", "van"):
+        assert f"listening to /{'van' if name == 'car' else 'car'}/instances" in text
+        assert f"[{name}.vehicle_node]: listening to /{name}/instances" not in text
+        assert f"[{name}.vehicle_node]: listening to /rsu_2/instances" in text
+
+
 def test_no_roadside_unit_is_possible(prefix: Path, bag: Path) -> None:
     text = played(prefix, bag, "roadside:=none")
     assert "roadside_node" not in started(text)
