@@ -234,3 +234,14 @@ def test_what_only_a_vehicle_told_keeps_its_id_when_the_network_finds_it():
 
     assert track_there(outputs[4])[1] == [SOURCE_REMOTE]
     assert track_there(outputs[7]) == (track_there(outputs[4])[0], [SOURCE_EGO | SOURCE_REMOTE])
+
+
+def test_an_empty_message_does_not_say_that_the_features_of_its_sender_are_used():
+    agent = scripted.vehicle()
+    said = []
+    for i, (places, maker) in enumerate(
+        (([(40.0, 5.0)], None), ([], None), ([(40.0, 5.0)], None), ([(40.0, 5.0)], scripted.UNDERSTOOD), ([], None))
+    ):
+        output = scripted.drive(agent, 1, lambda i, p=places, m=maker: [scripted.message(i, *p, maker=m)], start=i)[0]
+        said.append(bool(output.unused_features))
+    assert said == [True, True, True, False, False]
