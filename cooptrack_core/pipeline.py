@@ -142,7 +142,7 @@ class VehicleAgent:
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
-        self._highest_id, self._of_network = 0, fallback.TracksOfNetwork()
+        self._highest_id, self._of_network, self._unused = 0, fallback.TracksOfNetwork(), fallback.Unused()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -208,7 +208,7 @@ class VehicleAgent:
         self.poses.observe(view.sightings, used, frame.stamp_ns, T_map)
         message = self._tell(frame.stamp_ns, T_map, view) if self.config.publish_instances and pose_known else None
         predicted_only = view.seen is None and not associations.messages
-        unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
+        unused = self._unused.reasons(used, view.others) if self.config.mode in LEARNED_MODES else {}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
             view.problem, view.seen is None, unused, arrived, message,

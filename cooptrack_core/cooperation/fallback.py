@@ -15,6 +15,7 @@ from cooptrack_core.types import SOURCE_REMOTE, Associations, Instances, Message
 
 Int = NDArray[np.int64]
 
+_REMEMBERED = 64  # agents; somebody may make up names
 MEASURED_STD_M, PREDICTED_STD_M = 0.05, 1.0  # of a network's track
 
 
@@ -34,6 +35,23 @@ def reason(message: Message) -> str:
         return f"its codes are of codebook {features.codebook.hex()[:8]}, which this vehicle does not have"
     maker = f"{features.preset or 'an unnamed model'} {features.fingerprint.hex()[:8]}"
     return f"they come from {maker}, which this vehicle's network was not trained with"
+
+
+class Unused:
+    """Why the features of each agent are not used. A message without instances says nothing about that."""
+
+    def __init__(self) -> None:
+        self._why: dict[str, str] = {}
+
+    def reasons(self, used: Sequence[Message], others: Sequence[Message]) -> dict[str, str]:
+        """By agent, of the messages that a frame used; others: those of them whose kinematics were fused."""
+        if len(self._why) > _REMEMBERED:
+            self._why.clear()
+        for message in used:
+            if len(message.instances):
+                self._why.pop(message.agent_id, None)
+        self._why |= {message.agent_id: reason(message) for message in others}
+        return {m.agent_id: self._why[m.agent_id] for m in used if m.agent_id in self._why}
 
 
 def as_instances(tracks: TrackedObjects) -> Instances:

@@ -16,7 +16,7 @@ from cooptrack_core.data.sequence_messages import SequenceMessages, TimedMessage
 from cooptrack_core.data.v2x_seq import Dataset
 
 _APART_NS = 1_000_000_000  # sequences of one traffic begin together
-_PLACE_M = 500.0
+_PLACE_M = 200.0  # vehicles farther apart have nothing to tell each other
 
 
 class JoinedSequences:

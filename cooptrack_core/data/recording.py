@@ -166,7 +166,7 @@ def _frame(
         **linked,
         **truth_fields(context.ground_truth.get(stamp_ns)),
         "images": images_of(stamp_ns, info, linked["messages"], context, vehicle, roadside),
-        "poses": poses_of(stamp_ns, context, roadside),
+        **poses_of(stamp_ns, context, roadside),
         "timings_ms": {} if timing is None else timing_row(timing[1]),
     }
 
@@ -193,9 +193,10 @@ def images_of(
 
 
 def poses_of(stamp_ns: int, context: BagContext, roadside: Sequence[str]) -> Row:
-    """T_map_from_lidar of the other agents that move, where it is known at that time."""
+    """poses: T_map_from_lidar of the other agents that move, where it is known at that time; nothing if none does."""
     moving = {agent: context.pose(agent, f"{agent}/lidar", stamp_ns) for agent in roadside if _moves(agent, context)}
-    return {agent: T.tolist() for agent, T in moving.items() if T is not None}
+    poses = {agent: T.tolist() for agent, T in moving.items() if T is not None}
+    return {"poses": poses} if poses else {}
 
 
 def _moves(agent: str, context: BagContext) -> bool:

@@ -78,6 +78,7 @@ _TRUTH = _BOX | {"sides?": _COUNT, "view?": _TEXT}
 _FRAME = {
     "stamp_ns": _COUNT, "sequence_id": _NAME, "frame_id": _TEXT, "T_map_from_lidar?": _POSE,
     "has_ground_truth": _FLAG, "T_map_from_lidar_truth?": _POSE, "ground_truth?": [_TRUTH],
+    "poses?": {},
 }  # fmt: skip
 _PLACE = ("3 numbers or null", _partly_known(3))
 _AFFINITY = ("a number or null", _unknown_or(_is_number))
@@ -101,6 +102,8 @@ def check_recording(recording: Mapping[str, Any], source: Path | str) -> None:
     """CooptrackError naming the first entry that is not what readers of recordings take it for."""
     _check(recording, _RECORDING, source, "")
     for index, frame in enumerate(recording["frames"]):
+        for agent, pose in frame.get("poses", {}).items():
+            _check(pose, ("a pose (4x4)", _is_pose), source, f"frames[{index}].poses.{agent}")
         for agent, image in frame.get("images", {}).items():
             if image is not None:
                 _check(image, {"stamp_ns": _COUNT}, source, f"frames[{index}].images.{agent}")

@@ -89,6 +89,15 @@ def test_another_roadside_unit_or_vehicle_is_another_namespace(prefix: Path, bag
     assert "replay_node parameters:     - /van/tracks" in text
 
 
+def test_vehicles_that_share_listen_to_everybody_and_publish(prefix: Path, bag: Path) -> None:
+    text = played(prefix, bag, "roadside:=rsu,rsu_2", "vehicle:=car,van", "share:=true")
+    assert text.count("vehicle_node parameters:     - /**/instances") == 2
+    assert parameter(text, "vehicle_node", "publish_instances").count("true") == 2
+    assert "roadside_node parameters:     publish_instances" not in text
+    alone = played(prefix, bag, "vehicle:=car")
+    assert "/**/instances" not in alone and "true" not in parameter(alone, "vehicle_node", "publish_instances")
+
+
 def test_no_roadside_unit_is_possible(prefix: Path, bag: Path) -> None:
     text = played(prefix, bag, "roadside:=none")
     assert "roadside_node" not in started(text)

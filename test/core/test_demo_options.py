@@ -70,6 +70,32 @@ def test_network_options_reach_the_launch(monkeypatch: pytest.MonkeyPatch, capsy
     assert "untrained" not in capsys.readouterr().out
 
 
+def test_scene_multi_is_two_pairs_that_share_what_they_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, launch = prepared(monkeypatch, "cpu", "--scene", "multi", "--seed", "5")
+    assert (launch["vehicle"], launch["roadside"], launch["share"]) == ("vehicle1,vehicle2", "rsu1,rsu2", "true")
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(made, "_cooptrack", lambda number, title, *command: commands.append(command))
+    made._make_scene()
+    made._make_bag()
+    scene, bag = commands
+    assert scene[:2] == ("synthesize", "demo/scene_multi") and scene[scene.index("--pairs") + 1] == "2"
+    assert bag[:2] == ("to-bag", "demo/scene_multi/1") and bag[bag.index("--with") + 1] == "demo/scene_multi/2"
+    _, single = prepared(monkeypatch, "cpu")
+    assert not {"vehicle", "roadside", "share"} & set(single)
+
+
+def test_scene_multi_reports_every_vehicle_and_films_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = prepared(monkeypatch, "cpu", "--scene", "multi")
+    reports: list[tuple[str, str, bool]] = []
+
+    def report(recorded: Path, bag: Path, out: Path, *, vehicle: str, video: bool, **more: object) -> None:
+        reports.append((vehicle, str(out), video))
+
+    monkeypatch.setattr(demo, "write_report", report)
+    made._report()
+    assert reports == [("vehicle1", "demo", True), ("vehicle2", "demo/vehicle2", False)]
+
+
 def test_untrained_weights_are_called_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, launch = prepared(monkeypatch, "cuda", "--weights", "untrained")
     told = capsys.readouterr().out

@@ -194,3 +194,54 @@ def test_frames_are_processed_in_the_order_of_agents_whatever_the_order_of_arriv
     a, b = run((0, 1, 2)), run((2, 0, 1))
     np.testing.assert_array_equal(a.tracks.center_m, b.tracks.center_m)
     assert a.tracks.agents == b.tracks.agents == [("rsu0", "rsu1", "rsu2")]
+
+
+def test_beside_the_objects_of_others_a_networks_tracks_keep_their_places_and_ids():
+    agent = scripted.vehicle()
+    far_off = [(x + 1.2, y - 1.0) for x, y in scripted.AHEAD]
+    outputs = scripted.drive(agent, 8, lambda i: [scripted.message(i, *far_off, maker=scripted.FOREIGN, agent="car1")])
+    for output in outputs:
+        np.testing.assert_allclose(output.tracks.center_m[:, :2], scripted.AHEAD, atol=0.1)
+        assert output.tracks.track_id.tolist() == outputs[0].tracks.track_id.tolist()
+        assert output.tracks.agents == [("car1",), ("car1",)], "that others see them is told all the same"
+        assert output.tracks.sources.tolist() == [SOURCE_EGO | SOURCE_REMOTE] * 2
+
+
+def test_a_track_that_the_network_ends_is_not_reported_and_has_its_id_when_it_is_back():
+    agent, foreign = scripted.vehicle(), scripted.FOREIGN
+    outputs = []
+    for i in range(9):
+        agent.network.seen = scripted.AHEAD[:1] if i in (4, 5) else scripted.AHEAD
+        outputs += scripted.drive(agent, 1, lambda i: [scripted.message(i, (-30.0, 8.0), maker=foreign)], start=i)
+    ids = [set(output.tracks.track_id.tolist()) for output in outputs]
+    lost = ids[3] - ids[4]
+    assert len(lost) == 1 and ids[4] == ids[5] and ids[6] == ids[3]
+    places = [scripted.places(output.tracks) for output in outputs]
+    assert scripted.AHEAD[1] not in places[4] and scripted.AHEAD[1] in places[6]
+
+
+def test_what_only_a_vehicle_told_keeps_its_id_when_the_network_finds_it():
+    agent, foreign = scripted.vehicle(), scripted.FOREIGN
+    outputs = []
+    for i in range(8):
+        if i == 5:
+            agent.network.seen = (*scripted.AHEAD, (30.3, -9.2))
+        outputs += scripted.drive(agent, 1, lambda i: [scripted.message(i, (30.0, -9.0), maker=foreign)], start=i)
+
+    def track_there(output):
+        near = np.abs(output.tracks.center_m[:, :2] - (30.2, -9.1)).max(axis=1) < 1.0
+        return output.tracks.track_id[near].tolist(), output.tracks.sources[near].tolist()
+
+    assert track_there(outputs[4])[1] == [SOURCE_REMOTE]
+    assert track_there(outputs[7]) == (track_there(outputs[4])[0], [SOURCE_EGO | SOURCE_REMOTE])
+
+
+def test_an_empty_message_does_not_say_that_the_features_of_its_sender_are_used():
+    agent = scripted.vehicle()
+    said = []
+    for i, (places, maker) in enumerate(
+        (([(40.0, 5.0)], None), ([], None), ([(40.0, 5.0)], None), ([(40.0, 5.0)], scripted.UNDERSTOOD), ([], None))
+    ):
+        output = scripted.drive(agent, 1, lambda i, p=places, m=maker: [scripted.message(i, *p, maker=m)], start=i)[0]
+        said.append(bool(output.unused_features))
+    assert said == [True, True, True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,9 @@ from visualization_recording import HEIGHT, ORIGIN_MAP_M, WIDTH, FakeWorld
 
 from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization import palette
-from cooptrack_core.visualization.camera import draw_camera, project_box
+from cooptrack_core.visualization.agents import colors_of, draw_feeders
+from cooptrack_core.visualization.camera import draw_camera, project_box, seen_by_camera
+from cooptrack_core.visualization.canvas import Canvas, blank
 from cooptrack_core.visualization.scene import Box, Camera, Scene, build_scene
 
 LOOKING_ALONG_X = np.array([[0, -1, 0, 0], [0, 0, -1, 2.0], [1, 0, 0, 0], [0, 0, 0, 1]])
@@ -158,3 +161,54 @@ def test_colour_of_a_track_is_stable_and_differs_from_its_neighbours() -> None:
         assert palette.track_color(track_id) == palette.track_color(track_id + len(palette.TRACKS))
         difference = np.subtract(palette.track_color(track_id), palette.track_color(track_id + 1))
         assert np.abs(difference).max() > 40
+
+
+def crowd(world: FakeWorld) -> dict:
+    """The same recording with a second unit's camera carried by a vehicle that drives 1 m a frame along the map's x."""
+    recording = copy.deepcopy(world.recording())
+    recording["roadside"] = ["rsu", "van"]
+    recording["cameras"]["van"] = {k: v for k, v in recording["cameras"]["rsu"].items() if k != "T_map_from_lidar"}
+    start = np.array(recording["cameras"]["rsu"]["T_map_from_lidar"])
+    for k, frame in enumerate(recording["frames"]):
+        T = start.copy()
+        T[0, 3] += 1.0 * k
+        frame["poses"] = {"van": T.tolist()}
+        for row, track in enumerate(frame["tracks"]):
+            track["agents"] = [["rsu"], ["van"], ["rsu", "van"], []][row % 4]
+    return recording
+
+
+def test_an_agent_that_moves_is_where_its_poses_say_between_the_frames_too(world: FakeWorld) -> None:
+    made = build_scene(crowd(world))
+    assert made.crowded and list(made.ways) == ["van"]
+    first, second = (frame.stamp_ns for frame in made.frames[:2])
+    at = [made.position("van", stamp) for stamp in (first, (first + second) // 2, second)]
+    np.testing.assert_allclose(np.diff([p[0] for p in at]), [0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(made.position("rsu", first), made.roadside_position("rsu"))
+    moved = made.T_camera_from_world("van", second) - made.T_camera_from_world("van", first)
+    assert np.abs(moved[:3, 3]).max() > 0.1
+    assert build_scene(world.recording()).ways == {}
+
+
+def test_in_a_crowd_each_camera_tells_what_its_own_agent_measured(world: FakeWorld) -> None:
+    made = build_scene(crowd(world))
+    boxes = made.frames[1].tracks
+    assert [seen_by_camera(item, made, "rsu") for item in boxes[:4]] == [True, False, True, False]
+    assert [seen_by_camera(item, made, "van") for item in boxes[:4]] == [False, True, True, False]
+    alone = build_scene(world.recording())
+    for item in alone.frames[1].tracks:
+        assert seen_by_camera(item, alone, "rsu") == (item.seen in ("both", "remote"))
+
+
+def test_the_agents_that_feed_a_track_are_signs_in_their_colours(world: FakeWorld) -> None:
+    made = build_scene(crowd(world))
+    colors = colors_of(made)
+    assert len(set(colors.values())) == 3 and colors["vehicle"] == palette.EGO and colors["rsu"] == palette.REMOTE
+    view = SimpleNamespace(pixels=lambda p: np.asarray(p)[..., :2] * 0 + 50.0, px_per_m=0.0)
+    for agents, present in ((["van"], [False, True]), (["rsu", "van"], [True, True]), ([], [False, False])):
+        image = blank(100, 100, palette.BACKGROUND)
+        track = replace(made.frames[1].tracks[0], seen="remote", source={"agents": agents})
+        draw_feeders(Canvas(image), made, view, track)
+        found = [bool((image == np.array(colors[name])).all(-1).any()) for name in ("rsu", "van")]
+        assert found == present
+        assert not (image == np.array(palette.EGO)).all(-1).any(), "the vehicle did not measure it"
