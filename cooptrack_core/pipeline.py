@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
+from cooptrack_core.cooperation.bounded_influence import InfluenceBound
 from cooptrack_core.cooperation.compose import measured_instances, select_for_message
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
+from cooptrack_core.cooperation.sight import sight_of
+from cooptrack_core.cooperation.trust import TrustMonitor
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
@@ -139,6 +143,8 @@ class VehicleAgent:
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
+        self.trust = TrustMonitor(config.trust, config.late) if config.trust.enabled else None
+        self._influence = InfluenceBound(config.trust)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
@@ -152,6 +158,9 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
+        self._influence.reset()
+        if self.trust is not None:
+            self.trust.reset()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
@@ -159,8 +168,12 @@ class VehicleAgent:
         """Takes a message for a later frame, or says why not. now_ns: receiver's clock."""
         return self.admission.receive(message, now_ns)
 
+    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int) -> Refusal | None:
+        """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came, undecoded."""
+        return self.admission.receive_fields(fields, size_bytes, now_ns)
+
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
-        """Counts a message that could not even be decoded."""
+        """Counts a message that could not even be read."""
         return self.admission.refuse(agent_id, sequence, reason)
 
     def step(self, frame: Frame, messages: Sequence[Message] | None = None) -> VehicleOutput:
@@ -185,12 +198,28 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        if cooperative:
+            tracks = self._judge(frame.stamp_ns, T_map, view, tracks, associations, used)
+            clock.mark("trust")
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
             view.problem, view.seen is None, unused,
         )  # fmt: skip
+
+    def _judge(
+        self, stamp_ns: int, T_map: Float, view: _View, tracks: TrackedObjects, associations: Associations,
+        used: Sequence[Message],
+    ) -> TrackedObjects:  # fmt: skip
+        """Judges senders by what this vehicle sees itself, and bounds how far they moved what it sees."""
+        sight = None
+        if view.seen is not None:
+            sight = sight_of(view.seen if view.own is None else None, associations, tracks)
+        if self.trust is not None:
+            self.trust.judge(stamp_ns, T_map, sight, used, self.admission.take_watched(stamp_ns))
+            self.admission.quarantine(self.trust.quarantined)
+        return self._influence.bounded(stamp_ns, T_map, sight, tracks)
 
     def _can_use_messages(self, frame: Frame) -> bool:
         """A network that tracks by itself only predicts a lost frame; messages wait for the next one."""

@@ -197,6 +197,7 @@ class Refusal:
     agent_id: str
     sequence: int
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

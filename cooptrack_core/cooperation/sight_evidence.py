@@ -1,0 +1,101 @@
+"""What a look at the reports of a sender says against it, weighed by how well the witness is known to see."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import numpy as np
+
+from cooptrack_core.cooperation.sight_watch import Claim, View
+
+_PLAIN = 8  # frames in which an object had to be seen before its absence counts
+_TRANSPARENT = 3  # frames in which something was seen behind it
+_SEEN_SHARE = 0.1
+_LOST = 3
+_REAL = 3  # sightings after which an object is surely there
+_STREAK = 30  # frames for which an object that the sender surely can see is left out
+_MANY_STREAK, _MANY = 12, 3  # the same for several at once, most of those expected
+_PAIRS = 8  # frames with both positions before their difference counts
+_LEAST_RECALL, _GOOD_RECALL = 0.5, 0.8
+_DISPLACED_M, _SCALES = 1.5, 3.0
+
+
+class Recall:
+    """How often the witness sees in a frame what it must see: of objects that are surely there, by class."""
+
+    def __init__(self) -> None:
+        self._plain: Counter[int] = Counter()
+        self._seen: Counter[int] = Counter()
+
+    def add(self, claim: Claim, *, seen: bool) -> None:
+        """One frame of an object that is surely there and plainly visible."""
+        self._plain[claim.class_id] += 1
+        self._seen[claim.class_id] += seen
+
+    def of(self, class_id: int) -> float:
+        """0..1; of all classes together where little of this one was seen, 0 where little of any was."""
+        plain, seen = self._plain[class_id], self._seen[class_id]
+        if plain < 20:
+            plain, seen = self._plain.total(), self._seen.total()
+        return 0.0 if plain < 20 else seen / plain
+
+    def weight(self, class_id: int) -> float:
+        """How much it says that such an object is not seen: 0 of a witness that misses half, 1 of a good one."""
+        return float(np.clip((self.of(class_id) - _LEAST_RECALL) / (_GOOD_RECALL - _LEAST_RECALL), 0.0, 1.0))
+
+
+class Scale:
+    """How far the places of reports and sight usually are apart, m."""
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque([0.3] * 5, maxlen=60)
+
+    def add(self, distance_m: float) -> None:
+        """Of one object."""
+        self._samples.append(distance_m)
+
+    def bound_m(self) -> float:
+        """A smoothed difference beyond this is no error of either."""
+        return _DISPLACED_M + _SCALES * min(float(np.median(self._samples)), 1.5)
+
+
+def evidence_of(view: View, recall: Recall, scale: Scale) -> dict[str, int]:
+    """How many objects speak against the sender in this frame, by the name of the evidence."""
+    found: Counter[str] = Counter()
+    for claim, plain, seen in zip(view.claims, view.plain.tolist(), view.there.tolist(), strict=True):
+        if plain and claim.seen >= _REAL:
+            recall.add(claim, seen=seen)
+        # What was seen for a while and is lost now may be the witness's fault: that takes longer.
+        lost = _LOST if claim.seen >= _SEEN_SHARE * claim.plain else 1
+        if claim.transparent >= _TRANSPARENT * lost:
+            found["transparent"] += 1
+        elif plain and claim.unseen >= _PLAIN * lost:
+            found["unseen"] += recall.weight(claim.class_id) >= 0.5
+    found["displaced"] = _displaced(view, scale)
+    found["omitted"] = _omitted(view)
+    return {name: count for name, count in found.items() if count}
+
+
+def _displaced(view: View, scale: Scale) -> int:
+    """Objects that both see and the sender reports elsewhere; what all share is the error of a pose."""
+    settled = [claim for claim in view.claims if claim.pairs >= _PAIRS]
+    if not settled:
+        return 0
+    offsets = np.array([claim.offset_m for claim in settled])
+    bound_m = scale.bound_m()
+    for claim in settled:
+        if claim.pairs % _PAIRS == 0:
+            scale.add(float(np.hypot(*claim.offset_m)))
+    return int((np.hypot(*offsets.T) > bound_m).sum())
+
+
+def _omitted(view: View) -> int:
+    """Objects of the witness that the sender leaves out for long, though it sees such places."""
+    streaks = np.array([item.streak for item in view.omissions], np.int64)
+    lately = int((streaks >= _MANY_STREAK).sum())
+    if lately >= _MANY and lately > 0.6 * len(streaks):
+        return lately
+    return int((streaks >= _STREAK).sum())
+
+
+__all__ = ["Recall", "Scale", "evidence_of"]
