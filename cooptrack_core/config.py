@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from cooptrack_core.config_field import parameter
+from cooptrack_core.config_field import parameter as parameter
 from cooptrack_core.trust_config import TrustConfig
 from cooptrack_core.types import CooptrackError
 

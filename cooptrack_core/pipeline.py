@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
-from cooptrack_core.cooperation.bounded_influence import InfluenceBound
 from cooptrack_core.cooperation.compose import measured_instances, select_for_message
+from cooptrack_core.cooperation.guard import Guard
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
-from cooptrack_core.cooperation.sight import sight_of
-from cooptrack_core.cooperation.trust import TrustMonitor
+from cooptrack_core.cooperation.sight import Sight, sight_of
+from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
@@ -67,6 +67,7 @@ class VehicleOutput:
     problem: str = ""  # why the network rejected the frame
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
+    verdicts: Sequence[Verdict] = ()  # agents that were quarantined, or are heard again, from the next message on
 
 
 class RoadsideAgent:
@@ -143,8 +144,7 @@ class VehicleAgent:
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
-        self.trust = TrustMonitor(config.trust, config.late) if config.trust.enabled else None
-        self._influence = InfluenceBound(config.trust)
+        self.guard = Guard(config.trust, config.late, self.admission)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
@@ -158,9 +158,7 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
-        self._influence.reset()
-        if self.trust is not None:
-            self.trust.reset()
+        self.guard.reset()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
@@ -198,28 +196,18 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        verdicts: list[Verdict] = []
         if cooperative:
-            tracks = self._judge(frame.stamp_ns, T_map, view, tracks, associations, used)
+            tracks, verdicts = self.guard.after(
+                frame.stamp_ns, T_map, view.sight(tracks, associations), tracks, used
+            )  # fmt: skip
             clock.mark("trust")
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused,
+            view.problem, view.seen is None, unused, verdicts,
         )  # fmt: skip
-
-    def _judge(
-        self, stamp_ns: int, T_map: Float, view: _View, tracks: TrackedObjects, associations: Associations,
-        used: Sequence[Message],
-    ) -> TrackedObjects:  # fmt: skip
-        """Judges senders by what this vehicle sees itself, and bounds how far they moved what it sees."""
-        sight = None
-        if view.seen is not None:
-            sight = sight_of(view.seen if view.own is None else None, associations, tracks)
-        if self.trust is not None:
-            self.trust.judge(stamp_ns, T_map, sight, used, self.admission.take_watched(stamp_ns))
-            self.admission.quarantine(self.trust.quarantined)
-        return self._influence.bounded(stamp_ns, T_map, sight, tracks)
 
     def _can_use_messages(self, frame: Frame) -> bool:
         """A network that tracks by itself only predicts a lost frame; messages wait for the next one."""
@@ -276,6 +264,10 @@ class _View:
     others: list[Message]  # messages whose objects are still to be fused
     problem: str = ""
     own: tuple[TrackedObjects, Associations] | None = None  # of a network that tracks by itself
+
+    def sight(self, tracks: TrackedObjects, associations: Associations) -> Sight | None:
+        """What the own sensor measured of the frame's tracks; None if the frame brought nothing of its own."""
+        return None if self.seen is None else sight_of(self.seen if self.own is None else None, associations, tracks)
 
 
 def _check_detector(detector: str, network: Network | None) -> None:

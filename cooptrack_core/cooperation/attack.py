@@ -10,13 +10,13 @@ import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, fields, replace
 
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config_field import parameter
-from cooptrack_core.cooperation.latency import propagate
 from cooptrack_core.cooperation.late_fusion import concatenate
+from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import inside
 from cooptrack_core.geometry.transforms import apply, inverse, rotate_xy, yaw_of
 from cooptrack_core.types import CLASS_ID, CooptrackError, Features, Instances, Message
@@ -98,7 +98,7 @@ class Attacker:
         self._key = key
         self._past: dict[str, deque[Message]] = {}
         self._first_ns: dict[str, int] = {}
-        self._began_ns: dict[str, int] = {}
+        self.began_ns: dict[str, int] = {}  # stamp of each sender's first attacked message
         self._ghosts: dict[str, Instances] = {}  # in the map, at the beginning of the attack
         self._victims: dict[str, list[int]] = {}  # ids of the objects that are changed
         self._since: dict[str, dict[int, int]] = {}  # stamp from which each is shifted
@@ -113,7 +113,7 @@ class Attacker:
         begun = message.stamp_ns >= first_ns + round(self.attack.start_s * 1e9)
         if not self.attack.name or not begun or message.T_map_from_sensor is None:
             return [message]
-        self._began_ns.setdefault(message.agent_id, message.stamp_ns)
+        self.began_ns.setdefault(message.agent_id, message.stamp_ns)
         if self.attack.name in ("replay", "resend"):
             sent = self._again(message, past)
         else:
@@ -121,10 +121,6 @@ class Attacker:
             sent = [message if changed is None else replace(message, instances=changed)]
         self.counts["attacked"] += len(sent) > 1 or sent[0] is not message
         return sent
-
-    def began_ns(self, agent_id: str) -> int | None:
-        """Stamp of the sender's first attacked message."""
-        return self._began_ns.get(agent_id)
 
     def _again(self, message: Message, past: deque[Message]) -> list[Message]:
         """Old content as if it were new, or the old message beside the new one."""
@@ -139,14 +135,14 @@ class Attacker:
     def _changed(self, message: Message, T_map_from_victim: Float | None) -> Instances | None:
         if T_map_from_victim is None:
             return None
-        instances, since_s = message.instances, (message.stamp_ns - self._began_ns[message.agent_id]) / 1e9
+        instances, since_s = message.instances, (message.stamp_ns - self.began_ns[message.agent_id]) / 1e9
         assert message.T_map_from_sensor is not None
         T_sensor_from_map = inverse(message.T_map_from_sensor)
         if self.attack.name == "insert":
             ghosts = self._ghosts.get(message.agent_id)
             if ghosts is None:
                 ghosts = self._ghosts[message.agent_id] = self._make_ghosts(message, T_map_from_victim)
-            return _with(instances, _into_sensor(propagate(ghosts, since_s, 0.0), T_sensor_from_map), message)
+            return _with(instances, move(propagate(ghosts, since_s, 0.0), T_sensor_from_map), message)
         rows = self._rows(message, T_sensor_from_map @ T_map_from_victim)
         if self.attack.name == "remove":
             return instances.select(~rows)
@@ -208,12 +204,6 @@ class Attacker:
     def _rng(self, agent_id: str, number: int) -> np.random.Generator:
         names = zlib.crc32(self._key.encode()), zlib.crc32(agent_id.encode())
         return np.random.default_rng([self.attack.seed, *names, int(number) & 0xFFFFFFFF])
-
-
-def _into_sensor(instances: Instances, T_sensor_from_map: Float) -> Instances:
-    from cooptrack_core.geometry.boxes import move
-
-    return move(instances, T_sensor_from_map)
 
 
 def _with(instances: Instances, ghosts: Instances, message: Message) -> Instances:

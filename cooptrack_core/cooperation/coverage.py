@@ -91,7 +91,7 @@ def _cells(center_m: Float, T_map_from_sensor: Float) -> NDArray[np.int64]:
 
 
 def hidden_behind(center_m: Float, size_m: Float, others_m: Float, other_size_m: Float) -> NDArray[np.bool_]:
-    """[N, M] whether something at others [M] stands before the middle of what is at center [N], seen from the origin."""
+    """[N, M] whether something at others [M] stands before the middle of what is at center [N], from the origin."""
     range_m, other_range_m = np.hypot(*center_m[:, :2].T), np.hypot(*others_m[:, :2].T)
     half = np.arctan2(other_size_m[:, :2].max(axis=1, initial=0.0) / 2, np.maximum(other_range_m, 0.1))
     own_half = np.arctan2(size_m[:, :2].min(axis=1, initial=0.0) / 2, np.maximum(range_m, 0.1))

@@ -32,6 +32,12 @@ class Recall:
         self._plain[claim.class_id] += 1
         self._seen[claim.class_id] += seen
 
+    def update(self, view: View) -> None:
+        """Takes a frame."""
+        for claim, plain, seen in zip(view.claims, view.plain.tolist(), view.there.tolist(), strict=True):
+            if plain and claim.seen >= _REAL:
+                self.add(claim, seen=seen)
+
     def of(self, class_id: int) -> float:
         """0..1; of all classes together where little of this one was seen, 0 where little of any was."""
         plain, seen = self._plain[class_id], self._seen[class_id]
@@ -59,18 +65,24 @@ class Scale:
         return _DISPLACED_M + _SCALES * min(float(np.median(self._samples)), 1.5)
 
 
+def refuted(claim: Claim, *, plain: bool, recall: Recall) -> str:
+    """The name of the evidence that a reported object is not there, '' if there is none."""
+    # What was seen for a while and is lost now may be the witness's fault: that takes longer.
+    lost = _LOST if claim.seen >= _SEEN_SHARE * claim.plain else 1
+    if claim.transparent >= _TRANSPARENT * lost:
+        return "transparent"
+    doubted = plain and claim.unseen >= _PLAIN * lost and recall.weight(claim.class_id) >= 0.5
+    return "unseen" if doubted else ""
+
+
 def evidence_of(view: View, recall: Recall, scale: Scale) -> dict[str, int]:
     """How many objects speak against the sender in this frame, by the name of the evidence."""
-    found: Counter[str] = Counter()
-    for claim, plain, seen in zip(view.claims, view.plain.tolist(), view.there.tolist(), strict=True):
-        if plain and claim.seen >= _REAL:
-            recall.add(claim, seen=seen)
-        # What was seen for a while and is lost now may be the witness's fault: that takes longer.
-        lost = _LOST if claim.seen >= _SEEN_SHARE * claim.plain else 1
-        if claim.transparent >= _TRANSPARENT * lost:
-            found["transparent"] += 1
-        elif plain and claim.unseen >= _PLAIN * lost:
-            found["unseen"] += recall.weight(claim.class_id) >= 0.5
+    recall.update(view)
+    names = [
+        refuted(claim, plain=plain, recall=recall)
+        for claim, plain in zip(view.claims, view.plain.tolist(), strict=True)
+    ]
+    found = Counter(name for name in names if name)
     found["displaced"] = _displaced(view, scale)
     found["omitted"] = _omitted(view)
     return {name: count for name, count in found.items() if count}
@@ -98,4 +110,4 @@ def _omitted(view: View) -> int:
     return int((streaks >= _STREAK).sum())
 
 
-__all__ = ["Recall", "Scale", "evidence_of"]
+__all__ = ["Recall", "Scale", "evidence_of", "refuted"]

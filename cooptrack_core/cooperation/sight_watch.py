@@ -94,7 +94,8 @@ class SightWatch:
         there = _found(distance, error_m)
         plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage) & (range_m < _PLAIN_RANGE_M)
         tracked_m = sight.center_m[sight.track_id > 0]
-        through = seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)
+        through: Bool = np.zeros(len(reported), bool)
+        through |= seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)
         for row, claim in enumerate(claims):
             claim.see(plain=bool(plain[row]), there=bool(there[row]), through=bool(through[row]))
         self._measure(claims, reported, sight, distance)
@@ -179,9 +180,11 @@ class SightWatch:
 def _found(distance: Float, error_m: float) -> Bool:
     """[N] whether the witness sees something at each reported place that is not some other reported object."""
     rows, _ = assign(distance, distance < error_m)
-    found = (distance < error_m / 2).any(axis=1) if distance.shape[1] else np.zeros(len(distance), bool)
+    found: Bool = np.zeros(len(distance), bool)
+    if distance.shape[1]:
+        found |= (distance < error_m / 2).any(axis=1)
     found[rows] = True
-    return np.asarray(found)
+    return found
 
 
 __all__ = ["Claim", "Omission", "SightWatch", "View"]
