@@ -28,9 +28,9 @@ class TrustConfig:
     influence_per_frame_m: float = parameter(
         1.0, "the same for the growth of that distance from one frame to the next, m", minimum=0.0, maximum=1000.0
     )
-    influence_share: float = parameter(
-        0.0, "where this share of the range from the vehicle is more than influence_m, it counts instead", minimum=0.0,
-        maximum=1.0,
+    influence_sigmas: float = parameter(
+        3.0, "both are larger in proportion where this many standard deviations of the own measurements are more",
+        minimum=0.0, maximum=100.0,
     )  # fmt: skip
     influence_hold_ms: float = parameter(
         500.0, "time after the last own measurement until which the bound holds, ms", minimum=0.0, maximum=10000.0

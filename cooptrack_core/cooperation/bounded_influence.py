@@ -15,7 +15,8 @@ from cooptrack_core.types import SOURCE_REMOTE, TrackedObjects
 Float = NDArray[np.float64]
 
 _POSITION_GAIN, _SPEED_GAIN = 0.5, 0.15  # of the alpha-beta filter
-_COASTING_MPS = 4.0  # growth of the bound while the own sensor does not measure the track
+_SCATTER_GAIN, _SETTLED = 0.2, 5
+_COASTING_MPS = 1.0  # growth of the bound while the own sensor does not measure the track
 
 
 @dataclass
@@ -26,6 +27,8 @@ class _Own:
     velocity_mps: Float  # [3]
     stamp_ns: int  # of position_m
     measured_ns: int
+    count: int = 1  # measurements
+    variance_m2: float = 0.0  # of own measurements around the filter's prediction
     offset_m: Float | None = None  # [3] of what was reported last
 
     def predict(self, stamp_ns: int) -> None:
@@ -35,8 +38,12 @@ class _Own:
     def measure(self, position_m: Float, stamp_ns: int) -> None:
         since_s = max((stamp_ns - self.measured_ns) / 1e9, 1e-3)
         error = position_m - self.position_m
-        self.position_m = self.position_m + _POSITION_GAIN * error
-        self.velocity_mps = self.velocity_mps + _SPEED_GAIN / since_s * error
+        # The second measurement tells the speed, later ones correct it.
+        self.position_m = self.position_m + max(_POSITION_GAIN, 1.0 / self.count) * error
+        self.velocity_mps = self.velocity_mps + max(_SPEED_GAIN, 1.0 / self.count**2) / since_s * error
+        if self.count >= _SETTLED:
+            self.variance_m2 += _SCATTER_GAIN * (float(error @ error) - self.variance_m2)
+        self.count += 1
         self.measured_ns = stamp_ns
 
 
@@ -44,8 +51,9 @@ class InfluenceBound:
     """Keeps an own-only filter of every track that the own sensor measures, and bounds what is reported by it.
 
     A track that the own sensor has measured within influence_hold_ms is reported at most influence_m from where own
-    measurements alone have it (or influence_share of its range), and this distance grows by at most
-    influence_per_frame_m a frame. Whatever messages say, they cannot move it farther. What only others see is free.
+    measurements alone have it, and this distance grows by at most influence_per_frame_m a frame. Both are larger in
+    proportion where influence_sigmas of the scatter of the own measurements is more than influence_m. Whatever
+    messages say, they cannot move a track farther. What only others see is free.
     """
 
     def __init__(self, config: TrustConfig) -> None:
@@ -70,7 +78,7 @@ class InfluenceBound:
             touched = bool(tracks.sources_ever[row] & SOURCE_REMOTE)
             offset = in_map[row] - own.position_m
             if touched:  # what no message has touched is the tracker's own affair
-                offset = self._limited(own, offset, stamp_ns, float(np.hypot(*tracks.center_m[row, :2])))
+                offset = self._limited(own, offset, stamp_ns)
             own.offset_m = offset
             moved[row] = own.position_m + offset if touched else in_map[row]
         if np.array_equal(moved, in_map):
@@ -79,16 +87,15 @@ class InfluenceBound:
         center_m = np.where(changed[:, None], apply(inverse(T_map_from_ego), moved), tracks.center_m)
         return replace(tracks, center_m=center_m)
 
-    def _limited(self, own: _Own, offset: Float, stamp_ns: int, range_m: float) -> Float:
+    def _limited(self, own: _Own, offset: Float, stamp_ns: int) -> Float:
         config = self._config
-        coasting_s = (stamp_ns - own.measured_ns) / 1e9
-        total_m = max(config.influence_m, config.influence_share * range_m) + _COASTING_MPS * coasting_s
+        scatter_m = config.influence_sigmas * float(np.sqrt(own.variance_m2))
+        scale = max(1.0, scatter_m / config.influence_m) if config.influence_m else 1.0
+        most_m = config.influence_m * scale + _COASTING_MPS * (stamp_ns - own.measured_ns) / 1e9
         if own.offset_m is not None:
-            step_m = max(config.influence_per_frame_m, config.influence_share * range_m)
-            grown = float(np.linalg.norm(own.offset_m)) + step_m
-            total_m = min(total_m, grown)
+            most_m = min(most_m, float(np.linalg.norm(own.offset_m)) + config.influence_per_frame_m * scale)
         length_m = float(np.linalg.norm(offset))
-        return offset if length_m <= total_m else offset * (total_m / length_m)
+        return offset if length_m <= most_m else offset * (most_m / length_m)
 
     def _update(self, stamp_ns: int, T_map_from_ego: Float, sight: Sight | None) -> None:
         oldest_ns = stamp_ns - round(self._config.influence_hold_ms * 1e6)

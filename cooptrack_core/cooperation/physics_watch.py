@@ -76,6 +76,7 @@ class PhysicsWatch:
     def __init__(self) -> None:
         self._pasts: deque[_Past] = deque()
         self._heard: Counter[int] = Counter()  # messages with an id, of the ids in _pasts
+        self._one_since: dict[int, float] = {}  # stamp of the last jump of an id: before it, it was another object
         self._said: deque[frozenset[bytes]] = deque(maxlen=_REMEMBERED)
         self._velocity_error = 1.0  # usual share of an object's way that its velocity does not explain
 
@@ -87,6 +88,7 @@ class PhysicsWatch:
         while self._pasts and now.stamp_s - self._pasts[0].stamp_s > _KEPT_S:
             self._heard.subtract(self._pasts.popleft().ids.tolist())
         self._heard = +self._heard
+        self._one_since = {i: at for i, at in self._one_since.items() if now.stamp_s - at <= _KEPT_S}
         found = {
             "overlap": _overlapping(message.instances),
             "replay": self._repeated(message.instances),
@@ -109,11 +111,13 @@ class PhysicsWatch:
         return best if abs(best.stamp_s - stamp_s) <= 0.2 else None
 
     def _settled(self, *pasts: _Past) -> Int:
-        """Ids that all of these messages have and that have been heard often enough."""
+        """Ids that all of these messages have, that were heard often enough and have not jumped since the last one."""
         ids = pasts[0].ids
         for past in pasts[1:]:
             ids = np.intersect1d(ids, past.ids, assume_unique=True)
-        return np.array([i for i in ids.tolist() if self._heard[i] >= _SETTLED], np.int64)
+        oldest_s = pasts[-1].stamp_s
+        one = [i for i in ids.tolist() if self._heard[i] >= _SETTLED and self._one_since.get(i, -np.inf) <= oldest_s]
+        return np.array(one, np.int64)
 
     def _steps(self, now: _Past, before: _Past) -> dict[str, int]:
         ids = self._settled(now, before)
@@ -126,13 +130,16 @@ class PhysicsWatch:
         # Where a sender's velocities mean nothing, an object may go at any speed that its class can have.
         unknown_mps = _SPEED_ERROR_MPS if self._velocity_error < _TRUE_SHARE else fastest / 3
         jumps = moved > _JUMP_M + unknown_mps * dt_s + acceleration * dt_s**2 / 2
+        self._one_since.update(dict.fromkeys(ids[jumps].tolist(), now.stamp_s))
         resized = np.abs(np.log(b.size_m / a.size_m)).max(axis=1, initial=0.0) > _RESIZED
         return {"jump": int(jumps.sum()), "resize": int(resized.sum())}
 
     def _speed_changes(self, now: _Past, half: _Past) -> int:
         ids = self._settled(now, half)
         a, b = half.rows(ids), now.rows(ids)
-        change = _least(b.velocity_mps - a.velocity_mps, b.sensor_velocity_mps - a.sensor_velocity_mps)
+        change = np.minimum(
+            np.hypot(*(b.velocity_mps - a.velocity_mps).T), np.hypot(*(b.sensor_velocity_mps - a.sensor_velocity_mps).T)
+        )
         allowed = _SPEED_ERROR_MPS + limits_of(b.class_id)[2] * (now.stamp_s - half.stamp_s)
         return int((change > allowed).sum())
 
@@ -160,7 +167,9 @@ class PhysicsWatch:
         between_s = dt_s / 2
         allowed = limits_of(b.class_id)[2] * between_s + _BEND_M / between_s
         drifts = int((drifted > _DRIFT_M).sum()) if self._velocity_error < _TRUE_SHARE else 0
-        travelled = _least(b.in_map_m - a.in_map_m, b.in_sensor_m - a.in_sensor_m)
+        travelled = np.minimum(
+            np.hypot(*(b.in_map_m - a.in_map_m).T), np.hypot(*(b.in_sensor_m - a.in_sensor_m).T)
+        )  # fmt: skip
         tested = travelled > _TRAVELLED_M
         if tested.any():
             error = float(np.median(np.minimum(drifted[tested] / travelled[tested], 1.0)))

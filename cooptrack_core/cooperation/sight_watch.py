@@ -16,7 +16,6 @@ from cooptrack_core.types import CLASS_ID, Instances
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-_PLAIN_RANGE_M = 40.0
 _FORGET_S = 2.0
 _SAME_PLACE_M = 2.5
 _PAIR_M, _PAIR_PEDESTRIAN_M = 5.0, 2.5
@@ -75,7 +74,9 @@ class View:
 class SightWatch:
     """Compares the reports of one sender with the sight of one witness, frame by frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain_range_m: float = 40.0) -> None:
+        """plain_range_m: farther objects need not be seen."""
+        self._plain_range_m = plain_range_m
         self.claims: dict[int, Claim] = {}
         self.omissions: dict[int, Omission] = {}
         self._reported = Coverage()  # where the sender has reported what the witness saw
@@ -92,7 +93,7 @@ class SightWatch:
         distance = centre_distance(reported.center_m, sight.center_m)
         range_m = np.hypot(*reported.center_m[:, :2].T)
         there = _found(distance, error_m)
-        plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage) & (range_m < _PLAIN_RANGE_M)
+        plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage) & (range_m < self._plain_range_m)
         tracked_m = sight.center_m[sight.track_id > 0]
         through: Bool = np.zeros(len(reported), bool)
         through |= seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)

@@ -23,7 +23,7 @@ Int = NDArray[np.int64]
 _NEEDED = 2  # one word against another decides nothing
 _ASKED = 4  # witnesses of an agent at most, so that the cost stays linear in their number
 _SETTLED = 5  # messages with an object before its sender is a witness of it
-_ERROR_M = 2.5
+_ERROR_M, _RANGE_M = 2.5, 80.0
 _MOST_AGENTS = 32
 
 
@@ -83,7 +83,7 @@ class Witnesses:
         """[N] whether the witness contradicts each object of a message, and whether it sees it."""
         assert accused.T_map_from_sensor is not None and by.T_map_from_sensor is not None
         witness = self._known[by.agent_id]
-        watch = witness.watches.setdefault(accused.agent_id, SightWatch())
+        watch = witness.watches.setdefault(accused.agent_id, SightWatch(_RANGE_M))
         reported = _seen_from(by, accused)
         view = watch.look(
             stamp_ns / 1e9, by.T_map_from_sensor, accused.T_map_from_sensor, reported, sight, witness.coverage,
