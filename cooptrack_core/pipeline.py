@@ -166,9 +166,9 @@ class VehicleAgent:
         """Takes a message for a later frame, or says why not. now_ns: receiver's clock."""
         return self.admission.receive(message, now_ns)
 
-    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int) -> Refusal | None:
-        """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came, undecoded."""
-        return self.admission.receive_fields(fields, size_bytes, now_ns)
+    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
+        """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came; known_as: if they name nobody."""
+        return self.admission.receive_fields(fields, size_bytes, now_ns, known_as)
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be read."""

@@ -74,12 +74,13 @@ class Admission:
         self._frame_ns = None
         self._quarantined = frozenset()
 
-    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int) -> Refusal | None:
+    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
         """The same for the fields of a cooptrack_msgs/InstanceFeatures that is not decoded yet.
 
-        Limits are checked before anything is decoded, so that an absurd message costs nothing.
+        Limits are checked before anything is decoded, so that an absurd message costs nothing. known_as: whose
+        refusal it is if the message names nobody.
         """
-        sender, sequence = str(fields.agent_id), int(fields.sequence)
+        sender, sequence = str(fields.agent_id) or known_as, int(fields.sequence)
         if self._too_large(size_bytes, int(fields.instance_count)):
             what = f"{size_bytes} bytes, {fields.instance_count} instances"
             return self.refuse(sender, sequence, "too_large", what)
@@ -140,7 +141,7 @@ class Admission:
         return sorted(taken, key=lambda message: message.agent_id), refusals
 
     def take_watched(self, stamp_ns: int) -> list[Message]:
-        """What quarantined agents have sent for a frame, newest first thrown away: to be judged, not to be used."""
+        """The newest message of every quarantined agent for a frame at stamp_ns: to be judged, not to be used."""
         found: list[Message] = []
         for agent in self._agents.values():
             ready, agent.watched = self._split(agent.watched, stamp_ns)

@@ -27,7 +27,7 @@ _TRAVELLED_M = 2.0  # in the window: an object whose velocity is put to the test
 _TRUE_SHARE = 0.3  # of that way by which velocities usually err, up to which they mean something
 _RESIZED = float(np.log(1.8))
 _OVERLAP = 0.6
-_MOVING_MPS = 1.0
+_MOVING_MPS = 0.3
 _REMEMBERED = 300  # messages whose content is known again
 
 

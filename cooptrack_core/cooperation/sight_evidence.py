@@ -16,38 +16,40 @@ _REAL = 3  # sightings after which an object is surely there
 _STREAK = 30  # frames for which an object that the sender surely can see is left out
 _MANY_STREAK, _MANY = 12, 3  # the same for several at once, most of those expected
 _PAIRS = 8  # frames with both positions before their difference counts
-_LEAST_RECALL, _GOOD_RECALL = 0.5, 0.8
+_KNOWN, _FILLED, _FAR_M = 20, 10, 20.0
+_LEAST_RECALL = 0.7  # of a witness whose not seeing something says anything
 _DISPLACED_M, _SCALES = 1.5, 3.0
+_COMPARED = 8
 
 
 class Recall:
-    """How often the witness sees in a frame what it must see: of objects that are surely there, by class."""
+    """How often the witness sees in a frame what it must see: of objects that are surely there, by class and range."""
 
     def __init__(self) -> None:
-        self._plain: Counter[int] = Counter()
-        self._seen: Counter[int] = Counter()
-
-    def add(self, claim: Claim, *, seen: bool) -> None:
-        """One frame of an object that is surely there and plainly visible."""
-        self._plain[claim.class_id] += 1
-        self._seen[claim.class_id] += seen
+        self._plain: Counter[tuple[int, bool]] = Counter()
+        self._seen: Counter[tuple[int, bool]] = Counter()
 
     def update(self, view: View) -> None:
         """Takes a frame."""
         for claim, plain, seen in zip(view.claims, view.plain.tolist(), view.there.tolist(), strict=True):
             if plain and claim.seen >= _REAL:
-                self.add(claim, seen=seen)
+                self._plain[_kind(claim)] += 1
+                self._seen[_kind(claim)] += seen
 
-    def of(self, class_id: int) -> float:
-        """0..1; of all classes together where little of this one was seen, 0 where little of any was."""
-        plain, seen = self._plain[class_id], self._seen[class_id]
-        if plain < 20:
-            plain, seen = self._plain.total(), self._seen.total()
-        return 0.0 if plain < 20 else seen / plain
+    def of(self, claim: Claim) -> float:
+        """0..1 for objects like this one; 0 where too little was seen to say.
 
-    def weight(self, class_id: int) -> float:
-        """How much it says that such an object is not seen: 0 of a witness that misses half, 1 of a good one."""
-        return float(np.clip((self.of(class_id) - _LEAST_RECALL) / (_GOOD_RECALL - _LEAST_RECALL), 0.0, 1.0))
+        Little of such objects is filled up with as much as is known of all together.
+        """
+        plain, kind = self._plain.total(), _kind(claim)
+        if plain < _KNOWN:
+            return 0.0
+        overall = self._seen.total() / plain
+        return (self._seen[kind] + _FILLED * overall) / (self._plain[kind] + _FILLED)
+
+
+def _kind(claim: Claim) -> tuple[int, bool]:
+    return claim.class_id, claim.range_m > _FAR_M
 
 
 class Scale:
@@ -55,14 +57,21 @@ class Scale:
 
     def __init__(self) -> None:
         self._samples: deque[float] = deque([0.3] * 5, maxlen=60)
+        self._count = 0
 
     def add(self, distance_m: float) -> None:
         """Of one object."""
         self._samples.append(distance_m)
+        self._count += 1
+
+    @property
+    def known(self) -> bool:
+        """Whether enough was compared to say what is usual."""
+        return self._count >= _COMPARED
 
     def bound_m(self) -> float:
         """A smoothed difference beyond this is no error of either."""
-        return _DISPLACED_M + _SCALES * min(float(np.median(self._samples)), 1.5)
+        return _DISPLACED_M + _SCALES * min(float(np.quantile(self._samples, 0.7)), 1.5)
 
 
 def refuted(claim: Claim, *, plain: bool, recall: Recall) -> str:
@@ -71,8 +80,8 @@ def refuted(claim: Claim, *, plain: bool, recall: Recall) -> str:
     lost = _LOST if claim.seen >= _SEEN_SHARE * claim.plain else 1
     if claim.transparent >= _TRANSPARENT * lost:
         return "transparent"
-    doubted = plain and claim.unseen >= _PLAIN * lost and recall.weight(claim.class_id) >= 0.5
-    return "unseen" if doubted else ""
+    doubted = plain and claim.unseen >= _PLAIN * lost
+    return "unseen" if doubted and recall.of(claim) >= _LEAST_RECALL else ""
 
 
 def evidence_of(view: View, recall: Recall, scale: Scale) -> dict[str, int]:
@@ -98,7 +107,7 @@ def _displaced(view: View, scale: Scale) -> int:
     for claim in settled:
         if claim.pairs % _PAIRS == 0:
             scale.add(float(np.hypot(*claim.offset_m)))
-    return int((np.hypot(*offsets.T) > bound_m).sum())
+    return int((np.hypot(*offsets.T) > bound_m).sum()) if scale.known else 0
 
 
 def _omitted(view: View) -> int:

@@ -31,6 +31,7 @@ class Claim:
     class_id: int
     in_map_m: Float  # [2] where it was reported last
     stamp_s: float
+    range_m: float = 0.0  # from the witness
     plain: int = 0  # frames in which it had to be seen
     transparent: int = 0  # frames in which something behind it was seen
     seen: int = 0  # frames in which something was seen there
@@ -98,6 +99,7 @@ class SightWatch:
         through: Bool = np.zeros(len(reported), bool)
         through |= seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)
         for row, claim in enumerate(claims):
+            claim.range_m = float(range_m[row])
             claim.see(plain=bool(plain[row]), there=bool(there[row]), through=bool(through[row]))
         self._measure(claims, reported, sight, distance)
         omissions = self._expect(stamp_s, T_map_from_ego, T_map_from_sender, reported, sight, distance)
