@@ -25,7 +25,6 @@ from cooptrack_ros.parameters import VehicleParameters
 from cooptrack_ros.poses import PoseResult
 from cooptrack_ros.qos import best_effort, reliable
 
-
 UNDECODED = ("too_large", "schema_version", "malformed", "not_finite")  # who sent such a message is not believed
 _LEVELS = {refusals.OK: OK, refusals.WARN: WARN, refusals.ERROR: ERROR}
 

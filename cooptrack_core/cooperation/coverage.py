@@ -41,12 +41,12 @@ class Coverage:
         if len(self._open) < _OPEN_CELLS:
             self._open.update(map(tuple, (cells[:, None] + around).reshape(-1, 2).tolist()))
 
-    def proven(self, center_m: Float, T_map_from_sensor: Float) -> NDArray[np.bool_]:
-        """[N] whether objects at these places were seen before, in this direction and near this spot of the map."""
-        return self._in_view(center_m) & self._near(center_m, T_map_from_sensor)
-
     def in_sight(self, center_m: Float, T_map_from_sensor: Float) -> NDArray[np.bool_]:
-        """[N] whether nothing that stands still can hide these places: proven, or seen through at other times."""
+        """[N] whether objects at these places have to be seen, unless another one hides them.
+
+        They lie in a direction and at a distance in which others were seen, and nothing that stands still is in the
+        way: near there something was seen before, or what was seen lay behind.
+        """
         near = self._near(center_m, T_map_from_sensor)
         for row in np.flatnonzero(~near).tolist():
             points = apply(T_map_from_sensor, _lines(center_m[row : row + 1]))[:, :2]

@@ -24,14 +24,14 @@ class Limits:
     acceleration_mps2: float
 
 
-# Road trains reach 26 m, sprinters 12.4 m/s, braking cars 12 m/s^2; the rest is room for a detector's error.
+# Road trains reach 26 m, sprinters 12.4 m/s, braking cars 10 m/s^2; the rest is room for a detector's error.
 LIMITS = {
-    "car": Limits(40.0, 90.0, 15.0),
-    "bicycle": Limits(8.0, 40.0, 12.0),
-    "pedestrian": Limits(6.0, 25.0, 10.0),
-    "traffic_cone": Limits(6.0, 25.0, 10.0),
+    "car": Limits(40.0, 90.0, 10.0),
+    "bicycle": Limits(8.0, 40.0, 8.0),
+    "pedestrian": Limits(6.0, 25.0, 8.0),
+    "traffic_cone": Limits(6.0, 25.0, 8.0),
 }
-_ANY = Limits(60.0, 100.0, 15.0)
+_ANY = Limits(60.0, 100.0, 10.0)
 _ROWS = [LIMITS[name] for name in CLASS_NAMES] + [_ANY]
 
 

@@ -94,7 +94,8 @@ class SightWatch:
         distance = centre_distance(reported.center_m, sight.center_m)
         range_m = np.hypot(*reported.center_m[:, :2].T)
         there = _found(distance, error_m)
-        plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage) & (range_m < self._plain_range_m)
+        plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage)
+        plain &= range_m < self._plain_range_m
         tracked_m = sight.center_m[sight.track_id > 0]
         through: Bool = np.zeros(len(reported), bool)
         through |= seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)
@@ -165,7 +166,7 @@ class SightWatch:
         is_reported = _found(distance.T, _PAIR_M)
         in_sender = apply(inverse(T_map_from_sender) @ T_map_from_ego, sight.center_m)
         tracked = sight.track_id > 0
-        expected = tracked & self._reported.proven(in_sender, T_map_from_sender)
+        expected = tracked & self._reported.in_sight(in_sender, T_map_from_sender)
         self._reported.add(in_sender[tracked & is_reported], T_map_from_sender)
         found = []
         for row in np.flatnonzero(expected).tolist():

@@ -152,7 +152,7 @@ def attack_tables(result: Mapping[str, Any]) -> list[ReportTable]:
     )  # fmt: skip
     note = (
         f"honest: false alarms. messages refused: share that quarantine refused, from {result['grace_s']:g} s after "
-        "the first attacked message on (honest: of all). resent refused: old messages refused by their stamp or sequence. "
+        "the first attacked message on (honest: of all). resent refused: old messages refused by stamp or sequence. "
         + result["published"]
     )
     columns = ("sender", "sequences quarantined", "mean s", "longest s", "messages refused", "resent refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +30,8 @@ def cars_in_map(k: int) -> dict[str, tuple[float, float]]:
 VEHICLE_SEES = ("ahead", "left", "right", "far")
 
 
-def drive(frames: int = FRAMES, seed: int = 5) -> list[Event]:
-    """A vehicle at 4 m/s whose detector misses nothing ahead, and a unit that sees all; noise of 0.1 m."""
+@functools.cache
+def _events(frames: int, seed: int) -> tuple[Event, ...]:
     rng, events = np.random.default_rng(seed), []
     for k in range(frames):
         T_vehicle, places = yawed(0.0, 0.4 * k, 0.0), cars_in_map(k)
@@ -41,7 +42,12 @@ def drive(frames: int = FRAMES, seed: int = 5) -> list[Event]:
             seen = [(np.linalg.inv(T) @ (*places[name], 0.0, 1.0))[:2] for name in names]
             made = frame(k, cars(*[place + 0.1 * rng.standard_normal(2) for place in seen]), T)
             events.append(Event(agent, made.stamp_ns + known_ns, made))
-    return events
+    return tuple(events)
+
+
+def drive(frames: int = FRAMES, seed: int = 5) -> list[Event]:
+    """A vehicle at 4 m/s whose detector misses nothing ahead, and a unit that sees all; noise of 0.1 m."""
+    return list(_events(frames, seed))
 
 
 def driven(attack: str = "", events: list[Event] | None = None, **values) -> tuple[VehicleAgent, list[OfflineFrame]]:
