@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.report import save_json
 
     if args.attack is not None:
-        return run_attacks(args, not disturbance_of(args).is_none)
+        return run_attacks(args)
     check_positive("--trials", args.trials)
     options = run_options(args, "late")
     warn_if_untrained(options)

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cooptrack_core.commands.common import print_files, warn
+from cooptrack_core.commands.disturbance_options import disturbance_of
 from cooptrack_core.commands.run_options import run_options
 from cooptrack_core.config import LEARNED_MODES
 from cooptrack_core.types import CooptrackError
@@ -37,14 +38,12 @@ def add_attack_options(parser: argparse.ArgumentParser) -> None:
             )  # fmt: skip
 
 
-def run_attacks(args: argparse.Namespace, disturbed: bool) -> int:
+def run_attacks(args: argparse.Namespace) -> int:
     """Runs, prints and writes. Raises CooptrackError for options that do not go together."""
     from cooptrack_core.evaluation.attacks import attack_tables, compare_attacks
     from cooptrack_core.evaluation.report import text_table
     from cooptrack_core.report import save_json
 
-    if disturbed:
-        raise CooptrackError("--attack: does not go with disturbed messages; leave one of them out")
     attacks = _attacks(args)
     options = run_options(args, "late")
     network = options.vehicle.detector == "network"
@@ -56,7 +55,7 @@ def run_attacks(args: argparse.Namespace, disturbed: bool) -> int:
     precision = options.roadside.feature_precision if mode in LEARNED_MODES else "none"
     options = replace(
         options, vehicle=replace(options.vehicle, mode=mode),
-        roadside=replace(options.roadside, feature_precision=precision),
+        roadside=replace(options.roadside, feature_precision=precision), disturbance=disturbance_of(args),
     )  # fmt: skip
     result = compare_attacks(
         options, attacks, args.out, overwrite=args.overwrite, command=args.command_line, seed=args.bootstrap_seed,
@@ -66,8 +65,9 @@ def run_attacks(args: argparse.Namespace, disturbed: bool) -> int:
     data = "SYNTHETIC data" if result["run"]["synthetic"] else "real data"
     print(f"{options.dataset} ({data}), {result['bootstrap']['sequences']} sequences, detector "
           f"{options.vehicle.detector}, mode {mode}, seed {options.seed}")  # fmt: skip
-    for name, text in result["attacks"].items():
-        print(f"{name}: {text}")
+    print(f"messages disturbed: {options.disturbance.describe()}")
+    for text in result["attacks"].values():
+        print(f"attack: {text}")
     for table in attack_tables(result):
         print(f"\n{table.title}\n{text_table(table)}\n{textwrap.fill(table.note, 118)}")
     print_files([args.out / "attacks.json"])

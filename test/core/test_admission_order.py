@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -212,3 +214,9 @@ def test_made_up_names_fill_no_counters():
         made.refuse(f"made_up_{k}", 1, "malformed")
     assert made.counters["malformed"] == 1000
     assert sum(bool(made.book.of(f"made_up_{k}")) for k in range(1000)) <= 64
+
+
+def test_the_page_on_trust_lists_every_rule_in_order_with_its_level():
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (ERROR|WARN|none) \|$", page, re.MULTILINE)
+    assert rows == [(name, {"ok": "none"}.get(rule.level, rule.level.upper())) for name, rule in RULES.items()]

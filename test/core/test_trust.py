@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from simulated import UNIT
 from cooptrack_core.config import LateFusionConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
-from cooptrack_core.cooperation.trust import TrustMonitor
+from cooptrack_core.cooperation.trust import WEIGHTS, TrustMonitor
 from cooptrack_core.offline import make_agents, run
 from cooptrack_core.trust_config import TrustConfig
 from cooptrack_core.types import Instances
@@ -282,3 +284,9 @@ def test_one_word_against_another_decides_nothing():
     for k in range(110):
         made.judge(10**18 + k * STEP_NS, np.eye(4), None, agents_at_a_crossing(k, True)[:2])
     assert not any(standing.evidence["contradicted"] for standing in made.standings.values())
+
+
+def test_the_page_on_trust_lists_every_evidence_with_what_it_costs():
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert {name: float(cost) for name, cost in rows} == WEIGHTS
