@@ -18,6 +18,7 @@ _IN_CELLS = 3  # sightings in a cell of the map and those around it
 _CELLS = 20_000
 _OPEN_CELL_M, _OPEN_STEP_M, _OPEN_SHARE = 2.0, 1.5, 0.9
 _OPEN_CELLS = 300_000
+_AROUND = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
 
 
 class Coverage:
@@ -25,21 +26,19 @@ class Coverage:
 
     def __init__(self) -> None:
         self._rings = np.zeros((_SECTORS, _RINGS), np.int64)
-        self._cells: Counter[tuple[int, int]] = Counter()
-        self._open: set[tuple[int, int]] = set()  # cells of the map that a line of sight has crossed
+        self._cells: Counter[int] = Counter()  # sightings by cell of the map
+        self._open: set[int] = set()  # cells of the map that a line of sight has crossed
 
     def add(self, center_m: Float, T_map_from_sensor: Float) -> None:
         """Takes what was surely seen: centres [N, 3] in the sensor frame."""
-        sector, ring = _polar(center_m)
-        np.add.at(self._rings, (sector, ring), 1)
+        if not len(center_m):
+            return
+        np.add.at(self._rings, _polar(center_m), 1)
         if len(self._cells) < _CELLS:
-            self._cells.update(map(tuple, _cells(center_m, T_map_from_sensor).tolist()))
-
-        points = apply(T_map_from_sensor, _lines(center_m))[:, :2]
-        cells = np.floor(points / _OPEN_CELL_M).astype(np.int64)
-        around = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+            self._cells.update(_keys(_cells(center_m, T_map_from_sensor, _CELL_M)).tolist())
         if len(self._open) < _OPEN_CELLS:
-            self._open.update(map(tuple, (cells[:, None] + around).reshape(-1, 2).tolist()))
+            crossed = _cells(_lines(center_m), T_map_from_sensor, _OPEN_CELL_M)
+            self._open.update(np.unique(_keys(crossed[:, None] + _AROUND)).tolist())
 
     def in_sight(self, center_m: Float, T_map_from_sensor: Float) -> NDArray[np.bool_]:
         """[N] whether objects at these places have to be seen, unless another one hides them.
@@ -47,12 +46,10 @@ class Coverage:
         They lie in a direction and at a distance in which others were seen, and nothing that stands still is in the
         way: near there something was seen before, or what was seen lay behind.
         """
-        near = self._near(center_m, T_map_from_sensor)
-        for row in np.flatnonzero(~near).tolist():
-            points = apply(T_map_from_sensor, _lines(center_m[row : row + 1]))[:, :2]
-            cells = np.floor(points / _OPEN_CELL_M).astype(np.int64).tolist()
-            near[row] = sum((x, y) in self._open for x, y in cells) >= _OPEN_SHARE * len(cells)
-        return self._in_view(center_m) & near
+        found = self._in_view(center_m)
+        for row in np.flatnonzero(found).tolist():
+            found[row] = self._is_open(center_m[row : row + 1], T_map_from_sensor)
+        return found
 
     def _in_view(self, center_m: Float) -> NDArray[np.bool_]:
         if not len(center_m):
@@ -62,12 +59,13 @@ class Coverage:
         around = np.roll(beyond, 1, axis=0) + beyond + np.roll(beyond, -1, axis=0)
         return np.asarray(around[sector, ring] >= _IN_SECTOR)
 
-    def _near(self, center_m: Float, T_map_from_sensor: Float) -> NDArray[np.bool_]:
-        cells = _cells(center_m, T_map_from_sensor)
-        near = [
-            sum(self._cells.get((x + i, y + j), 0) for i in (-1, 0, 1) for j in (-1, 0, 1)) for x, y in cells.tolist()
-        ]
-        return np.asarray(np.array(near, np.int64) >= _IN_CELLS)
+    def _is_open(self, center_m: Float, T_map_from_sensor: Float) -> bool:
+        """Of one place [1, 3]."""
+        near = _keys(_cells(center_m, T_map_from_sensor, _CELL_M) + _AROUND).tolist()
+        if sum(self._cells.get(key, 0) for key in near) >= _IN_CELLS:
+            return True
+        crossed = _keys(_cells(_lines(center_m), T_map_from_sensor, _OPEN_CELL_M)).tolist()
+        return sum(key in self._open for key in crossed) >= _OPEN_SHARE * len(crossed)
 
 
 def _lines(center_m: Float) -> Float:
@@ -86,8 +84,15 @@ def _polar(center_m: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return sector, ring
 
 
-def _cells(center_m: Float, T_map_from_sensor: Float) -> NDArray[np.int64]:
-    return np.floor(apply(T_map_from_sensor, center_m)[:, :2] / _CELL_M).astype(np.int64)
+def _cells(center_m: Float, T_map_from_sensor: Float, edge_m: float) -> NDArray[np.int64]:
+    """[N, 2] cells of the map."""
+    return np.floor(apply(T_map_from_sensor, center_m)[:, :2] / edge_m).astype(np.int64)
+
+
+def _keys(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] one number for each cell [..., 2]."""
+    flat = cells.reshape(-1, 2)
+    return flat[:, 0] * (1 << 32) + flat[:, 1]
 
 
 def hidden_behind(center_m: Float, size_m: Float, others_m: Float, other_size_m: Float) -> NDArray[np.bool_]:
