@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
+from cooptrack_core.config_field import parameter as parameter
+from cooptrack_core.trust_config import TrustConfig
 from cooptrack_core.types import CooptrackError
 
 MODES = ("ego", "late", "distance", "learned")
@@ -26,19 +28,6 @@ UNTRAINED = "untrained"  # instead of weights: random numbers
 SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise
 PRECISIONS = ("none", "fp32", "fp16", "int8", "rvq")  # of features on the air
 KINEMATICS = ("fp32", "compact")
-
-
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A dataclass field with what a user needs to know about it."""
-    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -147,6 +136,13 @@ class AdmissionConfig:
     max_range_m: float = parameter(
         250.0, "an instance farther from its sender makes the message implausible, m", minimum=1.0, maximum=5000.0
     )
+    range_tolerance_m: float = parameter(
+        5.0, "an instance may lie this far outside the range that its sender declares, m", minimum=0.0, maximum=1000.0
+    )
+    max_rate_hz: float = parameter(
+        30.0, "more messages per second of one agent are refused; a second's worth may come at once, Hz", minimum=0.1,
+        maximum=1000.0,
+    )  # fmt: skip
     silence_warning_ms: float = parameter(
         1000.0, "an agent not heard for this long is reported in diagnostics, ms", minimum=100.0, maximum=60000.0
     )
@@ -294,6 +290,7 @@ class VehicleConfig:
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     pose_correction: PoseCorrectionConfig = field(default_factory=PoseCorrectionConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.attack import Attacker
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.networks import network_of
@@ -53,13 +54,14 @@ def run(
     schedule: Schedule | None = None,
     transmit: Callable[[Message], Message] = over_the_air,
     channel: Channel | None = None,
+    attacker: Attacker | None = None,
     on_message: Callable[[Message], None] | None = None,
     on_problem: Complaint | None = None,
 ) -> Iterator[OfflineFrame]:
     """Steps the agents through the events in the order of the recording.
 
     Messages go through `transmit` and arrive at once, at the log time of their frame, or when
-    and how the channel brings them; on_message gets each as it was sent.
+    and how the channel brings them; on_message gets each as it was sent. An attacker changes them before that.
     With a schedule (from the associations and messages of a recorded run) each frame uses exactly the
     messages it used then, and the roadside agents are not stepped. Events of other agents are skipped.
     A frame that a network rejects is a lost one; on_problem hears why.
@@ -72,8 +74,10 @@ def run(
     if channel is not None and channel.needs_span:
         events = list(events)
         channel.expect(event.frame.stamp_ns for event in events if event.agent_id in roadside)
+    T_map_from_vehicle = None
     for event in events:
         if event.agent_id == vehicle.agent_id:
+            T_map_from_vehicle = event.frame.T_map_from_sensor
             if channel is not None:
                 for arrived, arrival_ns in channel.due(event.log_time_ns, event.frame.stamp_ns):
                     _receive(vehicle, arrived, arrival_ns)
@@ -92,10 +96,11 @@ def run(
             sent = done.message
             if sent is not None:
                 received = transmit(sent)
-                if channel is None:
-                    vehicle.receive(received, event.log_time_ns)
-                else:
-                    channel.send(received, event.log_time_ns)
+                for item in [received] if attacker is None else attacker.send(received, T_map_from_vehicle):
+                    if channel is None:
+                        vehicle.receive(item, event.log_time_ns)
+                    else:
+                        channel.send(item, event.log_time_ns)
                 if on_message is not None:
                     on_message(received)
 

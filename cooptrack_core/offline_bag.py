@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.attack import Attack, Attacker
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.data.bag_events import BagContext, BagEvent, Source, bag_context, bag_events, matrix_of_pose
@@ -68,10 +69,19 @@ class Drive:
         if disturbance.is_none:
             return None
         infos = self.context.frame_infos
-        sequences = {info.sequence_id for agent in infos.values() for info in agent.values()}
         stamps = [stamp_ns for unit in self.roadside for stamp_ns in infos.get(unit, {})]
         span_ns = (min(stamps), max(stamps)) if stamps else None
-        return Channel(disturbance, " ".join(sorted(sequences)), span_ns, cdr_codec())
+        return Channel(disturbance, self._key, span_ns, cdr_codec())
+
+    @property
+    def _key(self) -> str:
+        """The dataset's sequence ids."""
+        infos = self.context.frame_infos.values()
+        return " ".join(sorted({info.sequence_id for agent in infos for info in agent.values()}))
+
+    def attacker(self, attack: Attack) -> Attacker | None:
+        """Who attacks on this drive, None if nobody does. Its key is that of the channel."""
+        return Attacker(attack, self._key) if attack.name else None
 
     def units(self, detector: str) -> tuple[str, ...]:
         """The units to run; of a network only those with a camera: none is made for one that is not there."""
@@ -103,21 +113,32 @@ def track_drive(
     roadside_config: RoadsideConfig | None = None,
     networks: NetworkMaker = network_of,
     channel: Channel | None = None,
+    attacker: Attacker | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """track_bag of a drive; channel: what becomes of messages on the way, None: they arrive at once, unchanged."""
+    """track_bag of a drive; channel: what becomes of messages on the way, None: they arrive at once, unchanged.
+
+    attacker: who changes them before that.
+    """
     unit_config = roadside_config or RoadsideConfig(detector=config.detector, network=config.network)
     source, context, vehicle = drive.source, drive.context, drive.vehicle
     agent, units = make_agents(vehicle, drive.units(unit_config.detector), config, unit_config, networks)
     sent: list[Message] = []
     events = _with_progress(drive.events(), source) if progress else drive.events()
     hear, complain = sent.append, _Complaints()
-    frames = list(run(events, agent, units, transmit=transmit, channel=channel, on_message=hear, on_problem=complain))
+    frames = list(
+        run(
+            events, agent, units, transmit=transmit, channel=channel, attacker=attacker, on_message=hear,
+            on_problem=complain,
+        )
+    )  # fmt: skip
     if not frames:
         raise CooptrackError(f"{path_of(source)}: /{vehicle}/detections_in: {_NO_FRAMES}")
     recording = _recording(source, config, context, vehicle, drive.roadside, frames, sent)
     if channel is not None:
         recording["channel"] = {"disturbance": channel.disturbance.describe(), **channel.counts}
+    if attacker is not None:
+        recording["attack"] = {"attack": attacker.attack.describe(), "began_ns": attacker.began_ns, **attacker.counts}
     return recording | networks_used(agent, units)
 
 

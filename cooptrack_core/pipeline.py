@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,13 @@ from cooptrack_core.config import LEARNED_MODES, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
 from cooptrack_core.cooperation.compose import OwnMeasurements, measured_instances
+from cooptrack_core.cooperation.guard import Guard
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
 from cooptrack_core.cooperation.redundancy import ReceivedStates
 from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.cooperation.sender_pose import SenderPoses
+from cooptrack_core.cooperation.sight import Sight, sight_of
+from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
@@ -71,6 +75,7 @@ class VehicleOutput:
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
     admitted: tuple[MessageKey, ...] = ()  # since the last frame, in the order of arrival
     message: Message | None = None  # what the vehicle tells others, with publish_instances
+    verdicts: Sequence[Verdict] = ()  # agents that were quarantined, or are heard again, from the next message on
 
 
 class RoadsideAgent:
@@ -139,6 +144,7 @@ class VehicleAgent:
         self._sender = Sender(
             agent_id, config.messages, session_id, sensor_frame, map_frame, network, VEHICLE_RANGE_M
         )  # fmt: skip
+        self.guard = Guard(config.trust, config.late, self.admission)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
@@ -155,6 +161,7 @@ class VehicleAgent:
         self.poses.reset()
         self.received.reset()
         self._admitted.clear()
+        self.guard.reset()
         _reset(self._tracker, self.network)
         self._own.reset()
         self._sender.reset()
@@ -176,8 +183,12 @@ class VehicleAgent:
             return message
         return replace(message, instances=replace(message.instances, features=codebook.decode(features)))
 
+    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
+        """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came; known_as: if they name nobody."""
+        return self.admission.receive_fields(fields, size_bytes, now_ns, known_as)
+
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
-        """Counts a message that could not even be decoded."""
+        """Counts a message that could not even be read."""
         return self.admission.refuse(agent_id, sequence, reason)
 
     def step(self, frame: Frame, messages: Sequence[Message] | None = None) -> VehicleOutput:
@@ -207,11 +218,17 @@ class VehicleAgent:
             tracks, associations = view.own
         self.poses.observe(view.sightings, used, frame.stamp_ns, T_map)
         message = self._tell(frame.stamp_ns, T_map, view) if self.config.publish_instances and pose_known else None
+        verdicts: list[Verdict] = []
+        if cooperative:
+            tracks, verdicts = self.guard.after(
+                frame.stamp_ns, T_map, view.sight(tracks, associations), tracks, used
+            )  # fmt: skip
+            clock.mark("trust")
         predicted_only = view.seen is None and not associations.messages
         unused = self._unused.reasons(used, view.others) if self.config.mode in LEARNED_MODES else {}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused, arrived, message,
+            view.problem, view.seen is None, unused, arrived, message, verdicts,
         )  # fmt: skip
 
     def _tell(self, stamp_ns: int, T_map: Float, view: _View) -> Message | None:
@@ -292,6 +309,10 @@ class _View:
         if self.looked is not None:
             return self.looked.sightings
         return self.seen if self.own is None else None
+
+    def sight(self, tracks: TrackedObjects, associations: Associations) -> Sight | None:
+        """What the own sensor measured of the frame's tracks; None if the frame brought nothing of its own."""
+        return None if self.seen is None else sight_of(self.seen if self.own is None else None, associations, tracks)
 
 
 def _check_detector(detector: str, network: Network | None) -> None:

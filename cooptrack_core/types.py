@@ -244,6 +244,7 @@ class Refusal:
     agent_id: str
     sequence: int
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

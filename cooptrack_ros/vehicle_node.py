@@ -12,7 +12,8 @@ from rclpy.serialization import deserialize_message
 from vision_msgs.msg import Detection3DArray
 
 from cooptrack_core.config import VehicleConfig
-from cooptrack_core.cooperation.wire import WireError, decode
+from cooptrack_core.cooperation import refusals
+from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.types import Frame
@@ -20,11 +21,14 @@ from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
 from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.agent_topics import AgentTopics
 from cooptrack_ros.conversions import DetectionsWriter, associations_message, features_message
-from cooptrack_ros.diagnostics import OK, WARN
+from cooptrack_ros.diagnostics import ERROR, OK, WARN
 from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import VehicleParameters
 from cooptrack_ros.poses import PoseResult
 from cooptrack_ros.qos import best_effort, reliable
+
+UNDECODED = ("too_large", "schema_version", "malformed", "not_finite")  # who sent such a message is not believed
+_LEVELS = {refusals.OK: OK, refusals.WARN: WARN, refusals.ERROR: ERROR}
 
 
 @dataclass(frozen=True)
@@ -134,22 +138,18 @@ class VehicleNode(AgentNode):
         if item.topic not in self._agent_of_topic:
             return  # forgotten meanwhile
         self._last_heard_ns[item.topic] = item.now_ns
-        sender, sequence = self._agent_of_topic[item.topic], 0
+        sender = self._agent_of_topic[item.topic]
         try:
             fields = deserialize_message(item.data, InstanceFeatures)
         except Exception as error:  # rclpy raises its own, undocumented types
-            self._refuse(item.topic, sender, sequence, "malformed", f"{len(item.data)} bytes cannot be read ({error})")
+            self._refuse(item.topic, sender, 0, "malformed", f"{len(item.data)} bytes cannot be read ({error})")
             return
-        sender, sequence = fields.agent_id or sender, fields.sequence
-        try:
-            message = decode(fields, len(item.data))
-        except WireError as error:
-            self._refuse(item.topic, sender, sequence, error.reason, error.detail)
-            return
-        self._agent_of_topic[item.topic] = message.agent_id
-        refusal = self.agent.receive(message, item.now_ns)
-        if refusal is not None:
-            self._log_refusal(item.topic, sender, sequence, refusal.reason, refusal.reason)
+        refusal = self.agent.receive_fields(fields, len(item.data), item.now_ns, sender)
+        if refusal is None or refusal.reason not in UNDECODED:
+            self._agent_of_topic[item.topic] = fields.agent_id
+        if refusal is not None and refusal.reason != "quarantined":  # said once, when it happens
+            text = f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason
+            self._log_refusal(item.topic, refusal.agent_id, refusal.sequence, refusal.reason, text)
 
     def _refuse(self, topic: str, sender: str, sequence: int, reason: str, detail: str) -> None:
         self.agent.refuse(sender, sequence, reason)
@@ -182,6 +182,8 @@ class VehicleNode(AgentNode):
         return output.timings_ms
 
     def _observe(self, output: VehicleOutput) -> None:
+        for verdict in output.verdicts:
+            self._log_verdict(verdict)
         known = set(self._agent_of_topic.values())  # not every name that somebody makes up
         for use in output.associations.messages:
             if use.agent_id not in known:
@@ -189,6 +191,15 @@ class VehicleNode(AgentNode):
             self.health.sample(f"{use.agent_id}.age_ms", use.age_ms)
             self.health.sample(f"{use.agent_id}.bytes", use.size_bytes)
             self._note_features(use.agent_id, output.unused_features.get(use.agent_id, ""))
+
+    def _log_verdict(self, verdict: Verdict) -> None:
+        """Says once that an agent is quarantined, and once that it is heard again."""
+        agent = verdict.agent_id
+        if verdict.quarantined:
+            what = f"{agent} is quarantined: its messages contradict what can be ({verdict.cause})"
+            self.get_logger().error(f"{what}; own tracks go on; check that unit (docs/trust.md)")
+        else:
+            self.get_logger().info(f"{agent} is trusted again and heard")
 
     def _note_features(self, agent: str, reason: str) -> None:
         """Says once that the features of an agent are not used, and once that they are again."""
@@ -212,6 +223,8 @@ class VehicleNode(AgentNode):
             found += [self._agent_status(topic) for topic in self._agent_of_topic]
             if self._topics is not None and self._topics.open:
                 found.append(self._agents_status(self._topics))
+            total = {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
+            found.append(self.status("admission", OK, "refused messages of all senders, by reason", total))
         return found
 
     def _agents_status(self, topics: AgentTopics) -> DiagnosticStatus:
@@ -238,7 +251,8 @@ class VehicleNode(AgentNode):
         if reason and level == OK:
             level, text = WARN, f"features of {agent} are not used: {reason}: its kinematics only"
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
-        items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
+        level, text = self._worst(agent, level, text, items)
+        items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.admission.book.of(agent).items())}
         items |= self._pose_items(agent)
         items |= dict(sorted(self.agent.received.counters.items()))
         for name, (p50, p99) in self.health.percentiles().items():
@@ -258,6 +272,20 @@ class VehicleNode(AgentNode):
             f"{name}{kind}": float(value) for name, row in rows.items() for kind, value in zip(kinds, row, strict=True)
         }
         return items | {"pose_error_pairs": found.pairs}
+
+    def _worst(self, agent: str, level: bytes, text: str, items: dict[str, object]) -> tuple[bytes, str]:
+        """Adds trust and evidence to the items; the level and text of whatever is worst about an agent."""
+        refused, reason = self.agent.admission.book.level(agent)
+        if _LEVELS[refused] > level:
+            level, text = _LEVELS[refused], f"messages of {agent} are refused: {reason}"
+        monitor = self.agent.guard.monitor
+        standing = None if monitor is None else monitor.standings.get(agent)
+        if standing is not None:
+            items |= {"trust": standing.trust, "quarantined": standing.quarantined}
+            items |= {f"evidence.{name}": count for name, count in sorted(standing.evidence.items())}
+            if standing.quarantined:
+                level, text = ERROR, f"{agent} is quarantined: trust {standing.trust:.2f}"
+        return level, text
 
     def _log_silence(self, topic: str, agent: str, silent: bool, text: str) -> None:
         if silent and topic not in self._silent:

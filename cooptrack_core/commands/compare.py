@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import check_positive, print_files, warn
+from cooptrack_core.commands.compare_attacks import add_attack_options, run_attacks
 from cooptrack_core.commands.compare_networks import TITLES, add_network_rows, alone, further_runs
 from cooptrack_core.commands.disturbance_options import add_disturbance_options, disturbance_of
 from cooptrack_core.commands.run_options import add_run_options, run_options, warn_if_untrained
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
     add_network_rows(parser)
     add_disturbance_options(parser)
+    add_attack_options(parser)
     tuning = parser.add_argument_group("parameters of the object-level methods (unless --params gives them)")
     tuning.add_argument(
         "--tune-on", default="train", metavar="SPLIT", help="split on which they are tuned, undisturbed"
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.evaluation.comparison_report import print_comparison, write_csv, write_html
     from cooptrack_core.report import save_json
 
+    if args.attack is not None:
+        return run_attacks(args)
     check_positive("--trials", args.trials)
     options = run_options(args, "late")
     warn_if_untrained(options)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cooptrack_core.config import AdmissionConfig
+from cooptrack_core.cooperation.physical import impossible
+from cooptrack_core.cooperation.refusals import RefusalBook
+from cooptrack_core.cooperation.wire import WireError, decode
+from cooptrack_core.geometry.ranges import inside
 from cooptrack_core.types import Message, Refusal
 
 _WAITING = 8  # messages kept per agent until a frame can use them
@@ -17,19 +22,34 @@ _AGENTS = 32  # senders remembered; somebody who makes up names must not fill th
 _RESYNC_AFTER = 5  # refusals in a row after which a sender's own count is believed again
 
 
+def _few() -> deque[Message]:
+    return deque(maxlen=_WAITING)
+
+
 @dataclass
 class _Agent:
     session_id: int
     last_sequence: int = 0
+    newest_stamp_ns: int = 0
     refused_in_a_row: int = 0
-    waiting: deque[Message] = field(default_factory=lambda: deque(maxlen=_WAITING))
+    waiting: deque[Message] = field(default_factory=_few)
+    watched: deque[Message] = field(default_factory=_few)  # while quarantined
+
+
+@dataclass
+class _Bucket:
+    """Tokens of a sender: each message costs one, a second brings max_rate_hz, a second's worth can be saved."""
+
+    tokens: float
+    filled_ns: int
 
 
 class Admission:
     """Checks messages on arrival, keeps the admitted ones and hands each frame the newest of every agent.
 
-    Stale is not empty: a message without instances is news, no message is silence, and a refused
-    message is a fault with a name.
+    The checks come in the order of `refusals.RULES`, and a message is refused by the first that it fails. Stale is
+    not empty: a message without instances is news, no message is silence, and a refused message is a fault with a
+    name.
     """
 
     def __init__(
@@ -40,78 +60,183 @@ class Admission:
         self._config = config
         self._map_frame = map_frame
         self._agents: dict[str, _Agent] = {}
+        self._buckets: dict[str, _Bucket] = {}
         self._refusals: deque[Refusal] = deque(maxlen=_REPORTED)
-        self.counters: Counter[str] = Counter()
+        self._frame_ns: int | None = None  # of the last frame that took messages
+        self._quarantined: frozenset[str] = frozenset()
+        self.book = RefusalBook()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Refusals by reason, of all senders together."""
+        return self.book.total
 
     def reset(self) -> None:
         """Forgets agents and waiting messages (time jumped back); the counters go on."""
         self._agents.clear()
+        self._buckets.clear()
         self._refusals.clear()
+        self._frame_ns = None
+        self._quarantined = frozenset()
+
+    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
+        """The same for the fields of a cooptrack_msgs/InstanceFeatures that is not decoded yet.
+
+        Limits are checked before anything is decoded, so that an absurd message costs nothing. known_as: whose
+        refusal it is if the message names nobody.
+        """
+        sender, sequence = str(fields.agent_id) or known_as, int(fields.sequence)
+        if self._too_large(size_bytes, int(fields.instance_count)):
+            what = f"{size_bytes} bytes, {fields.instance_count} instances"
+            return self.refuse(sender, sequence, "too_large", what)
+        try:
+            message = decode(fields, size_bytes)
+        except WireError as error:
+            return self.refuse(sender, sequence, error.reason, error.detail)
+        return self.receive(message, now_ns)
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
         """Admits a message for a later frame, or refuses it. now_ns: receiver's clock."""
         reason = self._objection(message, now_ns)
         if reason is not None:
             return self.refuse(message.agent_id, message.sequence, reason)
-        agent = self._agents.get(message.agent_id)
-        self._agents.pop(message.agent_id, None)
-        if agent is None or agent.session_id != message.session_id:
-            agent = _Agent(message.session_id)
-        self._agents[message.agent_id] = agent  # the last heard comes last
-        if len(self._agents) > _AGENTS:
-            for forgotten in self._agents.pop(next(iter(self._agents))).waiting:
-                self.refuse(forgotten.agent_id, forgotten.sequence, "too_many_agents")
-        agent.last_sequence = message.sequence
-        agent.refused_in_a_row = 0
+        agent = self._note(message)
+        if message.agent_id in self._quarantined:
+            agent.watched.append(self._prepare(message))
+            return self.refuse(message.agent_id, message.sequence, "quarantined")
         agent.waiting.append(self._prepare(message))
+        self.book.admitted(message.agent_id)
         return None
 
-    def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
-        """Records a refusal, also one decided outside, such as a message that could not be decoded."""
-        refusal = Refusal(agent_id, sequence, reason)
+    def refuse(self, agent_id: str, sequence: int, reason: str, detail: str = "") -> Refusal:
+        """Records a refusal, also one decided outside, such as a message that could not be read at all."""
+        refusal = Refusal(agent_id, sequence, reason, detail)
         self._refusals.append(refusal)
-        self.counters[reason] += 1
+        self.book.refused(agent_id, reason)
         return refusal
+
+    def quarantine(self, agent_ids: frozenset[str]) -> None:
+        """Whose messages are refused from now on, though still watched; what they have waiting is refused as well."""
+        for agent_id in agent_ids - self._quarantined:
+            agent = self._agents.get(agent_id)
+            for message in agent.waiting if agent is not None else ():
+                self.refuse(agent_id, message.sequence, "quarantined")
+            if agent is not None:
+                agent.watched.extend(agent.waiting)
+                agent.waiting.clear()
+        self._quarantined = agent_ids
 
     def take(self, stamp_ns: int) -> tuple[list[Message], list[Refusal]]:
         """The newest usable message of every agent for a frame at stamp_ns, and the refusals since the last frame.
 
         A message is used once. One that is newer than the clock tolerance waits for its frame.
         """
-        newest_ns = stamp_ns + round(self._config.clock_tolerance_ms * 1e6)
-        oldest_ns = stamp_ns - round(self._config.max_age_ms * 1e6)
+        self._frame_ns = stamp_ns
         taken: list[Message] = []
         for agent in self._agents.values():
-            ready = [message for message in agent.waiting if message.stamp_ns <= newest_ns]
-            agent.waiting = deque((m for m in agent.waiting if m.stamp_ns > newest_ns), maxlen=_WAITING)
+            ready, agent.waiting = self._split(agent.waiting, stamp_ns)
             for message in ready:
-                if message.stamp_ns < oldest_ns:
+                if self._is_stale(message, stamp_ns):
                     self.refuse(message.agent_id, message.sequence, "stale")
-            fresh = [message for message in ready if message.stamp_ns >= oldest_ns]
+            fresh = [message for message in ready if not self._is_stale(message, stamp_ns)]
             if fresh:
                 taken.append(max(fresh, key=lambda message: message.stamp_ns))
         refusals = list(self._refusals)
         self._refusals.clear()
         return sorted(taken, key=lambda message: message.agent_id), refusals
 
-    def _objection(self, message: Message, now_ns: int) -> str | None:
-        config, instances = self._config, message.instances
+    def take_watched(self, stamp_ns: int) -> list[Message]:
+        """The newest message of every quarantined agent for a frame at stamp_ns: to be judged, not to be used."""
+        found: list[Message] = []
+        for agent in self._agents.values():
+            ready, agent.watched = self._split(agent.watched, stamp_ns)
+            if ready:
+                found.append(max(ready, key=lambda message: message.stamp_ns))
+        return sorted(found, key=lambda message: message.agent_id)
+
+    def _split(self, waiting: deque[Message], stamp_ns: int) -> tuple[list[Message], deque[Message]]:
+        """What a frame may use, and what is still ahead of it."""
+        newest_ns = stamp_ns + round(self._config.clock_tolerance_ms * 1e6)
+        later = deque((message for message in waiting if message.stamp_ns > newest_ns), maxlen=_WAITING)
+        return [message for message in waiting if message.stamp_ns <= newest_ns], later
+
+    def _is_stale(self, message: Message, stamp_ns: int) -> bool:
+        return message.stamp_ns < stamp_ns - round(self._config.max_age_ms * 1e6)
+
+    def _note(self, message: Message) -> _Agent:
+        """What is remembered of the sender, this message included."""
         agent = self._agents.get(message.agent_id)
-        count = len(instances) + len(message.held_id)
-        if message.size_bytes > config.max_message_bytes or count > config.max_instances:
+        self._agents.pop(message.agent_id, None)
+        if agent is None or agent.session_id != message.session_id:
+            agent = _Agent(message.session_id)
+        self._agents[message.agent_id] = agent  # the last heard comes last
+        if len(self._agents) > _AGENTS:
+            name = next(iter(self._agents))
+            self._buckets.pop(name, None)
+            for forgotten in self._agents.pop(name).waiting:
+                self.refuse(forgotten.agent_id, forgotten.sequence, "too_many_agents")
+        agent.last_sequence, agent.refused_in_a_row = message.sequence, 0
+        agent.newest_stamp_ns = max(agent.newest_stamp_ns, message.stamp_ns)
+        return agent
+
+    def _too_large(self, size_bytes: int, instances: int) -> bool:
+        return size_bytes > self._config.max_message_bytes or instances > self._config.max_instances
+
+    def _objection(self, message: Message, now_ns: int) -> str | None:
+        """The name of the first rule that a message breaks; the order is that of refusals.RULES."""
+        if self._too_large(message.size_bytes, len(message.instances) + len(message.held_id)):
             return "too_large"
-        if message.stamp_ns > now_ns + config.clock_tolerance_ms * 1e6:
+        if message.stamp_ns > now_ns + self._config.clock_tolerance_ms * 1e6:
             return "from_future"
-        if agent is not None and agent.session_id == message.session_id:
-            if message.sequence == agent.last_sequence:
-                return "duplicate"
-            if message.sequence < agent.last_sequence:
-                agent.refused_in_a_row += 1
-                # One broken message with a huge number must not silence its sender for good.
-                if agent.refused_in_a_row <= _RESYNC_AFTER:
-                    return "out_of_order"
-        if message.T_map_from_sensor is None or message.map_frame != self._map_frame:
-            return "no_pose"
-        if len(instances) and np.abs(instances.center_m).max() > config.max_range_m:
-            return "out_of_range"
+        # Frames come in order: what is too old for the last one is so for every other. Before that, its frame decides.
+        if self._frame_ns is not None and self._is_stale(message, self._frame_ns):
+            return "stale"
+        return (
+            self._sequence_objection(message)
+            or self._pose_objection(message)
+            or self._geometry_objection(message)
+            or self._rate_objection(message.agent_id, now_ns)
+        )
+
+    def _sequence_objection(self, message: Message) -> str | None:
+        agent = self._agents.get(message.agent_id)
+        if agent is None:
+            return None
+        if agent.session_id != message.session_id:
+            # A restarted sender counts anew, but its time goes on; a recording of an earlier session does not.
+            return "out_of_order" if message.stamp_ns <= agent.newest_stamp_ns else None
+        if message.sequence == agent.last_sequence:
+            return "duplicate"
+        if message.sequence < agent.last_sequence:
+            agent.refused_in_a_row += 1
+            # One broken message with a huge number must not silence its sender for good; an old one stays old.
+            if agent.refused_in_a_row <= _RESYNC_AFTER or message.stamp_ns <= agent.newest_stamp_ns:
+                return "out_of_order"
         return None
+
+    def _pose_objection(self, message: Message) -> str | None:
+        if message.map_frame != self._map_frame:
+            return "unknown_frame"
+        T = message.T_map_from_sensor
+        return "no_pose" if T is None or not np.isfinite(T).all() else None
+
+    def _geometry_objection(self, message: Message) -> str | None:
+        instances, tolerance_m = message.instances, self._config.range_tolerance_m
+        if not len(instances):
+            return None
+        if np.abs(instances.center_m).max() > self._config.max_range_m:
+            return "out_of_range"
+        low, high = message.point_range_m[:3], message.point_range_m[3:]
+        declared = (*(value - tolerance_m for value in low), *(value + tolerance_m for value in high))
+        if not inside(instances.center_m, declared).all():
+            return "out_of_range"
+        return "impossible" if impossible(instances).any() else None
+
+    def _rate_objection(self, agent_id: str, now_ns: int) -> str | None:
+        most = max(1.0, self._config.max_rate_hz)
+        bucket = self._buckets.get(agent_id, _Bucket(most, now_ns))
+        gained = max(0, now_ns - bucket.filled_ns) / 1e9 * self._config.max_rate_hz
+        tokens = min(most, bucket.tokens + gained)
+        allowed = tokens >= 1.0
+        self._buckets[agent_id] = _Bucket(tokens - allowed, max(now_ns, bucket.filled_ns))
+        return None if allowed else "too_often"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cooptrack_core.config import RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.attack import NO_ATTACK, Attack
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.files import expect_object, problem, read_json
 from cooptrack_core.data.frame_messages import SequenceOptions
@@ -59,11 +60,12 @@ class SequenceRunner:
         roadside: RoadsideConfig | None = None,
         disturbance: Disturbance = NO_DISTURBANCE,
         *,
+        attack: Attack = NO_ATTACK,
         progress: bool = False,
     ) -> Recording:
         """The recording of one sequence, by the agents of the options unless others are given.
 
-        The disturbance of the options does not count here: without another one messages arrive at once, unchanged.
+        Disturbance and attack of the options do not count here: without another one messages arrive at once, unchanged.
         In mode ego, which listens to nobody, the roadside does not run. Raises CooptrackError if a network gets no
         readable image of the vehicle.
         """
@@ -71,7 +73,7 @@ class SequenceRunner:
         drive = self.drive(sequence_id, config.detector, alone=config.mode == "ego")
         recording = track_drive(
             drive, config, roadside_config=units, networks=self.networks, channel=drive.channel(disturbance),
-            progress=progress,
+            attacker=drive.attacker(attack), progress=progress,
         )  # fmt: skip
         if config.detector == "network" and isinstance(drive.source, SequenceSource):
             _check_images(drive.source.sequence)
@@ -166,7 +168,10 @@ def run_split(
         stored = stored_recording(path)
         if stored is None:
             slow = options.vehicle.detector == "network"
-            made = runner.run(sequence_id, options.vehicle, options.roadside, options.disturbance, progress=slow)
+            made = runner.run(
+                sequence_id, options.vehicle, options.roadside, options.disturbance, attack=options.attack,
+                progress=slow,
+            )  # fmt: skip
             stored = store_recording(made, path)
         recordings.append(stored)
     return recordings

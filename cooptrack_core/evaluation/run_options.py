@@ -12,6 +12,7 @@ from typing import Any
 import cooptrack_core
 from cooptrack_core import __version__
 from cooptrack_core.config import UNTRAINED, RoadsideConfig, VehicleConfig, changed_values
+from cooptrack_core.cooperation.attack import NO_ATTACK, Attack
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data import label_updates, splits
 from cooptrack_core.data.files import problem
@@ -46,6 +47,7 @@ class RunOptions:
     full_rate: bool = False
     label_updates: str = "auto"
     disturbance: Disturbance = NO_DISTURBANCE
+    attack: Attack = NO_ATTACK
     max_frames: int | None = None
     skip_broken: bool = False
 
@@ -140,6 +142,7 @@ def about_run(
         "seed": options.seed,
         "parameters": {"vehicle": changed_values(options.vehicle), "roadside": changed_values(options.roadside)},
         "disturbance": options.disturbance.describe(),
+        "attack": options.attack.describe(),
         "max_frames": options.max_frames,
         "synthetic": is_synthetic(options.dataset),
         "full_rate": options.full_rate,

@@ -18,7 +18,7 @@ def reason(refusal):
         (message(9, cars()), None),
         (message(12, cars((1, 0))), "from_future"),
         (message(9, cars((1, 0)), T_map_from_sensor=None), "no_pose"),
-        (message(9, cars((1, 0)), map_frame="mars"), "no_pose"),
+        (message(9, cars((1, 0)), map_frame="mars"), "unknown_frame"),
         (message(9, cars((1000, 0))), "out_of_range"),
         (message(9, cars(*[(i, 0) for i in range(6)])), "too_large"),
         (message(9, cars((1, 0)), size_bytes=10**9), "too_large"),
@@ -89,7 +89,7 @@ def test_made_up_senders_do_not_fill_the_memory():
     admission = Admission(AdmissionConfig())
     for index in range(500):
         assert admission.receive(message(9, cars(), agent=f"made_up_{index}"), NOW) is None
-        admission.receive(message(9, cars(), sequence=index + 1), NOW)
+        admission.receive(message(9, cars(), sequence=index + 1), NOW + index * STEP_NS)
     taken, _ = admission.take(NOW)
     assert len(taken) <= 32 and "rsu" in {m.agent_id for m in taken}
     assert admission.counters["too_many_agents"] == 501 - 32

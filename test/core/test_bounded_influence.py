@@ -1,0 +1,85 @@
+"""Whatever messages say, a track that the own sensor measures stays near where it measures it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scenarios import cars, frame, message, yawed
+
+from cooptrack_core.config import VehicleConfig, from_parameters
+from cooptrack_core.pipeline import VehicleAgent
+
+FRAMES = 40
+OWN_NOISE_M = 0.1
+
+
+def driven(offset, *, own_until: int = FRAMES, seed: int = 0, messages: bool = True, **trust):
+    """[F, 2] errors of the reported track of a car at 8 m/s that the vehicle and a sender see.
+
+    offset: (frame, rng) -> x, y by which the sender displaces it; the sender claims to be very sure.
+    """
+    values = {"mode": "late", "detector": "simulated", "late.remote_std_m": 0.01, "late.ego_std_m": 2.0}
+    values |= {f"trust.{name}": value for name, value in trust.items()}
+    agent = VehicleAgent("vehicle", from_parameters(VehicleConfig, values))
+    rng, errors = np.random.default_rng(seed), []
+    for k in range(FRAMES):
+        T_vehicle, place = yawed(0.1, 0.3 * k, 0.0), np.array([15.0 + 0.8 * k, 3.0])
+        in_ego = (np.linalg.inv(T_vehicle) @ (*place, 0.0, 1.0))[:2]
+        seen = cars(in_ego + OWN_NOISE_M * rng.standard_normal(2)) if k < own_until else cars()
+        told = place + (offset(k, rng) if k >= 5 else 0.0)
+        if messages:
+            sure = {"position_variance_m2": np.full((1, 2), 1e-4), "age_frames": np.full(1, 9)}
+            made = cars(told, velocity_mps=np.array([[8.0, 0.0]]), instance_id=np.array([1]), **sure)
+            agent.receive(message(k, made, agent="liar"), frame(k, seen).stamp_ns)
+        output = agent.step(frame(k, seen, T_vehicle))
+        found = (T_vehicle @ np.column_stack([output.tracks.center_m, np.ones(len(output.tracks))]).T).T[:, :2]
+        if len(found):
+            errors.append((found[np.hypot(*(found - place).T).argmin()] - place).tolist())
+    return np.array(errors)
+
+
+def liar(kind):
+    return {
+        "aside": lambda k, rng: np.array([0.0, 3.3]),
+        "behind": lambda k, rng: np.array([-3.3, 0.0]),
+        "creeping": lambda k, rng: np.array([0.0, min(3.4, 0.1 * (k - 5))]),
+        "any": lambda k, rng: rng.uniform(-2.4, 2.4, 2),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["aside", "behind", "creeping", "any"])
+@pytest.mark.parametrize("influence_m", [0.5, 1.0, 2.0])
+def test_no_message_moves_a_track_that_the_own_sensor_measures_farther_than_the_bound(kind, influence_m):
+    errors = driven(liar(kind), influence_m=influence_m, enabled=False)
+    assert len(errors) > 30
+    assert np.hypot(*errors.T).max() <= influence_m + 5 * OWN_NOISE_M
+
+
+@pytest.mark.parametrize("kind", ["aside", "behind"])
+def test_without_the_bound_the_same_messages_move_it_farther(kind):
+    errors = driven(liar(kind), influence_m=1000.0, influence_per_frame_m=1000.0, enabled=False)
+    assert np.hypot(*errors.T).max() > 2.7
+
+
+def test_from_one_frame_to_the_next_the_distance_grows_by_no_more_than_its_bound():
+    errors = driven(liar("aside"), influence_m=3.0, influence_per_frame_m=0.2, enabled=False)
+    steps = np.diff(np.hypot(*errors.T))
+    assert steps.max() <= 0.2 + 5 * OWN_NOISE_M and np.hypot(*errors.T).max() > 1.5
+
+
+def test_an_honest_sender_is_not_bounded():
+    honest = lambda k, rng: 0.2 * rng.standard_normal(2)  # noqa: E731
+    bounded, free = driven(honest), driven(honest, influence_m=1000.0, influence_per_frame_m=1000.0)
+    np.testing.assert_array_equal(bounded, free)
+
+
+def test_without_messages_nothing_is_bounded():
+    nobody = liar("aside")
+    alone = driven(nobody, messages=False, influence_m=0.0, influence_per_frame_m=0.0)
+    free = driven(nobody, messages=False, influence_m=1000.0, influence_per_frame_m=1000.0)
+    np.testing.assert_array_equal(alone, free)
+
+
+def test_what_the_own_sensor_has_not_measured_for_long_follows_the_sender_again():
+    held = driven(liar("creeping"), own_until=20, influence_m=0.5, influence_hold_ms=300.0, enabled=False)
+    assert np.hypot(*held[:20].T).max() <= 0.5 + 5 * OWN_NOISE_M and np.hypot(*held[-1]) > 2.0
