@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
+from cooptrack_core.config_fields import ParameterSpec as ParameterSpec
+from cooptrack_core.config_fields import parameter as parameter
 from cooptrack_core.types import CooptrackError
 
 MODES = ("ego", "late", "distance", "learned")
 MODE_NAMES = {  # for readers
     "ego": "vehicle alone", "late": "late fusion", "distance": "distance matching", "learned": "learned fusion",
 }  # fmt: skip
+LATENCY_METHODS = ("none", "reported", "kinematic")
 LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a network has
 DETECTORS = ("simulated", "network")
 DEFAULT_DETECTOR = "network"
@@ -25,31 +28,6 @@ NETWORK_VARIANTS = (  # of tiny, to compare with
 UNTRAINED = "untrained"  # instead of weights: random numbers
 SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise
 PRECISIONS = ("none", "fp32", "fp16", "int8")
-
-
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A dataclass field with what a user needs to know about it."""
-    metadata = {"description": description, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One leaf of a configuration: dotted name, default, description and what is allowed."""
-
-    name: str
-    default: Any
-    description: str
-    minimum: float | None
-    maximum: float | None
-    choices: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -127,11 +105,42 @@ class LateFusionConfig:
 
 
 @dataclass(frozen=True)
+class LatencyConfig:
+    """How the instances of a message get from its stamp to that of the vehicle's frame."""
+
+    method: str = parameter(
+        "kinematic",
+        "none: they stay; reported: by the velocity in the message; kinematic: by velocity and turn rate from the "
+        "positions over several messages",
+        choices=LATENCY_METHODS,
+    )
+    history_ms: float = parameter(
+        1000.0, "age of the oldest message that tells how an object moves, ms", minimum=100.0, maximum=10000.0
+    )
+    report_std_m: float = parameter(
+        0.3, "standard deviation of a position in a message against those before it, m", minimum=0.01, maximum=10.0
+    )
+    speed_std_mps: float = parameter(
+        10.0, "standard deviation of a reported velocity that comes without one, m/s", minimum=0.01, maximum=50.0
+    )
+    pedestrian_speed_std_mps: float = parameter(
+        1.0, "the same for pedestrians, who count as standing until their positions tell more, m/s", minimum=0.01,
+        maximum=10.0,
+    )  # fmt: skip
+    correct_clock_offset: bool = parameter(
+        False, "stamps of an agent are corrected by its estimated clock offset, as far as that is beyond doubt"
+    )
+    max_clock_offset_ms: float = parameter(
+        500.0, "no clock is taken to be farther off than this, ms", minimum=0.0, maximum=10000.0
+    )
+
+
+@dataclass(frozen=True)
 class AdmissionConfig:
     """Which messages a vehicle admits; each refusal has a name and a counter."""
 
     max_age_ms: float = parameter(
-        400.0, "older messages (perception time) are refused as stale, ms", minimum=0.0, maximum=10000.0
+        1500.0, "older messages (perception time) are refused as stale, ms", minimum=0.0, maximum=10000.0
     )
     clock_tolerance_ms: float = parameter(
         100.0,
@@ -208,6 +217,7 @@ class VehicleConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     late: LateFusionConfig = field(default_factory=LateFusionConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 

@@ -17,6 +17,7 @@ from cooptrack_core.cooperation import fallback
 from cooptrack_core.cooperation.admission import Admission
 from cooptrack_core.cooperation.compose import measured_instances, select_for_message
 from cooptrack_core.cooperation.late_fusion import Fused, fuse
+from cooptrack_core.cooperation.timing import ClockOffset, Timing
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import FrameRejected, Network, NetworkOutput, perceive
@@ -63,6 +64,7 @@ class VehicleOutput:
     problem: str = ""  # why the network rejected the frame
     ego_lost: bool = False  # the frame brought nothing of its own; messages may have been used
     unused_features: Mapping[str, str] = field(default_factory=dict)  # reason by agent; their kinematics are used
+    clock_offsets: Mapping[str, ClockOffset] = field(default_factory=dict)  # how far others' clocks are ahead, by agent
 
 
 class RoadsideAgent:
@@ -138,11 +140,10 @@ class VehicleAgent:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
-        self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
-        self._frame_index = 0
+        self._tracker, self._motion, self._timing = Tracker(config.tracker), EgoMotion(), Timing(config.latency)
+        self._frame_index, self._highest_id = 0, 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
-        self._highest_id = 0
 
     @property
     def counters(self) -> dict[str, int]:
@@ -152,6 +153,7 @@ class VehicleAgent:
     def reset(self) -> None:
         """Starts anew after time jumped back; track ids go on, none is used twice."""
         self.admission.reset()
+        self._timing.reset()
         _reset(self._tracker, self.network)
         self._motion.reset()
 
@@ -174,7 +176,7 @@ class VehicleAgent:
         T_map, pose_known = _locate(self._motion, self._tracker, self.network, frame)
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
-        used = list(admitted if messages is None else messages) if cooperative else []
+        used = self._timing.prepared(admitted if messages is None else messages) if cooperative else []
         if self.network is None:
             view = _View(perceive(frame, self.config.min_score), used)
         else:
@@ -185,11 +187,12 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        self._timing.observe(frame.stamp_ns, associations, used, tracks, T_map)
         predicted_only = view.seen is None and not associations.messages
         unused = {m.agent_id: fallback.reason(m) for m in view.others if self.config.mode in LEARNED_MODES}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused,
+            view.problem, view.seen is None, unused, self._timing.clock_offsets,
         )  # fmt: skip
 
     def _can_use_messages(self, frame: Frame) -> bool:

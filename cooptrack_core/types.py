@@ -128,6 +128,15 @@ class Instances:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How N instances move, along the axes of their frame at their stamp."""
+
+    velocity_mps: Float  # [N, 2]
+    yaw_rate_radps: Float  # [N] counter-clockwise
+    velocity_variance_m2ps2: Float  # [N, 2]
+
+
+@dataclass(frozen=True)
 class CameraView:
     """Where a camera sees the sensor frame: pixel = K T_camera_from_sensor point, without lens distortion."""
 
@@ -164,7 +173,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Message:
-    """Decoded instance message of one agent: instances in the sender's sensor frame."""
+    """Decoded instance message of one agent: instances in the sender's sensor frame.
+
+    motion: how they move as the receiver has it; None: as the instances say. clock_offset_ns: by how much the receiver
+    takes the sender's clock to be ahead.
+    """
 
     agent_id: str
     session_id: int
@@ -177,6 +190,13 @@ class Message:
     instances_withheld: int = 0
     size_bytes: int = 0
     map_frame: str = "map"
+    motion: Motion | None = None
+    clock_offset_ns: int = 0
+
+    @property
+    def perceived_ns(self) -> int:
+        """When the sender saw its instances, by the receiver's clock."""
+        return self.stamp_ns - self.clock_offset_ns
 
 
 @dataclass(frozen=True)
@@ -188,6 +208,16 @@ class MessageUse:
     sequence: int
     age_ms: float
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class ClockOffset:
+    """By how much the clock of an agent is ahead; NaN while it is not known."""
+
+    offset_ms: float = float("nan")
+    std_ms: float = float("nan")
+    count: int = 0  # pairs behind it
+    objects: int = 0  # of so many different ones
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from cooptrack_core.config import VehicleConfig
 from cooptrack_core.cooperation.wire import WireError, decode
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
-from cooptrack_core.types import Frame
+from cooptrack_core.types import ClockOffset, Frame
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
 from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.conversions import DetectionsWriter, associations_message
@@ -43,6 +44,7 @@ class VehicleNode(AgentNode):
         self._agent_of_topic: dict[str, str] = {}
         self._silent: set[str] = set()
         self._unused_features: dict[str, str] = {}  # why not, by agent; empty text: used
+        self._clock_offsets: Mapping[str, ClockOffset] = {}
         self._first_frame_ns = 0  # node clock
 
     def make_agent(self, network: Network | None) -> VehicleAgent:
@@ -126,6 +128,7 @@ class VehicleNode(AgentNode):
         return output.timings_ms
 
     def _observe(self, output: VehicleOutput) -> None:
+        self._clock_offsets = output.clock_offsets
         known = set(self._agent_of_topic.values())  # not every name that somebody makes up
         for use in output.associations.messages:
             if use.agent_id not in known:
@@ -170,6 +173,10 @@ class VehicleNode(AgentNode):
             level, text = WARN, f"features of {agent} are not used: {reason}: its kinematics only"
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
         items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
+        offset = self._clock_offsets.get(agent)
+        if offset is not None and offset.count:
+            items |= {"clock_offset_ms": offset.offset_ms, "clock_offset_std_ms": offset.std_ms}
+            items |= {"clock_offset_pairs": offset.count, "clock_offset_objects": offset.objects}
         for name, (p50, p99) in self.health.percentiles().items():
             if name.startswith(f"{agent}."):
                 items |= {f"{name}.p50": p50, f"{name}.p99": p99}
