@@ -149,6 +149,7 @@ class VehicleNode(AgentNode):
             self.get_logger().info(f"features of {agent} are used")
 
     def on_start_anew(self) -> None:
+        self._clock_offsets = {}
         self._last_heard_ns.clear()
         self._first_frame_ns = 0
 

@@ -25,7 +25,9 @@ def drive(offset_ms: float, *, frames: int = 40, correct: bool = False, noise_m:
     agent, rng, outputs = VehicleAgent("vehicle", config), np.random.default_rng(0), []
     for index in range(frames):
         xy = places(0.1 * index if moving else 0.0)
-        own, theirs = (cars(*(xy + noise_m * rng.normal(size=xy.shape)), **extra) for extra in ({}, {"instance_id": IDS}))
+        own, theirs = (
+            cars(*(xy + noise_m * rng.normal(size=xy.shape)), **extra) for extra in ({}, {"instance_id": IDS})
+        )
         stamp_ns = 10**18 + index * STEP_NS + round(offset_ms * 1e6)
         agent.receive(message(index, theirs, stamp_ns=stamp_ns), 10**18 + index * STEP_NS)
         outputs.append(agent.step(frame(index, own)))

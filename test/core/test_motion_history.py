@@ -1,4 +1,4 @@
-"""How the objects of others move, from where their messages saw them: what is learned, what is not, and what bounds it."""
+"""How the objects of others move, from where their messages saw them: what is learned, what not, what bounds it."""
 
 from dataclasses import replace
 
