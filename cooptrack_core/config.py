@@ -127,6 +127,10 @@ class LatencyConfig:
         1.0, "the same for pedestrians, who count as standing until their positions tell more, m/s", minimum=0.01,
         maximum=10.0,
     )  # fmt: skip
+    network_lag_ms: float = parameter(
+        100.0, "with detector network: places of moving objects that a sender's network tracks lag by this, ms",
+        minimum=0.0, maximum=1000.0,
+    )  # fmt: skip
     correct_clock_offset: bool = parameter(
         False, "stamps of an agent are corrected by its estimated clock offset, as far as that is beyond doubt"
     )

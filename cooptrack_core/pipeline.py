@@ -140,7 +140,8 @@ class VehicleAgent:
             raise CooptrackError(f"mode {config.mode}: needs detector network; choose it, or mode late or ego")
         self.agent_id, self.config, self.network = agent_id, config, network
         self.admission = Admission(config.admission, map_frame)
-        self._tracker, self._motion, self._timing = Tracker(config.tracker), EgoMotion(), Timing(config.latency)
+        self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
+        self._timing = Timing(config.latency, config.detector)
         self._frame_index, self._highest_id = 0, 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"

@@ -176,7 +176,7 @@ class Message:
     """Decoded instance message of one agent: instances in the sender's sensor frame.
 
     motion: how they move as the receiver has it; None: as the instances say. clock_offset_ns: by how much the receiver
-    takes the sender's clock to be ahead.
+    takes the sender's clock to be ahead; lag_ns: how far places in the message lag behind its stamp.
     """
 
     agent_id: str
@@ -192,11 +192,12 @@ class Message:
     map_frame: str = "map"
     motion: Motion | None = None
     clock_offset_ns: int = 0
+    lag_ns: int = 0
 
     @property
     def perceived_ns(self) -> int:
-        """When the sender saw its instances, by the receiver's clock."""
-        return self.stamp_ns - self.clock_offset_ns
+        """When the instances were where the message has them, by the receiver's clock."""
+        return self.stamp_ns - self.clock_offset_ns - self.lag_ns
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from cooptrack_core.types import Associations, ClockOffset, Message, TrackedObje
 class Timing:
     """What a vehicle learns of its senders over time."""
 
-    def __init__(self, config: LatencyConfig) -> None:
+    def __init__(self, config: LatencyConfig, detector: str) -> None:
+        """detector: of the agents, config.DETECTORS."""
+        self._lag_ns = round(config.network_lag_ms * 1e6) if detector == "network" else 0
         self._motions, self._clocks = MotionHistory(config), ClockOffsets(config)
 
     def reset(self) -> None:
@@ -33,7 +35,11 @@ class Timing:
     def prepared(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with motion and clock offset; each is told of once."""
         return [
-            replace(self._motions.with_motion(message), clock_offset_ns=self._clocks.believed_ns(message))
+            replace(
+                self._motions.with_motion(message),
+                clock_offset_ns=self._clocks.believed_ns(message),
+                lag_ns=self._lag_ns,
+            )
             for message in messages
         ]
 

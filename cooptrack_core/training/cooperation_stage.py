@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cooptrack_core.checkpoints import store
 from cooptrack_core.config import LatencyConfig
-from cooptrack_core.cooperation.motion_history import MotionHistory
+from cooptrack_core.cooperation.timing import Timing
 from cooptrack_core.geometry.transforms import inverse, make_transform
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
@@ -53,8 +53,7 @@ class Heard:
         clips = {clip.sequence: clip for clip in frames.of("rsu").clips}
         told: dict[str, Sequence[Message]] = {}
         for sequence in clips.keys() & messages.keys():
-            history = MotionHistory(LatencyConfig())
-            told[sequence] = [history.with_motion(message) for message in messages[sequence]]
+            told[sequence] = Timing(LatencyConfig(), "network").prepared(messages[sequence])
         return Heard(clips, told)
 
     def message(self, clip: Clip, frame: int, back: int = 0) -> Message | None:

@@ -8,6 +8,7 @@ from scenarios import STEP_NS, cars, frame, message, yawed
 
 from cooptrack_core.config import LatencyConfig, TrackerConfig, VehicleConfig
 from cooptrack_core.cooperation.latency import propagate, reported_motion, standing
+from cooptrack_core.cooperation.timing import Timing
 from cooptrack_core.pipeline import VehicleAgent
 from cooptrack_core.types import Instances, Motion
 
@@ -98,3 +99,10 @@ def test_the_same_run_of_given_messages_is_the_same_again():
         tracks = [agent.step(frame(k + 4, cars((k, 1))), [replace(sent[k])]).tracks for k in range(8)]
         runs.append([item.center_m.tolist() for item in tracks])
     assert runs[0] == runs[1]
+
+
+def test_places_of_a_network_are_taken_to_lag_and_those_of_a_detector_outside_not():
+    sent = message(0, cars((10, 0)))
+    stamps = {detector: Timing(LatencyConfig(network_lag_ms=80.0), detector).prepared([sent])[0].perceived_ns
+              for detector in ("network", "simulated")}  # fmt: skip
+    assert stamps == {"network": sent.stamp_ns - 80_000_000, "simulated": sent.stamp_ns}
