@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from cooptrack_core.config_field import parameter as parameter
+from cooptrack_core.config_fields import ParameterSpec as ParameterSpec
+from cooptrack_core.config_fields import parameter as parameter
 from cooptrack_core.trust_config import TrustConfig
 from cooptrack_core.types import CooptrackError
 
@@ -16,6 +17,7 @@ MODES = ("ego", "late", "distance", "learned")
 MODE_NAMES = {  # for readers
     "ego": "vehicle alone", "late": "late fusion", "distance": "distance matching", "learned": "learned fusion",
 }  # fmt: skip
+LATENCY_METHODS = ("none", "reported", "kinematic")
 LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a network has
 DETECTORS = ("simulated", "network")
 DEFAULT_DETECTOR = "network"
@@ -28,18 +30,6 @@ UNTRAINED = "untrained"  # instead of weights: random numbers
 SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise
 PRECISIONS = ("none", "fp32", "fp16", "int8", "rvq")  # of features on the air
 KINEMATICS = ("fp32", "compact")
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One leaf of a configuration: dotted name, default, description and what is allowed."""
-
-    name: str
-    default: Any
-    description: str
-    minimum: float | None
-    maximum: float | None
-    choices: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -117,11 +107,46 @@ class LateFusionConfig:
 
 
 @dataclass(frozen=True)
+class LatencyConfig:
+    """How the instances of a message get from its stamp to that of the vehicle's frame."""
+
+    method: str = parameter(
+        "kinematic",
+        "none: they stay; reported: by the velocity in the message; kinematic: by velocity and turn rate from the "
+        "positions over several messages",
+        choices=LATENCY_METHODS,
+    )
+    history_ms: float = parameter(
+        1000.0, "age of the oldest message that tells how an object moves, ms", minimum=100.0, maximum=10000.0
+    )
+    report_std_m: float = parameter(
+        0.3, "standard deviation of a position in a message against those before it, m", minimum=0.01, maximum=10.0
+    )
+    speed_std_mps: float = parameter(
+        10.0, "standard deviation of a reported velocity that comes without one, m/s", minimum=0.01, maximum=50.0
+    )
+    pedestrian_speed_std_mps: float = parameter(
+        1.0, "the same for pedestrians, who count as standing until their positions tell more, m/s", minimum=0.01,
+        maximum=10.0,
+    )  # fmt: skip
+    network_lag_ms: float = parameter(
+        100.0, "with detector network: places of moving objects that a sender's network tracks lag by this, ms",
+        minimum=0.0, maximum=1000.0,
+    )  # fmt: skip
+    correct_clock_offset: bool = parameter(
+        False, "stamps of an agent are corrected by its estimated clock offset, as far as that is beyond doubt"
+    )
+    max_clock_offset_ms: float = parameter(
+        500.0, "no clock is taken to be farther off than this, ms", minimum=0.0, maximum=10000.0
+    )
+
+
+@dataclass(frozen=True)
 class AdmissionConfig:
     """Which messages a vehicle admits; each refusal has a name and a counter."""
 
     max_age_ms: float = parameter(
-        400.0, "older messages (perception time) are refused as stale, ms", minimum=0.0, maximum=10000.0
+        1500.0, "older messages (perception time) are refused as stale, ms", minimum=0.0, maximum=10000.0
     )
     clock_tolerance_ms: float = parameter(
         100.0,
@@ -266,7 +291,8 @@ class VehicleSendingConfig(SendingConfig):
     """The same of a vehicle, of whose features no other vehicle makes anything."""
 
     feature_precision: str = parameter(
-        "none", "learned features on the air; none: kinematics only, which is what vehicles use of one another", choices=("auto", *PRECISIONS),
+        "none", "learned features on the air; none: kinematics only, which is what vehicles use of one another",
+        choices=("auto", *PRECISIONS),
     )  # fmt: skip
 
 
@@ -291,6 +317,7 @@ class VehicleConfig:
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     pose_correction: PoseCorrectionConfig = field(default_factory=PoseCorrectionConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
 

@@ -24,6 +24,7 @@ from cooptrack_core.cooperation.redundancy import ReceivedStates
 from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.cooperation.sender_pose import SenderPoses
 from cooptrack_core.cooperation.sight import Sight, sight_of
+from cooptrack_core.cooperation.timing import ClockOffset, Timing
 from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
@@ -76,6 +77,7 @@ class VehicleOutput:
     admitted: tuple[MessageKey, ...] = ()  # since the last frame, in the order of arrival
     message: Message | None = None  # what the vehicle tells others, with publish_instances
     verdicts: Sequence[Verdict] = ()  # agents that were quarantined, or are heard again, from the next message on
+    clock_offsets: Mapping[str, ClockOffset] = field(default_factory=dict)  # how far others' clocks are ahead, by agent
 
 
 class RoadsideAgent:
@@ -145,6 +147,7 @@ class VehicleAgent:
             agent_id, config.messages, session_id, sensor_frame, map_frame, network, VEHICLE_RANGE_M
         )  # fmt: skip
         self.guard = Guard(config.trust, config.late, self.admission)
+        self._timing = Timing(config.latency, config.detector)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
@@ -162,6 +165,7 @@ class VehicleAgent:
         self.received.reset()
         self._admitted.clear()
         self.guard.reset()
+        self._timing.reset()
         _reset(self._tracker, self.network)
         self._own.reset()
         self._sender.reset()
@@ -203,7 +207,7 @@ class VehicleAgent:
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
         used = (admitted if messages is None else [self._looked_up(m) for m in messages]) if cooperative else []
-        used = self.poses.corrected(used)
+        used = self._timing.prepared(self.poses.corrected(used))
         arrived = tuple(self._admitted)
         self._admitted.clear()
         if self.network is None:
@@ -216,6 +220,7 @@ class VehicleAgent:
         else:
             assert view.own is not None
             tracks, associations = view.own
+        self._timing.observe(frame.stamp_ns, associations, used, tracks, T_map)
         self.poses.observe(view.sightings, used, frame.stamp_ns, T_map)
         message = self._tell(frame.stamp_ns, T_map, view) if self.config.publish_instances and pose_known else None
         verdicts: list[Verdict] = []
@@ -228,7 +233,7 @@ class VehicleAgent:
         unused = self._unused.reasons(used, view.others) if self.config.mode in LEARNED_MODES else {}
         return VehicleOutput(
             tracks, associations, refusals, predicted_only, pose_known, self._frame_index, T_map, clock.marks_ms,
-            view.problem, view.seen is None, unused, arrived, message, verdicts,
+            view.problem, view.seen is None, unused, arrived, message, verdicts, self._timing.clock_offsets,
         )  # fmt: skip
 
     def _tell(self, stamp_ns: int, T_map: Float, view: _View) -> Message | None:

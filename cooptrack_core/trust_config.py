@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cooptrack_core.config_field import parameter
+from cooptrack_core.config_fields import parameter
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,15 @@ class Instances:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How N instances move, along the axes of their frame at their stamp."""
+
+    velocity_mps: Float  # [N, 2]
+    yaw_rate_radps: Float  # [N] counter-clockwise
+    velocity_variance_m2ps2: Float  # [N, 2]
+
+
+@dataclass(frozen=True)
 class CameraView:
     """Where a camera sees the sensor frame: pixel = K T_camera_from_sensor point, without lens distortion."""
 
@@ -203,6 +212,8 @@ class Message:
 
     held_id: [H] instances still seen that are not among them: what was sent of them last still holds
     (cooperation/redundancy.py). precision, kinematics: how it is written on the air, names of config.py.
+    motion: how they move as the receiver has it; None: as the instances say. clock_offset_ns: by how much the receiver
+    takes the sender's clock to be ahead; lag_ns: how far places in the message lag behind its stamp.
     """
 
     agent_id: str
@@ -219,11 +230,19 @@ class Message:
     held_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
     precision: str = "fp16"
     kinematics: str = "fp32"
+    motion: Motion | None = None
+    clock_offset_ns: int = 0
+    lag_ns: int = 0
 
     @property
     def key(self) -> MessageKey:
         """What tells it from all others."""
         return self.agent_id, self.session_id, self.sequence
+
+    @property
+    def perceived_ns(self) -> int:
+        """When the instances were where the message has them, by the receiver's clock."""
+        return self.stamp_ns - self.clock_offset_ns - self.lag_ns
 
 
 @dataclass(frozen=True)
@@ -235,6 +254,16 @@ class MessageUse:
     sequence: int
     age_ms: float
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class ClockOffset:
+    """By how much the clock of an agent is ahead; NaN while it is not known."""
+
+    offset_ms: float = float("nan")
+    std_ms: float = float("nan")
+    count: int = 0  # pairs behind it
+    objects: int = 0  # of so many different ones
 
 
 @dataclass(frozen=True)

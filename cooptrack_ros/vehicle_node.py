@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from cooptrack_core.cooperation import refusals
 from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
-from cooptrack_core.types import Frame
+from cooptrack_core.types import ClockOffset, Frame
 from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
 from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.agent_topics import AgentTopics
@@ -59,6 +60,7 @@ class VehicleNode(AgentNode):
         self._topics: AgentTopics | None = None
         self._silent: set[str] = set()
         self._unused_features: dict[str, str] = {}  # why not, by agent; empty text: used
+        self._clock_offsets: Mapping[str, ClockOffset] = {}
         self._first_frame_ns = 0  # node clock
 
     def make_agent(self, network: Network | None) -> VehicleAgent:
@@ -182,6 +184,7 @@ class VehicleNode(AgentNode):
         return output.timings_ms
 
     def _observe(self, output: VehicleOutput) -> None:
+        self._clock_offsets = output.clock_offsets
         for verdict in output.verdicts:
             self._log_verdict(verdict)
         known = set(self._agent_of_topic.values())  # not every name that somebody makes up
@@ -213,6 +216,7 @@ class VehicleNode(AgentNode):
             self.get_logger().info(f"features of {agent} are used")
 
     def on_start_anew(self) -> None:
+        self._clock_offsets = {}
         self._last_heard_ns.clear()
         self._followed_ns.clear()
         self._first_frame_ns = 0
@@ -255,6 +259,10 @@ class VehicleNode(AgentNode):
         items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.admission.book.of(agent).items())}
         items |= self._pose_items(agent)
         items |= dict(sorted(self.agent.received.counters.items()))
+        offset = self._clock_offsets.get(agent)
+        if offset is not None and offset.count:
+            items |= {"clock_offset_ms": offset.offset_ms, "clock_offset_std_ms": offset.std_ms}
+            items |= {"clock_offset_pairs": offset.count, "clock_offset_objects": offset.objects}
         for name, (p50, p99) in self.health.percentiles().items():
             if name.startswith(f"{agent}."):
                 items |= {f"{name}.p50": p50, f"{name}.p99": p99}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cooptrack_core.commands.common import check_positive
 from cooptrack_core.commands.network_options import add_network_options
-from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, UNTRAINED, default_mode
+from cooptrack_core.config import DEFAULT_DETECTOR, DETECTORS, LATENCY_METHODS, UNTRAINED, default_mode
 from cooptrack_core.evaluation.conventions import CONVENTIONS
 from cooptrack_core.types import CooptrackError
 
@@ -30,7 +30,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     )
     parser.add_argument(
         "--convention", choices=CONVENTION_NAMES, default="cooptrack",
-        help="ground truth: cooptrack (10 Hz), 5hz (the same at 5 Hz) or univ2x (2 Hz, deletion list); docs/evaluation.md",
+        help="ground truth: cooptrack (10 Hz), 5hz (the same at 5 Hz) or univ2x (2 Hz, deletions); docs/evaluation.md",
     )  # fmt: skip
     parser.add_argument(
         "--label-updates", default="auto", metavar="FILE|none",
@@ -39,6 +39,10 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     parser.add_argument(
         "--full-rate", action="store_true", help="the system sees all frames, also those that the convention leaves out"
     )
+    parser.add_argument(
+        "--latency", choices=LATENCY_METHODS,
+        help="how received objects get to the time of a frame: latency.method, without it that of --params",
+    )  # fmt: skip
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter YAML of the agents")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated detector and of random weights")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N vehicle frames of each sequence")
@@ -69,7 +73,9 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
     }  # fmt: skip
     detector = args.detector or file.vehicle.get("detector", DEFAULT_DETECTOR)
     mode = mode or file.vehicle.get("mode", default_mode(detector))
-    vehicle = file.vehicle_config(mode=mode, network__weights=args.weights, **given)
+    vehicle = file.vehicle_config(
+        mode=mode, network__weights=args.weights, latency__method=args.latency, **given
+    )  # fmt: skip
     roadside = file.roadside_config(network__weights=args.roadside_weights or args.weights, **given)
     if vehicle.detector != roadside.detector:
         what = f"vehicle has detector {vehicle.detector}, roadside {roadside.detector}"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.config_field import parameter
+from cooptrack_core.config_fields import parameter
 from cooptrack_core.cooperation.late_fusion import concatenate
-from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import inside
 from cooptrack_core.geometry.transforms import apply, inverse, rotate_xy, yaw_of
@@ -142,7 +142,9 @@ class Attacker:
             ghosts = self._ghosts.get(message.agent_id)
             if ghosts is None:
                 ghosts = self._ghosts[message.agent_id] = self._make_ghosts(message, T_map_from_victim)
-            return _with(instances, move(propagate(ghosts, since_s, 0.0), T_sensor_from_map), message)
+            return _with(
+                instances, move(propagate(ghosts, since_s, reported_motion(ghosts, 0.0)), T_sensor_from_map), message
+            )
         rows = self._rows(message, T_sensor_from_map @ T_map_from_victim)
         if self.attack.name == "remove":
             return instances.select(~rows)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config import LateFusionConfig
-from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.cooperation.score_calibration import calibrated
 from cooptrack_core.geometry.boxes import move, wrap_angle
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M, inside
@@ -56,12 +56,13 @@ def align(message: Message, stamp_ns: int, T_map_from_ego: Float, config: LateFu
     Drops what lies outside the ego's range, and the own vehicle, which the roadside reports as well.
     """
     assert message.T_map_from_sensor is not None, "admission refuses messages without a pose"
-    dt_s = (stamp_ns - message.stamp_ns) / 1e9
+    dt_s = (stamp_ns - message.perceived_ns) / 1e9
     variance = np.where(
         np.isfinite(message.instances.position_variance_m2), message.instances.position_variance_m2, 0.0
     )
     floored = replace(message.instances, position_variance_m2=np.maximum(variance, config.remote_std_m**2))
-    current = propagate(floored, dt_s, config.speed_std_mps)
+    motion = message.motion or reported_motion(message.instances, config.speed_std_mps)
+    current = propagate(floored, dt_s, motion)
     aligned = move(current, inverse(T_map_from_ego) @ message.T_map_from_sensor)
     x, y = np.abs(aligned.center_m[:, 0]), np.abs(aligned.center_m[:, 1])
     own = (x < config.vehicle_length_m / 2) & (y < config.vehicle_width_m / 2 + 0.5)

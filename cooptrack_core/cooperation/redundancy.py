@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config import RedundancyConfig
-from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.types import Instances, Message
 
 Float = NDArray[np.float64]
@@ -85,7 +85,7 @@ class States:
 def _moved(states: list[_State], stamp_ns: int) -> Instances:
     """Rows of one message, moved to another time."""
     rows = states[0].instances.select(np.array([state.row for state in states]))
-    return propagate(rows, (stamp_ns - states[0].stamp_ns) / 1e9, 0.0)
+    return propagate(rows, (stamp_ns - states[0].stamp_ns) / 1e9, reported_motion(rows, 0.0))
 
 
 class SentStates:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cooptrack_core.config import PoseCorrectionConfig
-from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.geometry.transforms import apply, inverse, make_transform, rotate_xy, yaw_of
 from cooptrack_core.types import Instances, Message
 
@@ -140,8 +140,9 @@ class SenderPoses:
         sender = self._senders.get(message.agent_id)
         if sender is None or message.T_map_from_sensor is None:
             return
-        dt_s = (stamp_ns - message.stamp_ns) / 1e9
-        reported_m = apply(message.T_map_from_sensor, propagate(message.instances, dt_s, 0.0).center_m)[:, :2]
+        motion = reported_motion(message.instances, 0.0) if message.motion is None else message.motion
+        current = propagate(message.instances, (stamp_ns - message.perceived_ns) / 1e9, motion)
+        reported_m = apply(message.T_map_from_sensor, current.center_m)[:, :2]
         W = self._information(seen, T_map_from_ego)
         seen_m = apply(T_map_from_ego, seen.center_m)[:, :2]
         ours, theirs = _same_objects(seen_m, seen.class_id, W, reported_m, message.instances.class_id)

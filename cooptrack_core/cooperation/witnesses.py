@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.cooperation.coverage import Coverage
-from cooptrack_core.cooperation.latency import propagate
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.cooperation.sight import Sight
 from cooptrack_core.cooperation.sight_evidence import Recall, refuted
 from cooptrack_core.cooperation.sight_watch import SightWatch
@@ -100,7 +100,9 @@ class Witnesses:
 def _seen_from(by: Message, accused: Message) -> Instances:
     """The objects of a message in another one's frame, at its time."""
     assert accused.T_map_from_sensor is not None and by.T_map_from_sensor is not None
-    current = propagate(accused.instances, (by.stamp_ns - accused.stamp_ns) / 1e9, 1.0)
+    current = propagate(
+        accused.instances, (by.stamp_ns - accused.stamp_ns) / 1e9, reported_motion(accused.instances, 1.0)
+    )
     return move(current, inverse(by.T_map_from_sensor) @ accused.T_map_from_sensor)
 
 

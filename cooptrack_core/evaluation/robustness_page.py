@@ -35,7 +35,7 @@ FIGURES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "messages": ((), "What became of the messages"),
 }
 MEANING = {
-    "delay": "Time from sending to arrival. The vehicle refuses messages older than its max_age_ms (400 ms).",
+    "delay": "Time from sending to arrival. The vehicle refuses messages older than its max_age_ms (1500 ms).",
     "jitter": "Additional delay, uniform from 0 to the value. A message that was overtaken is refused by its number.",
     "async": "The message of the frame that many frames before the partner is used (VIC-Async-k of DAIR-V2X); labels, "
     "offset and vehicle frame stay.",

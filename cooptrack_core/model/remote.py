@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.geometry.transforms import apply
 from cooptrack_core.model import box_code
 from cooptrack_core.model.alignment import RemoteInstances
@@ -39,12 +40,11 @@ def remote_instances(
     if not len(message.instances):
         return RemoteInstances.empty(config.embed_dims, like=torch.zeros(0))
     assert features is not None, "only messages that are understood come here"
-    instances, center_m = message.instances, message.instances.center_m
-    velocity_mps = np.nan_to_num(instances.velocity_mps)
+    instances = message.instances
     if config.options.kinematic_compensation:
-        center_m = center_m + np.pad(velocity_mps * dt_s, ((0, 0), (0, 1)))
-    keep = np.flatnonzero(~_is_own_vehicle(apply(T_vehicle_from_infra, center_m), config))
-    code = _code(instances.select(keep), center_m[keep], velocity_mps[keep])
+        instances = propagate(instances, dt_s, message.motion or reported_motion(instances, 0.0))
+    keep = np.flatnonzero(~_is_own_vehicle(apply(T_vehicle_from_infra, instances.center_m), config))
+    code = _code(instances.select(keep))
     ref_pts = box_code.normalise(box_code.center(code), config.roadside_point_range_m)
     embeds, motion = features.embedding, features.motion
     return RemoteInstances(
@@ -64,9 +64,10 @@ def _stream(values: NDArray[np.floating], rows: NDArray[np.intp]) -> Tensor:
     return torch.from_numpy(values[rows].astype(np.float32))
 
 
-def _code(instances: Instances, center_m: Float, velocity_mps: Float) -> Tensor:
+def _code(instances: Instances) -> Tensor:
     """[I, 10]"""
-    public = box_code.PublicBoxes(center_m, instances.size_m, instances.heading_rad, velocity_mps)
+    velocity_mps = np.nan_to_num(instances.velocity_mps)
+    public = box_code.PublicBoxes(instances.center_m, instances.size_m, instances.heading_rad, velocity_mps)
     return torch.from_numpy(box_code.from_public(public).astype(np.float32))
 
 

@@ -170,7 +170,7 @@ class NetworkRuntime:
     ) -> tuple[RemoteInstances, Tensor]:
         assert message.T_map_from_sensor is not None, "admission refuses messages without a pose"
         T_vehicle_from_infra = inverse(T_map_from_ego) @ message.T_map_from_sensor
-        dt_s = (stamp_ns - message.stamp_ns) / 1e9
+        dt_s = (stamp_ns - message.perceived_ns) / 1e9
         sender = self._senders.setdefault((message.agent_id, message.session_id), len(self._senders))
         remote = remote_instances(message, row, dt_s, T_vehicle_from_infra, self.config, self._embed, sender)
         return remote.map(lambda x: x.to(self.device)), torch.from_numpy(T_vehicle_from_infra.astype(np.float32)).to(

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cooptrack_core.checkpoints import store
+from cooptrack_core.config import LatencyConfig
+from cooptrack_core.cooperation.timing import Timing
 from cooptrack_core.geometry.transforms import inverse, make_transform
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances
@@ -47,8 +49,12 @@ class Heard:
 
     @staticmethod
     def of(frames: FrameSet, messages: Mapping[str, Sequence[Message]]) -> Heard:
-        """Of all roadside clips."""
-        return Heard({clip.sequence: clip for clip in frames.of("rsu").clips}, messages)
+        """Of all roadside clips; how instances move is learned from the messages before, as a vehicle does."""
+        clips = {clip.sequence: clip for clip in frames.of("rsu").clips}
+        told: dict[str, Sequence[Message]] = {}
+        for sequence in clips.keys() & messages.keys():
+            told[sequence] = Timing(LatencyConfig(), "network").prepared(messages[sequence])
+        return Heard(clips, told)
 
     def message(self, clip: Clip, frame: int, back: int = 0) -> Message | None:
         """The newest message that the vehicle has by its frame, or one so many frames older; None: none yet."""

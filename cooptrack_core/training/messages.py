@@ -138,7 +138,7 @@ def received(
     T = inverse(clip.T_map_from_sensor[frame]) @ message.T_map_from_sensor
     if error is not None:
         T = T @ error
-    dt_s = clip.stamp_s[frame] - (message.stamp_ns - EPOCH_NS) / 1e9
+    dt_s = clip.stamp_s[frame] - (message.perceived_ns - EPOCH_NS) / 1e9
     device = model.reference_points.device
     remote = remote_instances(message, 0, dt_s, T, model.config, lambda points: model.embed(points.to(device)).cpu())
     return remote.to(device), torch.from_numpy(T).float().to(device)

@@ -150,7 +150,7 @@ def test_an_outlier_among_the_pairs_hardly_counts() -> None:
 
 def test_one_object_tells_nothing_however_long_it_is_seen() -> None:
     poses = SenderPoses(CONFIG)
-    told_m = OBJECTS_M[:1] + (1.5, -1.0)  # a lorry whose middle both sides put elsewhere
+    told_m = OBJECTS_M[:1] + np.array([1.5, -1.0])  # a lorry whose middle both sides put elsewhere
     for number in range(1, 201):
         (last,) = poses.corrected([message(number, UNIT, instances(UNIT, told_m))])
         poses.observe(instances(EGO, OBJECTS_M[:1]), [last], last.stamp_ns, EGO)

@@ -98,3 +98,17 @@ def test_detections_are_published_for_other_software(graph):
     assert detection.results[0].hypothesis.class_id == "car"
     assert detection.bbox.size.x == pytest.approx(tracks.objects[0].size.x)
     assert found[-1].header == tracks.header
+
+
+def test_the_clock_offset_of_an_agent_is_in_its_diagnostics(graph):
+    drive = VehicleDrive(graph)
+    for index in range(16):
+        centers = [(20.0 - 0.8 * index, y, 0) for y in (-6.0, 6.0, 12.0)]  # 8 m/s
+        drive.hear(instances_message(index + 1, at(index) + 50_000_000, centers))
+        drive.frame(index, centers=centers)
+    status = drive.wait_for_status("instances of rsu", "messages arrive")
+    graph.wait_for(lambda: "clock_offset_ms" in {item.key for item in drive.statuses("instances of rsu")[-1].values})
+    status = drive.statuses("instances of rsu")[-1]
+    values = {item.key: item.value for item in status.values}
+    assert float(values["clock_offset_ms"]) == pytest.approx(50.0, abs=5.0)
+    assert float(values["clock_offset_std_ms"]) < 10.0 and int(values["clock_offset_objects"]) == 3

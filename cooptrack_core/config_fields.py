@@ -1,8 +1,8 @@
-"""The field of a configuration with what its users need to know; config.py has the configurations."""
+"""Fields of configurations: a value with what a user needs to know about it."""
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,4 +19,16 @@ def parameter(
     return field(default=default, metadata=metadata)
 
 
-__all__ = ["parameter"]
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One leaf of a configuration: dotted name, default, description and what is allowed."""
+
+    name: str
+    default: Any
+    description: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+
+
+__all__ = ["ParameterSpec", "parameter"]
