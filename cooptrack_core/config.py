@@ -192,7 +192,7 @@ class PoseCorrectionConfig:
         0.4, "standard deviation of how far both agents put one object apart, m", minimum=0.01, maximum=10.0
     )
     pair_std_along_per_m: float = parameter(
-        0.1, "more of it along the own ray, per m of the own distance", minimum=0.0, maximum=1.0
+        0.2, "more of it along the own ray, per m of the own distance", minimum=0.0, maximum=1.0
     )
     pair_std_across_per_m: float = parameter(0.01, "the same across the ray", minimum=0.0, maximum=1.0)
     max_shift_m: float = parameter(3.0, "no more is taken away, m", minimum=0.0, maximum=100.0)

@@ -31,10 +31,10 @@ _SURE = 3.0  # and by so many standard deviations
 _FEWEST = 4  # poses that make a mean
 _AGENTS, _REMEMBERED = 32, 1000
 _GATE, _GATE_M = 5.0, 6.0  # of a pair, in standard deviations and m: the pose may be wrong
-_CONFIDENT = 11.3  # an estimate as far from zero as 1 % of errors of its own counts for nothing, twice that wholly
+_CONFIDENT = 16.3  # an estimate as far from zero as 0.1 % of errors of its own counts for nothing, twice that wholly
 _OUTLIER = 2.5  # a pair off by so many standard deviations counts half
 _SAME_ERROR_S = 1.0  # detectors err alike in frames so close: they count once
-_LOOKS = 2.0  # and they err alike at one object: however long it is seen, it counts no more than so often
+_LOOKS = 1.5  # and they err alike at one object: however long it is seen, it counts no more than so often
 _OBJECTS = 4  # so many objects, at least, tell of a pose
 
 
