@@ -84,7 +84,7 @@ def test_broken_files_are_refused_with_a_remedy(book, tmp_path):
     from safetensors.numpy import save_file
 
     path = tmp_path / "book.safetensors"
-    with pytest.raises(CooptrackError, match="cannot be read.*fit-codebook"):
+    with pytest.raises(CooptrackError, match=r"cannot be read.*fit-codebook"):
         load_codebook(path)
     path.write_bytes(b"\x80pickle")
     with pytest.raises(CooptrackError, match="cannot be read"):

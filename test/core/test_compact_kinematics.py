@@ -105,4 +105,6 @@ def test_a_changed_byte_gives_other_values_or_is_refused(place, value, cut):
         found = compact.unpack(bytes(good[: len(good) - cut]), 6)
     except compact.Malformed:
         return
-    assert cut == 0 and len(found.instances) == 6 and ((found.instances.score >= 0) & (found.instances.score <= 1)).all()
+    assert (
+        cut == 0 and len(found.instances) == 6 and ((found.instances.score >= 0) & (found.instances.score <= 1)).all()
+    )

@@ -139,7 +139,7 @@ def test_what_was_heard_but_not_recorded_is_named_where_others_hold_it(
         for topic, log_ns, data in log:
             if (topic, log_ns) != first[:2]:
                 out.write(to[topic], log_ns, data)
-    with pytest.raises(CooptrackError, match="message 1 of rsu was (heard|used) but not recorded"):
+    with pytest.raises(CooptrackError, match=r"message 1 of rsu was (heard|used) but not recorded"):
         repeat_bag(sources["bag"], tmp_path / "gap")
 
 

@@ -126,7 +126,12 @@ def coded(n=5, streams=1):
     )  # fmt: skip
     instances = replace(sent.instances, features=f)
     return replace(
-        sent, instances=instances, held_id=np.array([2, 77]), precision="rvq", kinematics="compact", instances_withheld=3
+        sent,
+        instances=instances,
+        held_id=np.array([2, 77]),
+        precision="rvq",
+        kinematics="compact",
+        instances_withheld=3,
     )
 
 
@@ -138,7 +143,9 @@ def test_compact_messages_arrive_with_all_that_they_say():
     np.testing.assert_array_equal(got.instances.features.codes, sent.instances.features.codes)
     assert got.held_id.tolist() == [2, 77] and got.instances_withheld == 3 and got.size_bytes == 99
     assert (got.precision, got.kinematics, got.point_range_m) == ("rvq", "compact", ())
-    assert got.instances.features.fingerprint == bytes(range(8)) and got.instances.features.codebook == bytes(range(40, 48))
+    assert got.instances.features.fingerprint == bytes(range(8)) and got.instances.features.codebook == bytes(
+        range(40, 48)
+    )
     np.testing.assert_allclose(got.T_map_from_sensor, sent.T_map_from_sensor, atol=1e-9)
 
 
