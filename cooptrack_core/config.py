@@ -233,7 +233,7 @@ class RedundancyConfig:
         minimum=0.0, maximum=1000.0,
     )  # fmt: skip
     position_m: float = parameter(
-        0.3, "an instance is sent where it is farther than this from where the receiver expects it, m", minimum=0.01,
+        0.2, "an instance is sent where it is farther than this from where the receiver expects it, m", minimum=0.01,
         maximum=10.0,
     )  # fmt: skip
     heading_rad: float = parameter(0.1, "the same for its heading, rad", minimum=0.001, maximum=3.2)
@@ -261,7 +261,7 @@ class SendingConfig:
         choices=("needed", "all"),
     )  # fmt: skip
     kinematics_precision: str = parameter(
-        "fp32", "kinematics on the air: single precision, or compact: 15 bytes an instance (docs/wire.md)",
+        "compact", "kinematics on the air: single precision, or compact: 15 bytes an instance (docs/wire.md)",
         choices=KINEMATICS,
     )  # fmt: skip
     budget_bytes_per_s: int = parameter(

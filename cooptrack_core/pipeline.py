@@ -97,6 +97,11 @@ class RoadsideAgent:
         self._sender = Sender(agent_id, config, session_id, sensor_frame, map_frame, network)
         self._tracker, self._motion = Tracker(config.tracker), EgoMotion()
 
+    @property
+    def session_id(self) -> int:
+        """Random number of this start."""
+        return self._sender.session_id
+
     def reset(self) -> None:
         """Starts anew after time jumped back; sequence numbers and track ids go on."""
         _reset(self._tracker, self.network)

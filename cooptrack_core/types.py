@@ -203,6 +203,7 @@ class Frame:
         return 0.0 if self.image_stamp_ns is None else (self.image_stamp_ns - self.stamp_ns) / 1e9
 
 
+_NO_IDS = np.zeros(0, np.int64)  # one for all, so that messages stay comparable
 MessageKey = tuple[str, int, int]  # agent, session, sequence
 
 
@@ -227,7 +228,7 @@ class Message:
     instances_withheld: int = 0
     size_bytes: int = 0
     map_frame: str = "map"
-    held_id: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    held_id: Int = field(default_factory=lambda: _NO_IDS)
     precision: str = "fp16"
     kinematics: str = "fp32"
     motion: Motion | None = None

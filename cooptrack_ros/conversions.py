@@ -158,9 +158,9 @@ class DetectionsWriter:
         return message
 
 
-def features_message(message: Message) -> InstanceFeatures:
-    """InstanceFeatures with stamp, frame and pose of the sender."""
-    found = InstanceFeatures(**encode(message))
+def features_message(message: Message, precision: str | None = None) -> InstanceFeatures:
+    """InstanceFeatures with stamp, frame and pose of the sender; precision: other than the message has."""
+    found = InstanceFeatures(**encode(message, precision))
     stamp = stamp_message(message.stamp_ns)
     found.header.stamp = found.pose_stamp = stamp
     found.header.frame_id = message.sensor_frame

@@ -75,7 +75,7 @@ def _with_networks(name: str, given: RunOptions, weights: str, roadside_weights:
     vehicle = replace(given.vehicle, network=replace(network, rules=rules or network.rules))
     unit = replace(given.roadside, network=_network(own, roadside_path, roadside))
     if get_preset(header.preset).fusion != "graph":  # they were trained with whole messages
-        unit = replace(unit, feature_precision="fp16", feature_streams="all")
+        unit = replace(unit, feature_precision="fp16", feature_streams="all", kinematics_precision="fp32")
     return replace(given, vehicle=vehicle, roadside=unit)
 
 

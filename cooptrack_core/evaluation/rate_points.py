@@ -13,7 +13,7 @@ from cooptrack_core.types import CooptrackError
 
 _WHOLE = {"feature_precision": "fp32", "feature_streams": "all", "kinematics_precision": "fp32"}
 _COMPACT = {"kinematics_precision": "compact"}
-_HELD = {"redundancy.refresh_ms": 500.0}
+_HELD = {"redundancy.refresh_ms": 300.0}
 REFERENCE = "fp32"
 POINTS: Mapping[str, Mapping[str, Any]] = {
     REFERENCE: _WHOLE,

@@ -35,7 +35,11 @@ class FakeNetwork:
 
     def understands(self, message: Message) -> bool:
         features = message.instances.features
-        return self.role == "coop" and features is not None and features.fingerprint == fingerprint("inf")
+        return (
+            self.role == "coop"
+            and features is not None
+            and features.fingerprint in (fingerprint("inf"), fingerprint("inf")[:8])
+        )
 
     def step(self, frame: Frame, T_map_from_sensor: np.ndarray, messages: Sequence[Message]) -> NetworkOutput:
         seen = self._see(frame)

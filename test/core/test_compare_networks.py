@@ -83,7 +83,9 @@ def test_another_network_brings_its_preset_and_its_roadside(weights: Path) -> No
     runs = further_runs(asked(f"univ2x={weights}/univ2x.safetensors"), own, ("learned",))
     network = runs["univ2x"].vehicle.network
     assert network.preset == "tiny-univ2x" and network.weights == f"{weights}/univ2x.safetensors"
-    assert runs["univ2x"].roadside == own.roadside
+    # It reads all streams, and was trained with whole messages.
+    whole = {"feature_precision": "fp16", "feature_streams": "all", "kinematics_precision": "fp32"}
+    assert runs["univ2x"].roadside == replace(own.roadside, **whole)
     without = replace(own, roadside=replace(own.roadside, network=NetworkConfig()))
     (run,) = further_runs(asked(f"a={weights}/coop.safetensors:{weights}/inf.safetensors"), without, ()).values()
     assert run.roadside.network.weights == f"{weights}/inf.safetensors" and run.roadside.network.preset == "tiny"

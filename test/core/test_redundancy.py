@@ -13,7 +13,11 @@ from cooptrack_core.cooperation.sender import Sender
 from cooptrack_core.types import Features, Instances
 
 HELD = RoadsideConfig(
-    detector="simulated", feature_precision="fp32", feature_streams="all", redundancy=RedundancyConfig(refresh_ms=500.0)
+    detector="simulated",
+    feature_precision="fp32",
+    feature_streams="all",
+    kinematics_precision="fp32",
+    redundancy=RedundancyConfig(refresh_ms=500.0),
 )
 START_NS = 10**18
 V = np.array([[10.0, 0.0], [0.0, 0.0], [-5.0, 2.0]])

@@ -36,7 +36,11 @@ class FakeNetwork:
 
     def understands(self, message) -> bool:
         features = message.instances.features
-        return self.role == "coop" and features is not None and features.fingerprint == fingerprint("inf")
+        return (
+            self.role == "coop"
+            and features is not None
+            and features.fingerprint in (fingerprint("inf"), fingerprint("inf")[:8])
+        )
 
     def step(self, frame, T_map_from_sensor, messages) -> NetworkOutput:
         image_input(frame, get_preset(self.preset))

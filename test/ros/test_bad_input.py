@@ -23,7 +23,7 @@ def wrong_length(message):
 
 
 def other_version(message):
-    message.schema_version = 2
+    message.schema_version = 1
 
 
 def no_name(message):

@@ -44,7 +44,7 @@ def test_nothing_seen_is_sent_as_news(graph):
 def test_every_start_is_another_session(graph):
     sessions = {graph.add(RoadsideNode, f"/rsu_{i}") for i in range(2)}
     assert all(graph.call(node.start) for node in sessions)
-    assert len({node.agent._sender.session_id for node in sessions}) == 2
+    assert len({node.agent.session_id for node in sessions}) == 2
 
 
 def test_without_a_pose_tracks_go_on_and_nothing_is_sent(graph):
