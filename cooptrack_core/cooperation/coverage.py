@@ -95,13 +95,12 @@ def _keys(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return flat[:, 0] * (1 << 32) + flat[:, 1]
 
 
-def hidden_behind(center_m: Float, size_m: Float, others_m: Float, other_size_m: Float) -> NDArray[np.bool_]:
+def hidden_behind(center_m: Float, others_m: Float, other_size_m: Float) -> NDArray[np.bool_]:
     """[N, M] whether something at others [M] stands before the middle of what is at center [N], from the origin."""
     range_m, other_range_m = np.hypot(*center_m[:, :2].T), np.hypot(*others_m[:, :2].T)
-    half = np.arctan2(other_size_m[:, :2].max(axis=1, initial=0.0) / 2, np.maximum(other_range_m, 0.1))
-    own_half = np.arctan2(size_m[:, :2].min(axis=1, initial=0.0) / 2, np.maximum(range_m, 0.1))
+    half = np.arctan2(other_size_m[:, :2].max(axis=1) / 2, np.maximum(other_range_m, 0.1))
     nearer = other_range_m[None] < range_m[:, None] - 1.0
-    return np.asarray(nearer & (_turn(center_m, others_m) < half[None] + own_half[:, None]))
+    return np.asarray(nearer & (_turn(center_m, others_m) < half[None]))
 
 
 def seen_through(center_m: Float, size_m: Float, others_m: Float, error_m: float) -> NDArray[np.bool_]:
@@ -110,7 +109,7 @@ def seen_through(center_m: Float, size_m: Float, others_m: Float, error_m: float
     error_m: how much farther it has to be.
     """
     range_m, other_range_m = np.hypot(*center_m[:, :2].T), np.hypot(*others_m[:, :2].T)
-    own_half = np.arctan2(size_m[:, :2].min(axis=1, initial=0.0) / 2, np.maximum(range_m, 0.1))
+    own_half = np.arctan2(size_m[:, :2].min(axis=1) / 2, np.maximum(range_m, 0.1))
     behind = other_range_m[None] > range_m[:, None] + error_m
     return np.asarray(behind & (_turn(center_m, others_m) < 0.6 * own_half[:, None]))
 

@@ -74,24 +74,26 @@ class Scale:
         return _DISPLACED_M + _SCALES * min(float(np.quantile(self._samples, 0.7)), 1.5)
 
 
-def refuted(claim: Claim, *, plain: bool, recall: Recall) -> str:
-    """The name of the evidence that a reported object is not there, '' if there is none."""
+def refutations(view: View, recall: Recall) -> list[str]:
+    """Of each judged object the name of the evidence that it is not there, '' if there is none in this frame."""
+    rows = zip(view.claims, view.plain.tolist(), view.through.tolist(), strict=True)
+    return [_refuted(claim, recall, plain=plain, through=through) for claim, plain, through in rows]
+
+
+def _refuted(claim: Claim, recall: Recall, *, plain: bool, through: bool) -> str:
     # What was seen for a while and is lost now may be the witness's fault: that takes longer.
     lost = _LOST if claim.seen >= _SEEN_SHARE * claim.plain else 1
-    if claim.transparent >= _TRANSPARENT * lost:
+    if not (plain or through) or recall.of(claim) < _LEAST_RECALL:
+        return ""
+    if through and claim.transparent >= _TRANSPARENT * lost:
         return "transparent"
-    doubted = plain and claim.unseen >= _PLAIN * lost
-    return "unseen" if doubted and recall.of(claim) >= _LEAST_RECALL else ""
+    return "unseen" if plain and claim.unseen >= _PLAIN * lost else ""
 
 
 def evidence_of(view: View, recall: Recall, scale: Scale) -> dict[str, int]:
     """How many objects speak against the sender in this frame, by the name of the evidence."""
     recall.update(view)
-    names = [
-        refuted(claim, plain=plain, recall=recall)
-        for claim, plain in zip(view.claims, view.plain.tolist(), strict=True)
-    ]
-    found = Counter(name for name in names if name)
+    found = Counter(name for name in refutations(view, recall) if name)
     found["displaced"] = _displaced(view, scale)
     found["omitted"] = _omitted(view)
     return {name: count for name, count in found.items() if count}
@@ -119,4 +121,4 @@ def _omitted(view: View) -> int:
     return int((streaks >= _STREAK).sum())
 
 
-__all__ = ["Recall", "Scale", "evidence_of", "refuted"]
+__all__ = ["Recall", "Scale", "evidence_of", "refutations"]

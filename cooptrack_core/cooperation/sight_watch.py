@@ -69,6 +69,7 @@ class View:
     claims: list[Claim]  # of the reported objects that are judged
     plain: Bool  # [N] whether each had to be seen
     there: Bool  # [N] whether anything was
+    through: Bool  # [N] whether something behind it was
     omissions: list[Omission]  # of the expected objects
 
 
@@ -94,17 +95,18 @@ class SightWatch:
         distance = centre_distance(reported.center_m, sight.center_m)
         range_m = np.hypot(*reported.center_m[:, :2].T)
         there = _found(distance, error_m)
-        plain = self._plainly_visible(T_map_from_ego, claims, reported, sight, coverage)
-        plain &= range_m < self._plain_range_m
+        clear = _clear(T_map_from_ego, reported, sight, coverage) & (range_m < self._plain_range_m)
+        plain = clear & ~_hidden_by_reports(claims, reported)
         tracked_m = sight.center_m[sight.track_id > 0]
-        through: Bool = np.zeros(len(reported), bool)
-        through |= seen_through(reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M).any(axis=1)
+        through = clear & seen_through(
+            reported.center_m, reported.size_m, tracked_m, error_m + _BEHIND_M
+        ).any(axis=1)  # fmt: skip
         for row, claim in enumerate(claims):
             claim.range_m = float(range_m[row])
             claim.see(plain=bool(plain[row]), there=bool(there[row]), through=bool(through[row]))
         self._measure(claims, reported, sight, distance)
         omissions = self._expect(stamp_s, T_map_from_ego, T_map_from_sender, reported, sight, distance)
-        return View(claims, plain, there, omissions)
+        return View(claims, plain, there, through, omissions)
 
     def _claims(self, stamp_s: float, T_map: Float, reported: Instances) -> list[Claim]:
         """What is remembered of each reported object; a new id at the place of an old one is the same object."""
@@ -132,18 +134,6 @@ class SightWatch:
         for i in [i for i, claim in known.items() if stamp_s - claim.stamp_s > _FORGET_S]:
             del known[i]
         return found
-
-    def _plainly_visible(
-        self, T_map: Float, claims: list[Claim], reported: Instances, sight: Sight, coverage: Coverage
-    ) -> Bool:
-        """[N] whether the witness has proven to see such places, and nothing stands in between."""
-        proven = coverage.in_sight(reported.center_m, T_map)
-        own = hidden_behind(reported.center_m, reported.size_m, sight.center_m, sight.size_m).any(axis=1)
-        # What is reported hides what is behind it, unless it has itself not been seen where it had to be.
-        solid = np.array([not claim.doubtful for claim in claims], bool)
-        others = hidden_behind(reported.center_m, reported.size_m, reported.center_m, reported.size_m)
-        others = (others & solid[None]).any(axis=1)
-        return np.asarray(proven & ~own & ~others)
 
     def _measure(self, claims: list[Claim], reported: Instances, sight: Sight, distance: Float) -> None:
         """Smooths where each object is reported against where it is seen."""
@@ -179,6 +169,19 @@ class SightWatch:
         for i in [i for i, item in self.omissions.items() if stamp_s - item.stamp_s > _FORGET_S]:
             del self.omissions[i]
         return found
+
+
+def _clear(T_map: Float, reported: Instances, sight: Sight, coverage: Coverage) -> Bool:
+    """[N] whether the witness has proven to see such places, and nothing that it sees stands in between."""
+    hidden = hidden_behind(reported.center_m, sight.center_m, sight.size_m).any(axis=1)
+    return np.asarray(coverage.in_sight(reported.center_m, T_map) & ~hidden)
+
+
+def _hidden_by_reports(claims: list[Claim], reported: Instances) -> Bool:
+    """[N] whether something else that is reported hides it, unless that has not been seen where it had to be."""
+    solid = np.array([not claim.doubtful for claim in claims], bool)
+    hidden = hidden_behind(reported.center_m, reported.center_m, reported.size_m)
+    return np.asarray((hidden & solid[None]).any(axis=1))
 
 
 def _found(distance: Float, error_m: float) -> Bool:

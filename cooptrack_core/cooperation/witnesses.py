@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cooptrack_core.cooperation.coverage import Coverage
 from cooptrack_core.cooperation.latency import propagate, reported_motion
 from cooptrack_core.cooperation.sight import Sight
-from cooptrack_core.cooperation.sight_evidence import Recall, refuted
+from cooptrack_core.cooperation.sight_evidence import Recall, refutations
 from cooptrack_core.cooperation.sight_watch import SightWatch
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.transforms import inverse
@@ -89,10 +89,7 @@ class Witnesses:
             stamp_ns / 1e9, by.T_map_from_sensor, accused.T_map_from_sensor, reported, sight, witness.coverage,
             _ERROR_M,
         )  # fmt: skip
-        against = [
-            refuted(claim, plain=plain, recall=witness.recall) != ""
-            for claim, plain in zip(view.claims, view.plain.tolist(), strict=True)
-        ]
+        against = [name != "" for name in refutations(view, witness.recall)]
         witness.recall.update(view)
         return np.array(against, np.int64).reshape(-1), view.there
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scenarios import cars, frame, message, yawed
+from scenarios import STEP_NS, cars, frame, message, yawed
 
 from cooptrack_core.config import VehicleConfig, from_parameters
+from cooptrack_core.cooperation.bounded_influence import InfluenceBound
+from cooptrack_core.cooperation.sight import Sight
+from cooptrack_core.model.outputs import no_tracks
 from cooptrack_core.pipeline import VehicleAgent
+from cooptrack_core.trust_config import TrustConfig
 
 FRAMES = 40
 OWN_NOISE_M = 0.1
@@ -83,3 +89,35 @@ def test_without_messages_nothing_is_bounded():
 def test_what_the_own_sensor_has_not_measured_for_long_follows_the_sender_again():
     held = driven(liar("creeping"), own_until=20, influence_m=0.5, influence_hold_ms=300.0, enabled=False)
     assert np.hypot(*held[:20].T).max() <= 0.5 + 5 * OWN_NOISE_M and np.hypot(*held[-1]) > 2.0
+
+
+@pytest.mark.parametrize("moved_m", [0.5, 3.0, 50.0, 1e4])
+def test_what_a_network_fused_is_bounded_by_what_it_measured_before_fusion(moved_m):
+    """Any fusion, also of features: the bound looks at what is reported and at what was measured, nothing else."""
+    bound = InfluenceBound(TrustConfig(influence_m=2.0, influence_per_frame_m=1.0))
+    distances = []
+    for k in range(20):
+        own = cars((20.0 + 0.1 * k, 3.0))
+        sight = Sight(own.center_m, own.size_m, own.heading_rad, own.class_id, np.array([7]))
+        fused = cars((20.0 + 0.1 * k, 3.0 + moved_m))
+        reported = replace(
+            no_tracks(k * STEP_NS), track_id=np.array([7, 8]), sources=np.array([3, 2]), sources_ever=np.array([3, 2]),
+            center_m=np.repeat(fused.center_m, 2, axis=0),
+        )  # fmt: skip
+        made = bound.bounded(k * STEP_NS, yawed(0.02 * k, 0.3 * k, 0.0), sight, reported)
+        distances.append(float(np.linalg.norm(made.center_m[0] - own.center_m[0])))
+        np.testing.assert_array_equal(made.center_m[1], fused.center_m[0])  # only others see it: it is theirs to place
+    assert max(distances) <= min(moved_m, 2.0) + 0.5 and distances[-1] >= 0.4
+
+
+def test_after_a_reset_nothing_is_held_to_what_was_measured_before():
+    bound = InfluenceBound(TrustConfig())
+    own = cars((20.0, 3.0))
+    sight = Sight(own.center_m, own.size_m, own.heading_rad, own.class_id, np.array([7]))
+    far = replace(
+        no_tracks(0), track_id=np.array([7]), sources=np.array([2]), sources_ever=np.array([2]),
+        center_m=cars((50.0, 3.0)).center_m,
+    )  # fmt: skip
+    assert bound.bounded(0, np.eye(4), sight, far).center_m[0, 0] < 23.0
+    bound.reset()
+    assert bound.bounded(STEP_NS, np.eye(4), None, far).center_m[0, 0] == 50.0
