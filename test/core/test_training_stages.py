@@ -170,7 +170,7 @@ def test_a_vehicle_in_training_hears_how_instances_move_from_the_messages_before
     for sequence, messages in heard_messages(data.train).items():
         for message in messages:
             way_m = 10.0 * (message.stamp_ns - messages[0].stamp_ns) / 1e9
-            centre = message.instances.center_m + [[way_m, 0.0, 0.0], [0.0, 0.0, 0.0]]
+            centre = message.instances.center_m + np.array([[way_m, 0.0, 0.0], [0.0, 0.0, 0.0]])
             seen = replace(message.instances, center_m=centre, instance_id=np.array([1, 2]))
             moving.setdefault(sequence, []).append(replace(message, instances=seen))
     for messages in Heard.of(data.train, moving).messages.values():
