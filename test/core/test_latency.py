@@ -1,12 +1,15 @@
 """Instances of the past at the time of a frame: along an arc, with growing doubt, and not at all where nobody moves."""
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scenarios import STEP_NS, cars, frame, message, yawed
 
-from cooptrack_core.config import LatencyConfig, TrackerConfig, VehicleConfig
+from cooptrack_core.commands.run_options import add_run_options, run_options
+from cooptrack_core.config import LATENCY_METHODS, LatencyConfig, TrackerConfig, VehicleConfig
 from cooptrack_core.cooperation.latency import propagate, reported_motion, standing
 from cooptrack_core.cooperation.timing import Timing
 from cooptrack_core.pipeline import VehicleAgent
@@ -106,3 +109,13 @@ def test_places_of_a_network_are_taken_to_lag_and_those_of_a_detector_outside_no
     stamps = {detector: Timing(LatencyConfig(network_lag_ms=80.0), detector).prepared([sent])[0].perceived_ns
               for detector in ("network", "simulated")}  # fmt: skip
     assert stamps == {"network": sent.stamp_ns - 80_000_000, "simulated": sent.stamp_ns}
+
+
+@pytest.mark.parametrize("method", LATENCY_METHODS)
+def test_the_method_of_a_run_is_an_option_of_the_commands(method, tmp_path):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", type=Path)
+    add_run_options(parser)
+    given = [str(tmp_path), "--detector", "simulated"]
+    assert run_options(parser.parse_args([*given, "--latency", method])).vehicle.latency.method == method
+    assert run_options(parser.parse_args(given)).vehicle.latency.method == "kinematic"

@@ -165,6 +165,22 @@ def heard_messages(frames: FrameSet) -> dict[str, list[Message]]:
     return found
 
 
+def test_a_vehicle_in_training_hears_how_instances_move_from_the_messages_before(data: TrainingData) -> None:
+    moving = {}
+    for sequence, messages in heard_messages(data.train).items():
+        for message in messages:
+            way_m = 10.0 * (message.stamp_ns - messages[0].stamp_ns) / 1e9
+            centre = message.instances.center_m + np.array([[way_m, 0.0, 0.0], [0.0, 0.0, 0.0]])
+            seen = replace(message.instances, center_m=centre, instance_id=np.array([1, 2]))
+            moving.setdefault(sequence, []).append(replace(message, instances=seen))
+    for messages in Heard.of(data.train, moving).messages.values():
+        first, last = messages[0].motion, messages[-1].motion
+        assert first is not None and last is not None
+        np.testing.assert_allclose(first.velocity_mps, 0.0, atol=1e-3)
+        np.testing.assert_allclose(last.velocity_mps, [[10.0, 0.0], [0.0, 0.0]], atol=0.5)
+        assert messages[-1].perceived_ns == messages[-1].stamp_ns - 100_000_000
+
+
 def cooperation(data: TrainingData, **changes: object) -> CooperationStage:
     torch.manual_seed(0)
     plan = recipe("cooperation", "coop", **changes)
