@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cooptrack_core.config import AdmissionConfig
+from cooptrack_core.cooperation.consistency import contradiction
 from cooptrack_core.types import Message, Refusal
 
 _WAITING = 8  # messages kept per agent until a frame can use them
@@ -108,4 +109,4 @@ class Admission:
             return "no_pose"
         if len(instances) and np.abs(instances.center_m).max() > config.max_range_m:
             return "out_of_range"
-        return None
+        return contradiction(instances)
