@@ -90,12 +90,15 @@ def kills(system: System, count: int, rng: random.Random) -> list[str]:
     for name in order[:count]:
         time.sleep(rng.uniform(0.0, 2.0))
         system.wait_until(lambda name=name: name in system.pids(), f"{name} runs")
-        old = system.pids()[name]
+        old, starts = system.pids()[name], system.monitor.counts["vehicle starts"]
         kill(old, signal.SIGKILL)
         began = time.monotonic()
         if name != "vehicle_node" and name != "replay_node":
             system.wait_for_more("tracks", 10, 20.0)  # the vehicle goes on without it
         system.wait_until(lambda name=name, old=old: system.pids().get(name, old) != old, f"{name} again", RECOVERY_S)
+        if name == "vehicle_node":  # what the old one sent may still be on the way
+            again = "tracks of the new vehicle_node"
+            system.wait_until(lambda n=starts: system.monitor.counts["vehicle starts"] > n, again, RECOVERY_S)
         system.wait_for_more(SIGNS[name], 5, RECOVERY_S)
         lines.append(f"kill -9 {name}: works again after {time.monotonic() - began:.1f} s")
         print(f"  {lines[-1]}", flush=True)

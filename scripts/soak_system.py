@@ -39,6 +39,7 @@ class Monitor(Node):
         self.counts: Counter[str] = Counter()
         self.ages_ms: deque[float] = deque(maxlen=_AGES_KEPT)
         self.wrong: list[str] = []
+        self._last_index = 0
         many = QoSProfile(depth=50)
         self.create_subscription(TrackedObjectArray, "/vehicle/tracks", self._on_tracks, many)
         self.create_subscription(AssociationArray, "/vehicle/associations", self._on_associations, many)
@@ -50,6 +51,8 @@ class Monitor(Node):
 
     def _on_tracks(self, message: TrackedObjectArray) -> None:
         self._count("tracks")
+        self.counts["vehicle starts"] += message.frame_index < self._last_index  # time that jumps back does not
+        self._last_index = message.frame_index
         self.counts["predicted_only"] += bool(message.predicted_only)
         age_ms = (self.get_clock().now().nanoseconds - stamp_ns(message.header.stamp)) / 1e6
         if 0.0 <= age_ms < 10_000.0:  # else the bag has just begun anew

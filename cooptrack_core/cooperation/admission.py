@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cooptrack_core.config import AdmissionConfig
+from cooptrack_core.cooperation.consistency import contradiction
 from cooptrack_core.cooperation.physical import impossible
 from cooptrack_core.cooperation.refusals import RefusalBook
 from cooptrack_core.cooperation.wire import WireError, decode
@@ -230,7 +231,7 @@ class Admission:
         declared = (*(value - tolerance_m for value in low), *(value + tolerance_m for value in high))
         if not inside(instances.center_m, declared).all():
             return "out_of_range"
-        return "impossible" if impossible(instances).any() else None
+        return "impossible" if impossible(instances).any() else contradiction(instances)
 
     def _rate_objection(self, agent_id: str, now_ns: int) -> str | None:
         most = max(1.0, self._config.max_rate_hz)

@@ -64,9 +64,9 @@ def _cells(point: Result) -> list[str]:
     ]  # fmt: skip
 
 
-def _short(text: str) -> str:
-    text = text.rsplit(", seed", 1)[0]
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 4]} ..."
+def _short(text: str, width: int = _WIDTH) -> str:
+    text = text.rsplit(", seed", 1)[0].replace(" % of messages ", " % ").replace(" on average", "")
+    return text if len(text) <= width else f"{text[: width - 4]} ..."
 
 
 def _grid(points: list[Result], score: str) -> dict[tuple[float, float], float | None]:
@@ -96,7 +96,7 @@ def write_figures(result: Result, out: Path) -> list[Path]:
     for mode, block in result["modes"].items():
         with plot_style():
             rest = sorted((p for p in block["points"] if p["group"] != "grid"), key=_above)
-            figure, axes = subplots(1, 3, width=13.0, height=max(3.6, 0.16 * len(rest) + 1.2))
+            figure, axes = subplots(1, 3, width=13.0, height=max(3.6, 0.12 * len(rest) + 1.2))
             _heat_map(figure, axes[0, 0], block)
             _curves(axes[0, 1], block)
             _bars(axes[0, 2], rest, mode, result["tolerance"])
@@ -118,7 +118,8 @@ def _heat_map(figure: Any, panel: Axes, block: Result) -> None:
     limit = max(0.05, float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.05)
     image = panel.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        panel.text(column, row, f"{value:+.3f}", ha="center", va="center", fontsize=8)
+        color = "white" if abs(value) > 0.6 * limit else "#1c2530"
+        panel.text(column, row, f"{value:+.3f}", ha="center", va="center", fontsize=8, color=color)
     panel.set_xticks(range(len(losses)), [f"{100 * loss:g} %" for loss in losses])
     panel.set_yticks(range(len(delays)), [f"{delay:g}" for delay in delays])
     panel.set(title="Delay and loss", xlabel="messages lost", ylabel="delay, ms")
@@ -142,9 +143,9 @@ def _curves(panel: Axes, block: Result) -> None:
 def _bars(panel: Axes, points: list[Result], mode: str, tolerance: float) -> None:
     places = range(len(points))
     panel.barh(places, [_above(p) for p in points], color=MODE_COLORS.get(mode))
-    panel.set_yticks(places, [_short(p["text"])[:60] for p in points], fontsize=5.5)
+    panel.set_yticks(places, [_short(p["text"], 60) for p in points], fontsize=5.5)
     panel.axvline(-tolerance, color="#3d4753", linestyle=(0, (4, 2)), linewidth=1)
-    panel.set(title="Other impairments, alone and in pairs", xlabel="AMOTA above the vehicle alone")
+    panel.set(title="Other impairments", xlabel="AMOTA above the vehicle alone")
 
 
 __all__ = ["print_matrix", "write_csv", "write_figures"]

@@ -96,7 +96,7 @@ def run_robustness(
     overwrite begins anew.
     """
     runner = runner or SequenceRunner(plan.options)
-    _claim(out, _fingerprint(plan, runner), overwrite)
+    claim_points(out, _fingerprint(plan, runner), overwrite)
     conditions = plan.conditions()
     stored = {item: stored_point(point_path(out, item)) for item in conditions}
     left = [item for item in conditions if stored[item] is None]
@@ -252,7 +252,7 @@ def _fingerprint(plan: Plan, runner: SequenceRunner) -> Result:
     return {"robustness": SCHEMA, **fingerprint(options, runner.sequences, runner.updates)}
 
 
-def _claim(out: Path, content: Result, overwrite: bool) -> None:
+def claim_points(out: Path, content: Result, overwrite: bool) -> None:
     """Makes the folder that of this run; points of another one go."""
     anew = overwrite or not (out / "run.json").exists()
     claim(out, content, overwrite=overwrite)
@@ -260,4 +260,14 @@ def _claim(out: Path, content: Result, overwrite: bool) -> None:
         shutil.rmtree(out / "points", ignore_errors=True)
 
 
-__all__ = ["BASELINE", "SCHEMA", "Condition", "Plan", "point_path", "run_robustness", "scores", "stored_point"]
+__all__ = [
+    "BASELINE",
+    "SCHEMA",
+    "Condition",
+    "Plan",
+    "claim_points",
+    "point_path",
+    "run_robustness",
+    "scores",
+    "stored_point",
+]

@@ -18,8 +18,8 @@ from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.channel_statistics import channel_statistics
 from cooptrack_core.evaluation.matrix_points import Point, full_matrix, reduced_matrix
-from cooptrack_core.evaluation.robustness import BASELINE, Condition, point_path, scores, stored_point
-from cooptrack_core.evaluation.run import SequenceRunner, claim
+from cooptrack_core.evaluation.robustness import BASELINE, Condition, claim_points, point_path, scores, stored_point
+from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions, fingerprint
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.report import save_json
@@ -67,9 +67,9 @@ def run_matrix(plan: MatrixPlan, out: Path, *, overwrite: bool = False, runner: 
     options = replace(
         plan.options, vehicle=replace(plan.options.vehicle, mode=BASELINE), disturbance=NO_DISTURBANCE
     )  # fmt: skip
-    claim(out, {"robustness": SCHEMA, **fingerprint(options, runner.sequences, runner.updates)}, overwrite=overwrite)
+    claim_points(out, {"robustness": SCHEMA, **fingerprint(options, runner.sequences, runner.updates)}, overwrite)
     conditions = plan.conditions()
-    found = {item: None if overwrite else stored_point(point_path(out, item)) for item in conditions}
+    found = {item: stored_point(point_path(out, item)) for item in conditions}
     left = [item for item in conditions if found[item] is None]
     with progress_bar(total=len(left) * len(runner.sequences), desc="matrix", unit="sequence") as bar:
         for item in left:

@@ -25,6 +25,7 @@ from cooptrack_core.evaluation.matrix_points import (
 )
 from cooptrack_core.evaluation.robustness_matrix import MatrixPlan, all_violations, run_matrix, violations
 from cooptrack_core.evaluation.run import SequenceRunner
+from cooptrack_core.evaluation.run_options import RunOptions
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +138,12 @@ def test_in_pairwise_rows_every_two_levels_meet() -> None:
 def test_the_matrix_has_points_of_its_own(spd: Path, option: list[str], capsys: Any) -> None:
     assert cli.main(["robustness", str(spd), "--matrix", *option, *SIMULATED]) == 2
     assert "--matrix: has points of its own; leave out --only and --grid" in capsys.readouterr().err
+
+
+def test_the_vehicle_alone_of_a_network_in_mode_late_tracks_objects_too(spd: Path) -> None:
+    simulated = MatrixPlan(simulated_run(spd), ("late",))
+    assert simulated.baseline("late").mode == "ego"
+    network = MatrixPlan(RunOptions(spd), ("learned", "late"))  # detector network unless told otherwise
+    assert network.baseline("learned").mode == "ego" and network.baseline("learned").disturbance.is_none
+    alone = network.baseline("late")
+    assert alone.mode == "late" and alone.disturbance == Disturbance(loss=1.0)

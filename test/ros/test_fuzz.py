@@ -36,13 +36,14 @@ def test_two_thousand_mutated_messages_crash_nothing_and_every_refusal_is_docume
     assert [name for name in outcome.outcomes if name != "admitted" and name not in documented] == []
 
 
-def test_a_seed_gives_the_same_bytes_again_and_nearly_all_differ_from_the_valid_ones() -> None:
-    whole, other = messages(3)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_seed_gives_the_same_bytes_again_and_most_differ_from_the_valid_ones(seed: int) -> None:
+    whole, other = messages(seed)
     first, second = (
         [mutated(whole, other, fuzz_messages.WRITER, np.random.default_rng(n)) for n in range(200)] for _ in "ab"
     )
     assert first == second
-    assert sum(data != whole for data, _ in first) > 170
+    assert sum(data != whole for data, _ in first) > 150
     assert len({kind for _, kind in first}) >= 9
 
 

@@ -128,6 +128,18 @@ def test_a_free_offline_run_of_the_same_bag_gives_the_same_tracks(played: tuple[
     assert_same([f["tracks"] for f in offline["frames"]], [f["tracks"] for f in nodes["frames"]])
 
 
+def test_behind_a_bad_radio_every_frame_has_tracks_and_what_is_refused_has_a_name(bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "radio.yaml").write_text("{delay_ms: 100.0, loss: 0.2, duplicated: 0.3, truncated: 0.3}")
+    options = [f"record:={tmp_path / 'recorded'}", f"impair:={tmp_path / 'radio.yaml'}", "detector:=simulated"]
+    result = launch(f"bag:={bag}", "lockstep:=true", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    recording = recording_from_bags(tmp_path / "recorded", bag)
+    summary = summarize(recording)
+    assert summary["frames_in"] == summary["frames_out"] == 20 and summary["frames_predicted_only"] == 0
+    assert 3 < sum(bool(frame["messages"]) for frame in recording["frames"]) < 18
+    assert {"malformed", "duplicate"} <= set(summary["messages_refused"])
+
+
 def test_an_unknown_mode_is_one_clear_line(bag: Path) -> None:
     result = launch(f"bag:={bag}", "mode:=psychic")
     text = result.stdout + result.stderr
