@@ -14,8 +14,13 @@ CLASS_RANGE_M = (50.0, 40.0, 40.0, 30.0)
 
 
 def inside(center_m: ArrayLike, point_range_m: Sequence[float]) -> NDArray[np.bool_]:
-    """[N] whether x and y of the centres [N, 3] lie inside the range (bounds included; z is not tested)."""
+    """[N] whether x and y of the centres [N, 3] lie inside the range (bounds included; z is not tested).
+
+    An empty range is not known: nothing is outside.
+    """
     p = np.asarray(center_m, np.float64).reshape(-1, 3)
+    if not len(point_range_m):
+        return np.ones(len(p), np.bool_)
     x0, y0, _, x1, y1, _ = point_range_m
     return np.asarray((p[:, 0] >= x0) & (p[:, 0] <= x1) & (p[:, 1] >= y0) & (p[:, 1] <= y1))
 
