@@ -97,13 +97,15 @@ def _looked_up(codes: NDArray[np.uint8], tables: Single) -> Single:
 
 def save_codebook(codebook: Codebook, path: Path) -> None:
     """Writes a codebook as safetensors, half precision, in which `fit` has made its numbers."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     header = {
         "format": FORMAT, "schema": SCHEMA, "fingerprint": codebook.fingerprint.hex(),
         "roadside_fingerprint": codebook.roadside_fingerprint.hex(), "notes": codebook.notes,
     }  # fmt: skip
-    save_file({name: table.astype(np.float16) for name, table in codebook.tables.items()}, path, header)
+    temporary = path.with_name(path.name + ".part")  # a killed run leaves the old file or none
+    temporary.write_bytes(save({name: table.astype(np.float16) for name, table in codebook.tables.items()}, header))
+    temporary.replace(path)
 
 
 def load_codebook(path: Path) -> Codebook:

@@ -31,7 +31,7 @@ Float = NDArray[np.float64]
 
 SESSION = 1
 # Messages to learn from hold all there is, whatever is sent later.
-WHOLE = RoadsideConfig(detector="network", feature_precision="fp16", feature_streams="all")
+WHOLE = RoadsideConfig(detector="network", feature_precision="fp16", feature_streams="all", kinematics_precision="fp32")
 FINGERPRINT_BYTES = 32
 EPOCH_NS = 10**9  # kept clips begin at 0 s, which messages may not
 _COLUMNS = ("center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "score", "instance_id")

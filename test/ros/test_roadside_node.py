@@ -76,7 +76,7 @@ class SeeingTrigger(DetectionsTrigger):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "none"])
 def test_features_arrive_at_the_vehicle_as_they_were_sent(graph, precision, monkeypatch):
     monkeypatch.setattr("cooptrack_ros.agent_node.DetectionsTrigger", SeeingTrigger)
-    roadside = RoadsideDrive(graph, feature_precision=precision)
+    roadside = RoadsideDrive(graph, feature_precision=precision, kinematics_precision="fp32")
     monkeypatch.undo()
     vehicle = VehicleDrive(graph)
     received = []
