@@ -215,8 +215,10 @@ def test_runs_with_several_seeds_count_as_one_long_run():
 
 
 def test_the_command_prints_and_writes_tables_curves_and_a_page_that_needs_nothing_else(spd, tmp_path, capsys):
-    out = tmp_path / "out"
+    out, params = tmp_path / "out", tmp_path / "params.yaml"
+    params.write_text("/**/vehicle_node:\n  ros__parameters:\n    admission:\n      max_age_ms: 400.0\n")
     arguments = ["robustness", str(spd), *SIMULATED, "--grid", "delay=0,500", "loss=1", "--out", str(out)]
+    arguments += ["--params", str(params)]
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
     assert "detector simulated" in text and "convention: cooptrack (10 Hz" in text
