@@ -194,7 +194,8 @@ class VehicleAgent:
 
     def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
         """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came; known_as: if they name nobody."""
-        return self.admission.receive_fields(fields, size_bytes, now_ns, known_as)
+        opened = self.admission.opened(fields, size_bytes, known_as)
+        return opened if isinstance(opened, Refusal) else self.receive(opened, now_ns)
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be read."""

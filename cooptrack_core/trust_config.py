@@ -32,6 +32,10 @@ class TrustConfig:
         3.0, "both are larger in proportion where this many standard deviations of the own measurements are more",
         minimum=0.0, maximum=100.0,
     )  # fmt: skip
+    influence_share: float = parameter(
+        0.25, "the same for this share of the range, which a camera may misjudge; 0 for a sensor that measures it",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     influence_hold_ms: float = parameter(
         500.0, "time after the last own measurement until which the bound holds, ms", minimum=0.0, maximum=10000.0
     )

@@ -80,8 +80,8 @@ class Admission:
         self._frame_ns = None
         self._quarantined = frozenset()
 
-    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
-        """The same for the fields of a cooptrack_msgs/InstanceFeatures that is not decoded yet.
+    def opened(self, fields: Any, size_bytes: int, known_as: str = "") -> Message | Refusal:
+        """The message of the fields of a cooptrack_msgs/InstanceFeatures, or why it is refused before its rules count.
 
         Limits are checked before anything is decoded, so that an absurd message costs nothing. known_as: whose
         refusal it is if the message names nobody.
@@ -91,10 +91,9 @@ class Admission:
             what = f"{size_bytes} bytes, {fields.instance_count} instances"
             return self.refuse(sender, sequence, "too_large", what)
         try:
-            message = decode(fields, size_bytes)
+            return decode(fields, size_bytes)
         except WireError as error:
             return self.refuse(sender, sequence, error.reason, error.detail)
-        return self.receive(message, now_ns)
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
         """Admits a message for a later frame, or refuses it. now_ns: receiver's clock."""

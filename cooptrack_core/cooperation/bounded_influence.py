@@ -52,8 +52,8 @@ class InfluenceBound:
 
     A track that the own sensor has measured within influence_hold_ms is reported at most influence_m from where own
     measurements alone have it, and this distance grows by at most influence_per_frame_m a frame. Both are larger in
-    proportion where influence_sigmas of the scatter of the own measurements is more than influence_m. Whatever
-    messages say, they cannot move a track farther. What only others see is free.
+    proportion where influence_sigmas of the scatter of the own measurements, or influence_share of the range, is more
+    than influence_m. Whatever messages say, they cannot move a track farther. What only others see is free.
     """
 
     def __init__(self, config: TrustConfig) -> None:
@@ -78,7 +78,7 @@ class InfluenceBound:
             touched = bool(tracks.sources_ever[row] & SOURCE_REMOTE)
             offset = in_map[row] - own.position_m
             if touched:  # what no message has touched is the tracker's own affair
-                offset = self._limited(own, offset, stamp_ns)
+                offset = self._limited(own, offset, stamp_ns, float(np.hypot(*tracks.center_m[row, :2])))
             own.offset_m = offset
             moved[row] = own.position_m + offset if touched else in_map[row]
         if np.array_equal(moved, in_map):
@@ -87,10 +87,10 @@ class InfluenceBound:
         center_m = np.where(changed[:, None], apply(inverse(T_map_from_ego), moved), tracks.center_m)
         return replace(tracks, center_m=center_m)
 
-    def _limited(self, own: _Own, offset: Float, stamp_ns: int) -> Float:
+    def _limited(self, own: _Own, offset: Float, stamp_ns: int, range_m: float) -> Float:
         config = self._config
-        scatter_m = config.influence_sigmas * float(np.sqrt(own.variance_m2))
-        scale = max(1.0, scatter_m / config.influence_m) if config.influence_m else 1.0
+        error_m = max(config.influence_sigmas * float(np.sqrt(own.variance_m2)), config.influence_share * range_m)
+        scale = max(1.0, error_m / config.influence_m) if config.influence_m else 1.0
         most_m = config.influence_m * scale + _COASTING_MPS * (stamp_ns - own.measured_ns) / 1e9
         if own.offset_m is not None:
             most_m = min(most_m, float(np.linalg.norm(own.offset_m)) + config.influence_per_frame_m * scale)

@@ -16,7 +16,7 @@ from cooptrack_core.config import AdmissionConfig
 from cooptrack_core.cooperation.admission import Admission
 from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.cooperation.refusals import RULES
-from cooptrack_core.types import CLASS_ID
+from cooptrack_core.types import CLASS_ID, Refusal
 
 NOW = 10**18 + 10 * STEP_NS
 CONFIG = AdmissionConfig(max_instances=5, max_rate_hz=4.0)
@@ -72,7 +72,8 @@ def admission(*, flooded: bool = False, quarantined: bool = False) -> Admission:
 
 
 def refused_by(made: Admission, changes: dict) -> str | None:
-    refusal = made.receive_fields(fields(**changes), changes.get("size", 1000), NOW)
+    opened = made.opened(fields(**changes), 1000)
+    refusal = opened if isinstance(opened, Refusal) else made.receive(opened, NOW)
     return None if refusal is None else refusal.reason
 
 
@@ -114,9 +115,9 @@ def test_limits_are_checked_before_anything_is_decoded():
         def __getattr__(self, name):
             raise AssertionError(f"{name} was read")
 
-    assert admission().receive_fields(Untouchable(), 1000, NOW).reason == "too_large"
+    assert admission().opened(Untouchable(), 1000).reason == "too_large"
     Untouchable.instance_count = 1
-    assert admission().receive_fields(Untouchable(), 10**9, NOW).reason == "too_large"
+    assert admission().opened(Untouchable(), 10**9).reason == "too_large"
 
 
 def test_the_rate_is_that_of_each_agent_and_recovers():

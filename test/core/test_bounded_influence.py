@@ -25,7 +25,7 @@ def driven(offset, *, own_until: int = FRAMES, seed: int = 0, messages: bool = T
     offset: (frame, rng) -> x, y by which the sender displaces it; the sender claims to be very sure.
     """
     values = {"mode": "late", "detector": "simulated", "late.remote_std_m": 0.01, "late.ego_std_m": 2.0}
-    values |= {f"trust.{name}": value for name, value in trust.items()}
+    values |= {"trust.influence_share": 0.0} | {f"trust.{name}": value for name, value in trust.items()}
     agent = VehicleAgent("vehicle", from_parameters(VehicleConfig, values))
     rng, errors = np.random.default_rng(seed), []
     for k in range(FRAMES):
@@ -94,7 +94,7 @@ def test_what_the_own_sensor_has_not_measured_for_long_follows_the_sender_again(
 @pytest.mark.parametrize("moved_m", [0.5, 3.0, 50.0, 1e4])
 def test_what_a_network_fused_is_bounded_by_what_it_measured_before_fusion(moved_m):
     """Any fusion, also of features: the bound looks at what is reported and at what was measured, nothing else."""
-    bound = InfluenceBound(TrustConfig(influence_m=2.0, influence_per_frame_m=1.0))
+    bound = InfluenceBound(TrustConfig(influence_m=2.0, influence_per_frame_m=1.0, influence_share=0.0))
     distances = []
     for k in range(20):
         own = cars((20.0 + 0.1 * k, 3.0))
@@ -111,7 +111,7 @@ def test_what_a_network_fused_is_bounded_by_what_it_measured_before_fusion(moved
 
 
 def test_after_a_reset_nothing_is_held_to_what_was_measured_before():
-    bound = InfluenceBound(TrustConfig())
+    bound = InfluenceBound(TrustConfig(influence_share=0.0))
     own = cars((20.0, 3.0))
     sight = Sight(own.center_m, own.size_m, own.heading_rad, own.class_id, np.array([7]))
     far = replace(
@@ -121,3 +121,11 @@ def test_after_a_reset_nothing_is_held_to_what_was_measured_before():
     assert bound.bounded(0, np.eye(4), sight, far).center_m[0, 0] < 23.0
     bound.reset()
     assert bound.bounded(STEP_NS, np.eye(4), None, far).center_m[0, 0] == 50.0
+
+
+def test_a_sensor_that_misjudges_range_gives_way_by_its_share_of_it():
+    near_m, far_m = (
+        np.hypot(*driven(liar("aside"), influence_m=0.5, influence_share=share, enabled=False).T).max()
+        for share in (0.0, 0.1)
+    )
+    assert near_m < 1.0 < 1.5 < far_m

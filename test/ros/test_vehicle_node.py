@@ -27,7 +27,7 @@ def test_each_frame_tells_where_its_time_went(graph):
     drive.frame(0)
     graph.wait_for(lambda: drive.timings)
     stages = dict(zip(drive.timings[0].stage, drive.timings[0].duration_ms, strict=True))
-    parts = {"convert_in", "receive_to_start", "wait_tf", "perceive", "cooperate", "advance", "publish"}
+    parts = {"convert_in", "receive_to_start", "wait_tf", "perceive", "cooperate", "advance", "trust", "publish"}
     assert parts | {"publish_rest", "total"} == set(stages)
     # What lies between the parts is the drain of the radio's messages.
     assert sum(stages[part] for part in parts) == pytest.approx(stages["total"], rel=0.5)
