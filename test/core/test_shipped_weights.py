@@ -15,14 +15,17 @@ from cooptrack_core import demo
 from cooptrack_core.checkpoints import store
 from cooptrack_core.cli import main
 from cooptrack_core.config import SHIPPED_WEIGHTS, NetworkConfig, RoadsideConfig, VehicleConfig
+from cooptrack_core.cooperation.codebook import load_codebook
 from cooptrack_core.evaluation.run_options import fingerprint
 from cooptrack_core.model import presets
 from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.loading import codebook_of
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.types import CooptrackError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_BYTES = 25_000_000
+CODEBOOKS = f"*_codebook{store.SUFFIX}"
 MINI = replace(
     presets.FAMILIES["tiny"], name="mini", backbone_width=8, embed_dims=32, num_heads=2, bev_size=(4, 4),
     num_queries=10, encoder_layers=1, encoder_ffn=32, decoder_layers=1, decoder_ffn=32, reasoner_ffn=32, motion_width=8,
@@ -32,7 +35,7 @@ MINI = replace(
 def shipped() -> list[store.Checkpoint]:
     """All of them, each checked against the preset that it says it is of."""
     found = []
-    for path in sorted(store.SHIPPED.glob(f"*{store.SUFFIX}")):
+    for path in sorted(set(store.SHIPPED.glob(f"*{store.SUFFIX}")) - set(store.SHIPPED.glob(CODEBOOKS))):
         with safe_open(path, framework="pt") as file:
             found.append(store.load(path, file.metadata()["preset"]))
     return found
@@ -41,7 +44,7 @@ def shipped() -> list[store.Checkpoint]:
 def test_shipped_weights_load_and_stay_small() -> None:
     found = shipped()
     assert {f"{SHIPPED_WEIGHTS}_inf", f"{SHIPPED_WEIGHTS}_coop"} <= {checkpoint.path.stem for checkpoint in found}
-    assert sum(checkpoint.path.stat().st_size for checkpoint in found) <= LIMIT_BYTES
+    assert sum(path.stat().st_size for path in store.SHIPPED.iterdir()) <= LIMIT_BYTES
     assert not any(str(Path.home()) in str(checkpoint.metadata.notes.values()) for checkpoint in found)
 
 
@@ -51,6 +54,21 @@ def test_shipped_vehicle_understands_the_shipped_roadside_unit() -> None:
         if checkpoint.config.cooperative:
             partner = by_name[name.removesuffix("_coop") + "_inf"]
             assert checkpoint.metadata.roadside_fingerprint == partner.fingerprint
+
+
+def test_the_shipped_codebook_is_of_the_shipped_roadside_unit_and_both_sides_have_it() -> None:
+    (path,) = store.SHIPPED.glob(CODEBOOKS)
+    book = load_codebook(path)
+    by_name = {checkpoint.path.stem: checkpoint for checkpoint in shipped()}
+    assert book.roadside_fingerprint == by_name[f"{SHIPPED_WEIGHTS}_inf"].fingerprint
+    for role in ("inf", "coop"):
+        found = codebook_of(
+            NetworkConfig(), store.SHIPPED / f"{SHIPPED_WEIGHTS}_{role}.safetensors", book.roadside_fingerprint
+        )
+        assert found is not None and found.fingerprint == book.fingerprint
+    assert codebook_of(NetworkConfig(), store.SHIPPED / "tiny_inf.safetensors", bytes(32)) is None
+    with pytest.raises(CooptrackError, match="not of that of"):
+        codebook_of(NetworkConfig(codebook=str(path)), Path("own_inf.safetensors"), bytes(32))
 
 
 def test_agents_run_the_shipped_networks_and_learned_fusion_unless_told_otherwise() -> None:
