@@ -1,10 +1,11 @@
-"""What a roadside unit puts into a message: the best-scored instances inside its range."""
+"""What a roadside unit puts into a message: the best-scored instances inside its range that a receiver can believe."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.cooperation.physical import impossible
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, inside
 from cooptrack_core.types import Instances, TrackedObjects
 
@@ -34,8 +35,11 @@ def measured_instances(tracks: TrackedObjects, seen: Instances, fed: Int) -> Ins
 
 
 def select_for_message(instances: Instances, max_instances: int) -> tuple[Instances, int]:
-    """The instances to send, in their order, and how many had to stay behind."""
-    rows = np.flatnonzero(inside(instances.center_m, INFRASTRUCTURE_RANGE_M))
+    """The instances to send, in their order, and how many had to stay behind.
+
+    One of a size or speed that no road user has would cost the whole message: receivers refuse it.
+    """
+    rows = np.flatnonzero(inside(instances.center_m, INFRASTRUCTURE_RANGE_M) & ~impossible(instances))
     best = np.sort(rows[np.argsort(-instances.score[rows], kind="stable")][:max_instances])
     return instances.select(best), len(rows) - len(best)
 
