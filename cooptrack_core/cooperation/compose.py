@@ -1,4 +1,4 @@
-"""What an agent tells others: what it has measured itself, the best-scored instances inside its range."""
+"""What an agent tells others: what it measured, the best-scored instances in range that receivers can believe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config import TrackerConfig
+from cooptrack_core.cooperation.physical import impossible
 from cooptrack_core.geometry.boxes import move
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, inside
 from cooptrack_core.tracking.life_cycle import Measurements, Tracker
@@ -67,8 +68,11 @@ def measured_instances(tracks: TrackedObjects, seen: Instances, fed: Int) -> Ins
 def select_for_message(
     instances: Instances, max_instances: int, point_range_m: tuple[float, ...] = INFRASTRUCTURE_RANGE_M
 ) -> tuple[Instances, int]:
-    """The instances to send, in their order, and how many had to stay behind."""
-    rows = np.flatnonzero(inside(instances.center_m, point_range_m))
+    """The instances to send, in their order, and how many had to stay behind.
+
+    One of a size or speed that no road user has would cost the whole message: receivers refuse it.
+    """
+    rows = np.flatnonzero(inside(instances.center_m, point_range_m) & ~impossible(instances))
     best = np.sort(rows[np.argsort(-instances.score[rows], kind="stable")][:max_instances])
     return instances.select(best), len(rows) - len(best)
 

@@ -26,7 +26,7 @@ _BEND_M = 3.0
 _TRAVELLED_M = 2.0  # in the window: an object whose velocity is put to the test
 _TRUE_SHARE = 0.3  # of that way by which velocities usually err, up to which they mean something
 _RESIZED = float(np.log(1.8))
-_OVERLAP = 0.6
+_OVERLAP, _MOST_OVERLAPS = 0.6, 2  # poor detectors double objects; that alone is slow to condemn
 _MOVING_MPS = 0.3
 _REMEMBERED = 300  # messages whose content is known again
 
@@ -90,7 +90,7 @@ class PhysicsWatch:
         self._heard = +self._heard
         self._one_since = {i: at for i, at in self._one_since.items() if now.stamp_s - at <= _KEPT_S}
         found = {
-            "overlap": _overlapping(message.instances),
+            "overlap": min(_overlapping(message.instances), _MOST_OVERLAPS),
             "replay": self._repeated(message.instances),
             "jump": 0, "resize": 0, "speed": 0, "drift": 0, "bend": 0,
         }  # fmt: skip

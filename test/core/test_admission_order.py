@@ -14,6 +14,7 @@ from scenarios import STEP_NS, cars, message
 
 from cooptrack_core.config import AdmissionConfig
 from cooptrack_core.cooperation.admission import Admission
+from cooptrack_core.cooperation.compose import select_for_message
 from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.cooperation.refusals import RULES
 from cooptrack_core.types import CLASS_ID, Refusal
@@ -169,6 +170,13 @@ def test_sizes_and_speeds_are_those_that_a_class_can_have(class_name, speed_mps,
     one = dataclasses.replace(one, size_m=np.array([[length_m, 1.0, 1.5]]), class_id=np.array([CLASS_ID[class_name]]))
     refusal = Admission(AdmissionConfig()).receive(message(9, one), NOW)
     assert (None if refusal is None else refusal.reason) == expected
+
+
+def test_an_honest_unit_sends_nothing_that_receivers_refuse_as_impossible():
+    fast = dataclasses.replace(cars((10, 0), (20, 0)), velocity_mps=np.array([[300.0, 0.0], [3.0, 0.0]]))
+    sent, withheld = select_for_message(fast, 10)
+    assert sent.center_m[:, 0].tolist() == [20.0] and withheld == 0
+    assert Admission(AdmissionConfig()).receive(message(9, sent), NOW) is None
 
 
 def test_refusals_are_counted_in_total_and_by_agent_and_their_share_makes_the_level():
