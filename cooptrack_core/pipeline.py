@@ -151,7 +151,7 @@ class VehicleAgent:
         self._sender = Sender(
             agent_id, config.messages, session_id, sensor_frame, map_frame, network, VEHICLE_RANGE_M
         )  # fmt: skip
-        self.guard = Guard(config.trust, config.late, self.admission)
+        self.guard = Guard(config.trust, config.late, self.admission, config.detector)
         self._timing = Timing(config.latency, config.detector)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.

@@ -11,7 +11,11 @@ from cooptrack_core.config_fields import parameter
 class TrustConfig:
     """How a vehicle judges other agents by what it sees, and how far they may move what it sees."""
 
-    enabled: bool = parameter(True, "judge agents by physics and own sight, and quarantine whom nothing supports")
+    enabled: bool = parameter(True, "judge agents by physics and own sight")
+    quarantine: str = parameter(
+        "auto", "refuse the messages of agents that have lost trust; auto: on with detector simulated, off with network: "
+        "roadside networks that place objects badly look like liars", choices=("auto", "on", "off"),
+    )  # fmt: skip
     quarantine_below: float = parameter(
         0.3, "an agent whose trust falls below this is quarantined: its messages are refused", minimum=0.0, maximum=1.0
     )

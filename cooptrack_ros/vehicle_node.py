@@ -289,10 +289,13 @@ class VehicleNode(AgentNode):
         monitor = self.agent.guard.monitor
         standing = None if monitor is None else monitor.standings.get(agent)
         if standing is not None:
-            items |= {"trust": standing.trust, "quarantined": standing.quarantined}
+            acts = self.agent.guard.quarantines
+            items |= {"trust": standing.trust, "quarantined": standing.quarantined and acts}
             items |= {f"evidence.{name}": count for name, count in sorted(standing.evidence.items())}
-            if standing.quarantined:
+            if standing.quarantined and acts:
                 level, text = ERROR, f"{agent} is quarantined: trust {standing.trust:.2f}"
+            elif standing.quarantined and level == OK:
+                level, text = WARN, f"trust in {agent} is {standing.trust:.2f}; used all the same (trust.quarantine)"
         return level, text
 
     def _log_silence(self, topic: str, agent: str, silent: bool, text: str) -> None:

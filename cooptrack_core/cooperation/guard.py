@@ -21,7 +21,11 @@ Float = NDArray[np.float64]
 class Guard:
     """Trust in senders and the bound of their influence, kept for one vehicle."""
 
-    def __init__(self, config: TrustConfig, late: LateFusionConfig, admission: Admission) -> None:
+    def __init__(self, config: TrustConfig, late: LateFusionConfig, admission: Admission, detector: str) -> None:
+        """detector: of the vehicle's configuration; `quarantine: auto` depends on it."""
+        self.quarantines = config.enabled and (
+            config.quarantine == "on" or (config.quarantine == "auto" and detector == "simulated")
+        )
         self.monitor = TrustMonitor(config, late) if config.enabled else None
         self._influence = InfluenceBound(config)
         self._admission = admission
@@ -31,7 +35,7 @@ class Guard:
         self._influence.reset()
         if self.monitor is not None:
             self.monitor.reset()
-            self._admission.quarantine(self.monitor.quarantined)
+            self._act(self.monitor)
 
     def after(
         self, stamp_ns: int, T_map_from_ego: Float, sight: Sight | None, tracks: TrackedObjects, used: Sequence[Message]
@@ -43,9 +47,14 @@ class Guard:
         verdicts: list[Verdict] = []
         if self.monitor is not None:
             watched = self._admission.take_watched(stamp_ns)
-            verdicts = self.monitor.judge(stamp_ns, T_map_from_ego, sight, used, watched)
-            self._admission.quarantine(self.monitor.quarantined)
+            judged = self.monitor.judge(stamp_ns, T_map_from_ego, sight, used, watched)
+            verdicts = judged if self.quarantines else []
+            self._act(self.monitor)
         return self._influence.bounded(stamp_ns, T_map_from_ego, sight, tracks), verdicts
+
+    def _act(self, monitor: TrustMonitor) -> None:
+        if self.quarantines:
+            self._admission.quarantine(monitor.quarantined)
 
 
 __all__ = ["Guard"]

@@ -50,7 +50,10 @@ def undefended(trust: TrustConfig) -> TrustConfig:
 
 
 def cases(options: RunOptions, attacks: Sequence[Attack]) -> list[Case]:
-    """Nobody, an honest sender, and every attack; those with a sender with and without defence."""
+    """Nobody, an honest sender, and every attack; those with a sender with and without defence, quarantine included."""
+    if options.vehicle.trust.quarantine == "auto":
+        acting = replace(options.vehicle.trust, quarantine="on")
+        options = replace(options, vehicle=replace(options.vehicle, trust=acting))
     ego = replace(options, vehicle=replace(options.vehicle, mode="ego"), attack=NO_ATTACK)
     found = [Case("ego", True, ego)]
     open_vehicle = replace(options.vehicle, trust=undefended(options.vehicle.trust))
