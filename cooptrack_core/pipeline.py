@@ -151,12 +151,16 @@ class VehicleAgent:
         self._sender = Sender(
             agent_id, config.messages, session_id, sensor_frame, map_frame, network, VEHICLE_RANGE_M
         )  # fmt: skip
-        self.guard = Guard(config.trust, config.late, self.admission, config.detector)
-        self._timing = Timing(config.latency, config.detector)
+        self.hears_as(config.detector)
         self._frame_index = 0
         # Tracks are the network's own until objects have to be fused; then for good, so that ids stay.
         self._object_level = network is None or config.mode == "late"
         self._highest_id, self._of_network, self._unused = 0, fallback.TracksOfNetwork(), fallback.Unused()
+
+    def hears_as(self, detector: str) -> None:
+        """What messages are taken to come of; the detector of the configuration, unless its work is repeated."""
+        self.guard = Guard(self.config.trust, self.config.late, self.admission, detector)
+        self._timing = Timing(self.config.latency, detector)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -317,9 +321,9 @@ class _View:
     @property
     def sightings(self) -> Instances | None:
         """What the own sensor alone shows, for what may not depend on messages."""
-        if self.looked is not None:
-            return self.looked.sightings
-        return self.seen if self.own is None else None
+        if self.own is None:
+            return self.seen
+        return None if self.looked is None else self.looked.sightings
 
     def sight(self, tracks: TrackedObjects, associations: Associations) -> Sight | None:
         """What the own sensor measured of the frame's tracks; None if the frame brought nothing of its own."""

@@ -20,6 +20,7 @@ from cooptrack_core.types import CLASS_ID, Instances, Message, Motion
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+_DOUBTFUL_M2PS2 = 4.0  # variance of a velocity from which on trackers are told of it
 _REPORTS = 32  # kept of each sender
 _SENDERS = 32  # remembered; somebody who makes up names must not fill the memory
 _LATERAL_STD_MPS2 = 1.0  # acceleration, before anything is known
@@ -69,7 +70,12 @@ class MotionHistory:
         if self._config.method == "none":
             return replace(message, motion=standing(len(message.instances)))
         motion = self.motion(message)
-        instances = replace(message.instances, velocity_mps=motion.velocity_mps)
+        # A velocity that the reports contradict must not be taken at the usual value by trackers.
+        variance = motion.velocity_variance_m2ps2
+        doubtful = np.where(variance > _DOUBTFUL_M2PS2, variance, message.instances.velocity_variance_m2ps2)
+        instances = replace(
+            message.instances, velocity_mps=motion.velocity_mps, velocity_variance_m2ps2=doubtful
+        )  # fmt: skip
         return replace(message, instances=instances, motion=motion)
 
     def motion(self, message: Message) -> Motion:

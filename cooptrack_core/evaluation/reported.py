@@ -48,6 +48,7 @@ class Reported:
     def tracked(self, config: VehicleConfig) -> Iterator[tuple[int, TrackedObjects]]:
         """Stamp and tracks of every frame, of a vehicle with other gates or another tracker (modes ego and late)."""
         agent = VehicleAgent(self.vehicle, replace(config, detector="simulated"))
+        agent.hears_as(config.detector)
         for item in run(self.events, agent, {}, schedule=self.schedule):
             yield item.frame.stamp_ns, item.output.tracks
 

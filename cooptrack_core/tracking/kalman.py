@@ -77,9 +77,9 @@ def update(x: Float, P: Float, boxes: Float, R: Float) -> tuple[Float, Float]:
     return _corrected(x, P, K, innovation, R, slice(0, MEASURED))
 
 
-def update_velocity(x: Float, P: Float, velocity_mps: Float, std_mps: float) -> tuple[Float, Float]:
-    """The same for a reported ground velocity [N, 2]."""
-    R = np.broadcast_to(np.eye(2) * std_mps**2, (len(x), 2, 2))
+def update_velocity(x: Float, P: Float, velocity_mps: Float, std_mps: float | Float) -> tuple[Float, Float]:
+    """The same for a reported ground velocity [N, 2]; std_mps: of all, or [N]."""
+    R = np.eye(2) * np.broadcast_to(np.square(std_mps), len(x))[:, None, None]
     S = P[:, 7:9, 7:9] + R
     K = np.swapaxes(np.linalg.solve(S, P[:, 7:9, :]), 1, 2)
     return _corrected(x, P, K, velocity_mps - x[:, 7:9], R, slice(7, 9))

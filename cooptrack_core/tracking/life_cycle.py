@@ -16,6 +16,7 @@ from cooptrack_core.types import CLASS_ID, Instances, TrackedObjects
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+_DOUBTFUL_MPS = 2.0  # standard deviation from which on a reported velocity counts less
 _SCORE_SMOOTHING = 0.4
 _COAST_DECAY = 0.85  # per frame without a measurement
 _MOVING_MPS = 2.0
@@ -154,9 +155,10 @@ class Tracker:
         velocity = instances.velocity_mps[columns]
         known = np.isfinite(velocity).all(axis=1)
         if known.any():
-            x[known], P[known] = kalman.update_velocity(
-                x[known], P[known], velocity[known], self._config.velocity_std_mps
-            )
+            # Who doubts a velocity is believed; that it is better than usual, is not.
+            told = np.sqrt(instances.velocity_variance_m2ps2[columns].max(axis=1))
+            std = np.where(told > _DOUBTFUL_MPS, told, self._config.velocity_std_mps)
+            x[known], P[known] = kalman.update_velocity(x[known], P[known], velocity[known], std[known])
         tracks.x[rows], tracks.P[rows] = x, P
         tracks.score[rows] += _SCORE_SMOOTHING * (instances.score[columns] - tracks.score[rows])
         tracks.hits[rows] += 1

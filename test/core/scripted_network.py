@@ -99,7 +99,7 @@ def message(index, *centers_xy, maker=UNDERSTOOD, agent="rsu", T=None) -> Messag
     features = None if maker is None else Features(*np.ones((3, n, 4), np.float32), "fake_inf", maker)
     return Message(
         agent, 7, index + 1, START_NS + index * STEP_NS, f"{agent}/lidar", np.eye(4) if T is None else T,
-        cars(*centers_xy, features=features) if n else replace(Instances.empty(), features=features),
+        cars(*centers_xy, features=features) if n else replace(Instances.empty(), features=features), point_range_m=(),
     )  # fmt: skip
 
 

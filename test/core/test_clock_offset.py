@@ -29,7 +29,7 @@ def drive(offset_ms: float, *, frames: int = 40, correct: bool = False, noise_m:
             cars(*(xy + noise_m * rng.normal(size=xy.shape)), **extra) for extra in ({}, {"instance_id": IDS})
         )
         stamp_ns = 10**18 + index * STEP_NS + round(offset_ms * 1e6)
-        agent.receive(message(index, theirs, stamp_ns=stamp_ns), 10**18 + index * STEP_NS)
+        agent.receive(message(index, theirs, stamp_ns=stamp_ns, point_range_m=()), 10**18 + index * STEP_NS)
         outputs.append(agent.step(frame(index, own)))
     return outputs
 

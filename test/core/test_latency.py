@@ -63,7 +63,7 @@ def driven(method: str, delay_frames: int, frames: int = 30, speed_mps: float = 
         if index >= delay_frames:
             sent = index - delay_frames
             seen = cars((-20 + speed_mps * 0.1 * sent, 8), instance_id=np.array([3]), age_frames=np.array([9]))
-            assert agent.receive(message(sent, seen), 10**18 + index * STEP_NS) is None
+            assert agent.receive(message(sent, seen, point_range_m=()), 10**18 + index * STEP_NS) is None
         tracks = agent.step(frame(index, Instances.empty())).tracks
         off.append(abs(tracks.center_m[0, 0] - (-20 + speed_mps * 0.1 * index)) if len(tracks) else np.nan)
     return np.array(off)
@@ -82,7 +82,7 @@ def test_tracks_that_only_old_messages_feed_live_on_with_one_id():
         if index >= 10:
             known = {"velocity_mps": np.array([[10.0, 0.0]]), "velocity_variance_m2ps2": np.full((1, 2), 0.25)}
             seen = cars((-20 + (index - 10), 8), instance_id=np.array([3]), age_frames=np.array([9]), **known)
-            agent.receive(message(index - 10, seen), 10**18 + index * STEP_NS)
+            agent.receive(message(index - 10, seen, point_range_m=()), 10**18 + index * STEP_NS)
         ids.append(agent.step(frame(index, Instances.empty())).tracks.track_id.tolist())
     assert set(map(tuple, ids[13:])) == {(1,)}
 

@@ -9,6 +9,7 @@ from many_agents import START_NS, UNIT, Member, World, car, count_tracks, drive,
 from scenarios import STEP_NS, cars, frame, message, yawed
 from simulated import LATE
 
+from cooptrack_core.config import VehicleSendingConfig
 from cooptrack_core.cooperation.loopback import over_the_air
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
@@ -118,7 +119,7 @@ def test_two_vehicles_do_not_keep_an_object_alive_by_telling_each_other():
 
 
 def test_the_message_of_a_vehicle():
-    agent = telling(max_instances=2)
+    agent = telling(messages=VehicleSendingConfig(max_instances=2))
     far = VEHICLE_RANGE_M[3] + 5.0
     pose = yawed(0.3, 100.0, 50.0)
     for i in range(6):

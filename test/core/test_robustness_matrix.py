@@ -58,7 +58,7 @@ def test_the_reduced_matrix_holds_everywhere_on_a_synthetic_drive(scene: Path, t
     assert best > alone + 0.1  # there is something to lose
     refused = {name for point in block["points"] for name in point["messages"]["refused"]}
     assert refused >= {
-        "malformed", "schema_version", "not_finite", "too_large", "duplicate", "out_of_order", "stale", "from_future"
+        "malformed", "schema_version", "no_pose", "too_large", "duplicate", "out_of_order", "from_future"
     }  # fmt: skip
     for name in ("matrix.csv", "matrix_late.png", "matrix_late.svg"):
         assert (tmp_path / name).stat().st_size > 500

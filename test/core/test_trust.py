@@ -121,7 +121,7 @@ def test_one_switch_of_ids_does_not_cost_the_trust():
         ("accelerate", {"speed", "bend", "drift", "jump", "displaced"}),
         ("drift", {"drift", "displaced", "bend", "jump"}),
         ("shift", {"displaced", "drift"}),
-        ("replay", {"replay"}),
+        ("replay", {"replay", "speed"}),  # what it claims and where it is do not agree either
     ],
 )
 def test_an_attack_is_found_and_the_sender_quarantined(attack, causes):
