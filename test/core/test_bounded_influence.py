@@ -20,7 +20,7 @@ FRAMES = 40
 OWN_NOISE_M = 0.1
 
 
-def driven(offset, *, own_until: int = FRAMES, seed: int = 0, messages: bool = True, measured: bool = False, **trust):
+def driven(offset, *, own_until=FRAMES, seed=0, messages=True, measured=False, **trust):
     """[F, 2] errors of the reported track of a car at 8 m/s that the vehicle and a sender see.
 
     measured: only of tracks that the own sensor measures in the frame; one that is driven away from what it sees is
