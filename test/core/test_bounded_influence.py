@@ -24,7 +24,8 @@ def driven(offset, *, own_until=FRAMES, seed=0, messages=True, measured=False, *
     """[F, 2] errors of the reported track of a car at 8 m/s that the vehicle and a sender see.
 
     measured: only of tracks that the own sensor measures in the frame; one that is driven away from what it sees is
-    soon not its track any more. offset: (frame, rng) -> x, y by which the sender displaces it; the sender claims to be very sure.
+    soon not its track any more. offset: (frame, rng) -> x, y by which the sender displaces it; the sender claims to be
+    very sure.
     """
     values = {"mode": "late", "detector": "simulated", "late.remote_std_m": 0.01, "late.ego_std_m": 2.0}
     values |= {"trust.influence_share": 0.0} | {f"trust.{name}": value for name, value in trust.items()}
