@@ -256,9 +256,11 @@ class VehicleNode(AgentNode):
             level, text = WARN, f"features of {agent} are not used: {reason}: its kinematics only"
         items: dict[str, object] = {"topic": topic, "silent_ms": silent_ms}
         level, text = self._worst(agent, level, text, items)
-        items |= {f"refused.{reason}": count for reason, count in sorted(self.agent.admission.book.of(agent).items())}
+        items |= {
+            f"refused.{reason}": count for reason, count in sorted(self.agent.inbox.admission.book.of(agent).items())
+        }
         items |= self._pose_items(agent)
-        items |= dict(sorted(self.agent.received.counters.items()))
+        items |= dict(sorted(self.agent.inbox.received.counters.items()))
         offset = self._clock_offsets.get(agent)
         if offset is not None and offset.count:
             items |= {"clock_offset_ms": offset.offset_ms, "clock_offset_std_ms": offset.std_ms}
@@ -270,7 +272,7 @@ class VehicleNode(AgentNode):
 
     def _pose_items(self, agent: str) -> dict[str, object]:
         """What is believed of an agent's pose error: estimate, standard deviation and the part that is taken away."""
-        found = self.agent.poses.report(agent)
+        found = self.agent.inbox.poses.report(agent)
         if found is None:
             return {}
         yaw, x, y = (list(row) for row in zip(found.values, found.std, found.applied, strict=True))
@@ -283,7 +285,7 @@ class VehicleNode(AgentNode):
 
     def _worst(self, agent: str, level: bytes, text: str, items: dict[str, object]) -> tuple[bytes, str]:
         """Adds trust and evidence to the items; the level and text of whatever is worst about an agent."""
-        refused, reason = self.agent.admission.book.level(agent)
+        refused, reason = self.agent.inbox.admission.book.level(agent)
         if _LEVELS[refused] > level:
             level, text = _LEVELS[refused], f"messages of {agent} are refused: {reason}"
         monitor = self.agent.guard.monitor
