@@ -174,7 +174,8 @@ class VehicleAgent:
 
     def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
         """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came; known_as: if they name nobody."""
-        return self.inbox.receive_fields(fields, size_bytes, now_ns, known_as)
+        opened = self.inbox.admission.opened(fields, size_bytes, known_as)
+        return opened if isinstance(opened, Refusal) else self.receive(opened, now_ns)
 
     def refuse(self, agent_id: str, sequence: int, reason: str) -> Refusal:
         """Counts a message that could not even be read."""
@@ -192,7 +193,7 @@ class VehicleAgent:
         cooperative = self.config.mode != "ego" and pose_known
         admitted, refusals = self.inbox.admission.take(frame.stamp_ns) if self._can_use_messages(frame) else ([], [])
         given = admitted if messages is None else messages
-        used = self.inbox.prepared(given, whole=messages is None) if cooperative else []
+        meant, used = self.inbox.prepared(given, whole=messages is None) if cooperative else ([], [])
         if self.network is None:
             view = View(perceive(frame, self.config.min_score), used)
         else:
@@ -208,7 +209,7 @@ class VehicleAgent:
         verdicts: list[Verdict] = []
         if cooperative:
             tracks, verdicts = self.guard.after(
-                frame.stamp_ns, T_map, view.sight(tracks, associations), tracks, used
+                frame.stamp_ns, T_map, view.sight(tracks, associations), tracks, meant
             )  # fmt: skip
             clock.mark("trust")
         predicted_only = view.seen is None and not associations.messages

@@ -15,8 +15,8 @@ _SHARE = 0.5
 def contradiction(instances: Instances) -> str | None:
     """The name of a contradiction within the instances of one message, None if there is none.
 
-    repeated_id: an id (other than 0, none) stands twice. overlapping: most vehicles have their centre inside another
-    one, which no road holds; single doubles are tolerated.
+    repeated_id: an id (other than 0, none) stands twice. overlapping: most vehicles have their centre at that of
+    another one, as copies have; doubles of a detector that sees badly lie farther apart.
     """
     known = instances.instance_id[instances.instance_id != 0]
     if len(np.unique(known)) != len(known):
@@ -25,7 +25,7 @@ def contradiction(instances: Instances) -> str | None:
     if long.sum() >= _FEWEST:
         places, width_m = instances.center_m[long, :2], instances.size_m[long, 1]
         distances, _ = cKDTree(places).query(places, k=2)
-        if np.mean(distances[:, 1] < width_m / 2.0) > _SHARE:
+        if np.mean(distances[:, 1] < width_m / 8.0) > _SHARE:
             return "overlapping"
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,21 +52,20 @@ class Inbox:
         """Takes a message for a later frame, or says why not. now_ns: receiver's clock."""
         return self.admission.receive(message, now_ns)
 
-    def receive_fields(self, fields: Any, size_bytes: int, now_ns: int, known_as: str = "") -> Refusal | None:
-        """The same for the fields of a cooptrack_msgs/InstanceFeatures as they came; known_as: if they name nobody."""
-        opened = self.admission.opened(fields, size_bytes, known_as)
-        return opened if isinstance(opened, Refusal) else self.receive(opened, now_ns)
-
     def arrived(self) -> tuple[MessageKey, ...]:
         """What was admitted since the last call, in that order."""
         keys = tuple(self._arrived)
         self._arrived.clear()
         return keys
 
-    def prepared(self, messages: Sequence[Message], *, whole: bool) -> list[Message]:
-        """The messages of a frame with better poses, and with motions and clocks. whole: they come from here."""
+    def prepared(self, messages: Sequence[Message], *, whole: bool) -> tuple[list[Message], list[Message]]:
+        """The messages of a frame with better poses: as their senders mean them, and with motions and clocks for use.
+
+        whole: they come from here.
+        """
         known = messages if whole else [self._looked_up(message) for message in messages]
-        return self._timing.prepared(self.poses.corrected(known))
+        meant = self.poses.corrected(known)
+        return meant, self._timing.prepared(meant)
 
     def learn(
         self, stamp_ns: int, T_map_from_ego: Float, used: Sequence[Message], associations: Associations,

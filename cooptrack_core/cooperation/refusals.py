@@ -33,7 +33,7 @@ RULES: dict[str, Rule] = {
     "out_of_range": Rule(WARN, "an instance outside the range that the sender declares, or beyond any range"),
     "impossible": Rule(ERROR, "a size or speed that no road user of its class has"),
     "repeated_id": Rule(ERROR, "an id of an object stands twice"),
-    "overlapping": Rule(ERROR, "most of many vehicles lie inside another one"),
+    "overlapping": Rule(ERROR, "most of many vehicles lie where another one does"),
     "too_often": Rule(WARN, "more messages per second than allowed"),
     "quarantined": Rule(ERROR, "the sender has lost the vehicle's trust; it is still watched"),
     "too_many_agents": Rule(WARN, "the sender was forgotten because more than 32 others were heard since"),

@@ -31,7 +31,7 @@ def test_two_thousand_mutated_messages_crash_nothing_and_every_refusal_is_docume
     assert outcome.messages == 2000 == sum(outcome.outcomes.values()) and outcome.frames == 200
     # They get far: some are refused at every stage, some are used.
     assert {"malformed", "schema_version", "not_finite", "no_pose", "out_of_order", "admitted"} <= set(outcome.outcomes)
-    assert outcome.used > 100 and outcome.outcomes["admitted"] > 200
+    assert outcome.used > 100 and outcome.outcomes["admitted"] > 100
     documented = (ROOT / "docs" / "nodes.md").read_text()
     assert [name for name in outcome.outcomes if name != "admitted" and name not in documented] == []
 

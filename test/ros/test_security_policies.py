@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,16 @@ def used(graph: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> Names:
         if name == "roadside_node":
             ways = [{key: value for key, value in way.items() if key != "mode"} for way in ways]
     found: Names = {kind: set() for kind in KINDS}
-    for way in ways:
-        node = (
-            graph.start(node_class, namespace, way) if name != "marker_node" else graph.add(node_class, namespace, way)
-        )
-        for kind, method in KINDS.items():
-            found[kind] |= {topic for topic, _ in getattr(node, method)(name, namespace)}
+    for number, way in enumerate(ways):
+        # A place of its own for each: the graph remembers nodes of the same name for a while.
+        place = f"{namespace}_{number}"
+        node = graph.start(node_class, place, way) if name != "marker_node" else graph.add(node_class, place, way)
+        # The graph learns of a node's own topics a moment after they are made.
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            for kind, method in KINDS.items():
+                found[kind] |= {topic.replace(place, namespace, 1) for topic, _ in getattr(node, method)(name, place)}
+            time.sleep(0.1)
         graph.call(lambda node=node: graph.executor.remove_node(node))
         graph._nodes.remove(node)
         node.close() if hasattr(node, "close") else node.destroy_node()
