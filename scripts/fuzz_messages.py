@@ -68,7 +68,7 @@ def road_users(rng: np.random.Generator, count: int, features: Features | None =
     """Seen somewhere ahead."""
     center = np.column_stack([rng.uniform(0, 100, count), rng.uniform(-50, 50, count), rng.uniform(-1, 1, count)])
     return Instances.create(
-        center, rng.uniform(0.5, 10, (count, 3)), rng.uniform(-3, 3, count),
+        center, rng.uniform(0.5, 5.9, (count, 3)), rng.uniform(-3, 3, count),
         rng.integers(0, len(CLASS_NAMES), count), rng.uniform(0.2, 1, count), velocity_mps=rng.normal(0, 5, (count, 2)),
         instance_id=1 + rng.permutation(1000)[:count], age_frames=rng.integers(0, 50, count), features=features,
         position_variance_m2=rng.uniform(0.1, 1, (count, 2)) if rng.random() < 0.5 else None,
