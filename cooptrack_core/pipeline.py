@@ -40,8 +40,6 @@ from cooptrack_core.types import (
 )
 
 Float = NDArray[np.float64]
-Int = NDArray[np.int64]
-_ADMITTED = 1000  # messages that a frame reports as admitted
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.damage import Codec
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
 from cooptrack_core.cooperation.impairment_file import read_impairment
-from cooptrack_core.types import CooptrackError, Message, Refusal
+from cooptrack_core.types import CooptrackError, Refusal
 from cooptrack_msgs.msg import InstanceFeatures
 from cooptrack_ros.conversions import features_message
 from cooptrack_ros.diagnostics import OK, DiagnosticsPublisher, status
@@ -28,12 +28,8 @@ _PERIOD_S = 0.002  # how exactly a message leaves in time
 
 
 def ros_codec() -> Codec:
-    """Messages as rclpy serialises them; features in single precision, in which they come out of a message."""
-
-    def fields_of_message(message: Message) -> InstanceFeatures:
-        return features_message(message, "none" if message.instances.features is None else "fp32")
-
-    return Codec(lambda data: deserialize_message(data, InstanceFeatures), fields_of_message, serialize_message)
+    """Messages as rclpy serialises them, each in the form in which it came."""
+    return Codec(lambda data: deserialize_message(data, InstanceFeatures), features_message, serialize_message)
 
 
 class _Link:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config import LatencyConfig
+from cooptrack_core.cooperation.senders import LastHeard
 from cooptrack_core.geometry.transforms import inverse, rotate_xy
 from cooptrack_core.types import SOURCE_EGO, Associations, ClockOffset, Message, TrackedObjects
 
@@ -22,7 +23,6 @@ Float = NDArray[np.float64]
 
 _WINDOW_NS = 20_000_000_000
 _PAIRS = 1000  # kept of each agent
-_AGENTS = 32
 _SLOWEST_MPS = 3.0  # what moves less says little about time
 _FEWEST_PAIRS, _FEWEST_OBJECTS = 20, 3
 _HUBER = 1.345  # in standard deviations; 95 % efficient for normal errors
@@ -53,7 +53,7 @@ class ClockOffsets:
 
     def __init__(self, config: LatencyConfig) -> None:
         self._config = config
-        self._agents: dict[str, _Agent] = {}
+        self._agents: LastHeard[str, _Agent] = LastHeard()
 
     def reset(self) -> None:
         """Forgets all pairs."""
@@ -100,13 +100,10 @@ class ClockOffsets:
             agent.offset = estimate(list(agent.pairs), self._config.max_clock_offset_ms)
 
     def _agent(self, message: Message) -> _Agent:
-        agent = self._agents.pop(message.agent_id, None)
+        agent = self._agents.get(message.agent_id)
         if agent is None or agent.session_id != message.session_id:
             agent = _Agent(message.session_id)
-        self._agents[message.agent_id] = agent  # the last heard comes last
-        if len(self._agents) > _AGENTS:
-            self._agents.pop(next(iter(self._agents)))
-        return agent
+        return self._agents.keep(message.agent_id, agent)
 
 
 def _pairs(

@@ -49,7 +49,7 @@ class Codec:
 def damaged(message: Message, kinds: Collection[str], rng: np.random.Generator, codec: Codec) -> bytes:
     """The bytes of a message after damage of some kinds (DAMAGES)."""
     if "emptied" in kinds:
-        message = replace(message, instances=message.instances.select(slice(0, 0)))
+        message = replace(message, instances=message.instances.select(slice(0, 0)), held_id=message.held_id[:0])
     if "crowded" in kinds:
         message = replace(message, instances=_crowd(message.instances))
     fields = codec.fields_of_message(message)

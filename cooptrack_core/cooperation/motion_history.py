@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.config import LatencyConfig
 from cooptrack_core.cooperation.latency import reported_motion, standing
+from cooptrack_core.cooperation.senders import LastHeard, trend
 from cooptrack_core.geometry.transforms import apply, inverse
 from cooptrack_core.types import CLASS_ID, Instances, Message, Motion
 
@@ -22,7 +23,6 @@ Int = NDArray[np.int64]
 
 _DOUBTFUL_M2PS2 = 4.0  # variance of a velocity from which on trackers are told of it
 _REPORTS = 32  # kept of each sender
-_SENDERS = 32  # remembered; somebody who makes up names must not fill the memory
 _LATERAL_STD_MPS2 = 1.0  # acceleration, before anything is known
 _MOST_TURN_RADPS = 0.6
 _TURNS_FROM_MPS = 2.0  # a turn rate of what is slower than that is noise
@@ -57,7 +57,7 @@ class MotionHistory:
 
     def __init__(self, config: LatencyConfig) -> None:
         self._config = config
-        self._reports: dict[tuple[str, int], list[Report]] = {}
+        self._reports: LastHeard[tuple[str, int], list[Report]] = LastHeard()
 
     def reset(self) -> None:
         """Forgets all reports."""
@@ -81,14 +81,13 @@ class MotionHistory:
     def motion(self, message: Message) -> Motion:
         """How the instances of a message move, in its sensor frame at its stamp. The message becomes a report."""
         key = message.agent_id, message.session_id
-        reports = self._reports.pop(key, [])
-        reports = [item for item in reports if item.stamp_ns != message.stamp_ns] + [Report.of(message)]
+        reports = [item for item in self._reports.get(key, []) if item.stamp_ns != message.stamp_ns] + [
+            Report.of(message)
+        ]
         newest_ns = max(item.stamp_ns for item in reports)
         oldest_ns = newest_ns - 2 * round(self._config.history_ms * 1e6)  # a late message has a history of its own
         reports = sorted((item for item in reports if item.stamp_ns >= oldest_ns), key=lambda item: item.stamp_ns)
-        self._reports[key] = reports[-_REPORTS:]
-        if len(self._reports) > _SENDERS:
-            self._reports.pop(next(iter(self._reports)))
+        self._reports.keep(key, reports[-_REPORTS:])
         return motion_of(message, reports, self._config)
 
 
@@ -160,12 +159,8 @@ def _sender_moves(reports: Sequence[Report], dt_s: Float) -> bool:
     places_m = np.array([item.T_map_from_sensor[:2, 3] for item in reports])
     if len(reports) < 2 or not np.ptp(places_m, axis=0).any():
         return False
-    centred_s = dt_s - dt_s.mean()
-    spread = float((centred_s**2).sum())
-    slope = centred_s @ (places_m - places_m.mean(axis=0)) / spread  # [2]
-    rest = places_m - places_m.mean(axis=0) - centred_s[:, None] * slope
-    error = np.sqrt((rest**2).sum() / max(1, 2 * (len(reports) - 2)) / spread)
-    return bool(np.hypot(*slope) > max(_SLOWEST_SENDER_MPS, _TREND_SIGMAS * error))
+    speed_mps, error_mps = trend(dt_s, places_m)
+    return speed_mps > max(_SLOWEST_SENDER_MPS, _TREND_SIGMAS * error_mps)
 
 
 def _capped(velocity_mps: Float, class_id: Int) -> Float:

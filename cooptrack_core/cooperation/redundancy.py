@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cooptrack_core.config import RedundancyConfig
 from cooptrack_core.cooperation.latency import propagate, reported_motion
+from cooptrack_core.cooperation.senders import LastHeard
 from cooptrack_core.types import Instances, Message
 
 Float = NDArray[np.float64]
@@ -22,7 +23,6 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 HOLD_LIMIT_NS = 1_000_000_000
-_SENDERS = 32  # remembered; somebody who makes up names must not fill the memory
 _SAME_PLACE_M, _SAME_ROTATION = 0.05, 0.005  # by which a pose may differ while the sender stands still
 _GOLDEN = 0.6180339887498949  # spreads the refreshes of neighbouring ids
 _SPREAD = 0.5  # share of the refresh interval over which they are spread
@@ -151,7 +151,7 @@ class ReceivedStates:
     """The receiver's side: makes whole messages of those that hold instances, for every sender and session."""
 
     def __init__(self) -> None:
-        self._of_sender: dict[str, tuple[_Origin, States]] = {}
+        self._of_sender: LastHeard[str, tuple[_Origin, States]] = LastHeard()
         self.counters: Counter[str] = Counter()  # held, held_unknown: instances
 
     def reset(self) -> None:
@@ -162,13 +162,11 @@ class ReceivedStates:
         """The message with its held instances behind those sent, as far as they are known; to be called once for
         each admitted message, in the order of arrival. What is not known is missing until it is sent again."""
         sent = message.instances
-        before, states = self._of_sender.pop(message.agent_id, (None, States()))
+        before, states = self._of_sender.get(message.agent_id, (None, States()))
         origin = before if before is not None and not len(sent) else _origin(message)
         if before is not None and (before != origin or before.session_id != message.session_id):
             states = States()
-        self._of_sender[message.agent_id] = origin, states  # the last heard comes last
-        if len(self._of_sender) > _SENDERS:
-            del self._of_sender[next(iter(self._of_sender))]
+        self._of_sender.keep(message.agent_id, (origin, states))
         states.store(sent, message.stamp_ns)
         if not len(message.held_id):
             return message

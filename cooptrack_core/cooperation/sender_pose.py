@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from cooptrack_core.config import PoseCorrectionConfig
 from cooptrack_core.cooperation.latency import propagate, reported_motion
+from cooptrack_core.cooperation.senders import LastHeard, trend
 from cooptrack_core.geometry.transforms import apply, inverse, make_transform, rotate_xy, yaw_of
 from cooptrack_core.types import Instances, Message
 
@@ -29,7 +30,7 @@ _EXACT_M, _EXACT_RAD = 1e-3, 1e-5  # what scatters less is as good as it gets, a
 _MOVES_MPS = 0.3  # a unit that drifts faster over the window is a vehicle
 _SURE = 3.0  # and by so many standard deviations
 _FEWEST = 4  # poses that make a mean
-_AGENTS, _REMEMBERED = 32, 1000
+_REMEMBERED = 1000  # objects of a sender
 _GATE, _GATE_M = 5.0, 6.0  # of a pair, in standard deviations and m: the pose may be wrong
 _CONFIDENT = 16.3  # an estimate as far from zero as 0.1 % of errors of its own counts for nothing, twice that wholly
 _OUTLIER = 2.5  # a pair off by so many standard deviations counts half
@@ -72,7 +73,7 @@ class SenderPoses:
 
     def __init__(self, config: PoseCorrectionConfig) -> None:
         self.config = config
-        self._senders: dict[str, _Sender] = {}
+        self._senders: LastHeard[str, _Sender] = LastHeard()
 
     def reset(self) -> None:
         """Forgets all senders (time jumped back)."""
@@ -113,13 +114,10 @@ class SenderPoses:
         return message if T is message.T_map_from_sensor else replace(message, T_map_from_sensor=T)
 
     def _sender(self, message: Message) -> _Sender:
-        sender = self._senders.pop(message.agent_id, None)
+        sender = self._senders.get(message.agent_id)
         if sender is None or sender.session_id != message.session_id:
             sender = _Sender(message.session_id, covariance=self._prior())
-        self._senders[message.agent_id] = sender  # the last heard comes last
-        while len(self._senders) > _AGENTS:
-            del self._senders[next(iter(self._senders))]
-        return sender
+        return self._senders.keep(message.agent_id, sender)
 
     def _prior(self) -> Float:
         shift, yaw = self.config.expected_shift_m, np.deg2rad(self.config.expected_yaw_deg)
@@ -219,15 +217,8 @@ def _mean_of_still(poses: Sequence[tuple[int, Float]], T_now: Float) -> Float:
     yaws = np.unwrap([yaw_of(T) for _, T in poses])
     if np.ptp(places, axis=0).max() < _EXACT_M and np.ptp(yaws) < _EXACT_RAD:
         return T_now
-    spread_s = t_s - t_s.mean()
-    moment = float((spread_s**2).sum())
-    if moment <= 0.0:
-        return T_now
-    slope = spread_s @ (places[:, :2] - places[:, :2].mean(axis=0)) / moment  # [2] m/s
-    scatter = places[:, :2] - places[:, :2].mean(axis=0) - spread_s[:, None] * slope
-    speed_std = float(np.sqrt((scatter**2).sum() / (2 * len(poses) - 4) / moment))
-    speed = float(np.linalg.norm(slope))
-    if speed > _MOVES_MPS and speed > _SURE * speed_std:
+    speed_mps, error_mps = trend(t_s, places[:, :2])
+    if not np.isfinite(error_mps) or speed_mps > max(_MOVES_MPS, _SURE * error_mps):
         return T_now
     turn = Rotation.from_matrix(np.array([T[:3, :3] for _, T in poses])).mean().as_matrix()
     return make_transform(turn, places.mean(axis=0))

@@ -23,8 +23,8 @@ from cooptrack_core.types import Message
 
 Float = NDArray[np.float64]
 
-# Log-odds that each object which speaks against its sender costs; measured so that honest senders lose none
-# (docs/trust.md).
+# Log-odds that each object which speaks against its sender costs; chosen so that honest senders with detectors are not
+# quarantined (docs/trust.md, also on what networks make of it).
 WEIGHTS = {
     "replay": 0.75, "jump": 0.5, "resize": 0.5, "speed": 0.4, "drift": 0.4, "bend": 0.4, "overlap": 0.1,
     "unseen": 0.25, "transparent": 0.4, "omitted": 0.15, "displaced": 0.3, "contradicted": 0.25,
@@ -69,7 +69,6 @@ class TrustMonitor:
         self._config, self._late = config, late
         self._standings: dict[str, Standing] = {}
         self._recent: dict[str, deque[str]] = {}
-        self.verdicts: deque[Verdict] = deque(maxlen=200)
         self._forget_views()
 
     def _forget_views(self) -> None:
@@ -116,7 +115,6 @@ class TrustMonitor:
                 changes.append(change)
         if sight is not None:
             self._coverage.add(sight.center_m[sight.track_id > 0], T_map_from_ego)
-        self.verdicts.extend(changes)
         return changes
 
     def _look(self, stamp_ns: int, T_map: Float, sight: Sight, message: Message, standing: Standing) -> View:

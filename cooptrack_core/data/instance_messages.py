@@ -40,15 +40,11 @@ def transmit(message: Message, precision: str | None = None, kinematics: str | N
 
 
 def cdr_codec() -> Codec:
-    """Messages as ROS serialises them; their features in single precision, in which they come out of a message."""
+    """Messages as ROS serialises them, each in the form in which it came."""
     store = typestore()
-
-    def fields_of_message(message: Message) -> Any:
-        return instances_message(message, "none" if message.instances.features is None else "fp32")
-
     return Codec(
         lambda data: store.deserialize_cdr(data, _TYPE),
-        fields_of_message,
+        instances_message,
         lambda fields: bytes(store.serialize_cdr(fields, _TYPE)),
     )
 

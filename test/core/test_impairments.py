@@ -16,7 +16,7 @@ from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import DAMAGES, Disturbance
 from cooptrack_core.cooperation.impairment_file import read_impairment
 from cooptrack_core.data.instance_messages import cdr_codec
-from cooptrack_core.types import CooptrackError, Message, Refusal
+from cooptrack_core.types import CooptrackError, Features, Message, Refusal
 
 NEVER = 4 * 10**18
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +136,30 @@ def test_bytes_that_arrive_at_a_node_decode_to_what_arrives_offline() -> None:
                 assert (a.sequence, a.stamp_ns, len(a.instances)) == (b.sequence, b.stamp_ns, len(b.instances))
                 if a.T_map_from_sensor is not None:
                     np.testing.assert_allclose(a.T_map_from_sensor, b.T_map_from_sensor, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["rvq", "int8", "fp16", "fp32", "none"])
+@pytest.mark.parametrize("kinematics", ["compact", "fp32"])
+def test_every_form_of_a_message_survives_what_the_channel_does_to_it(precision: str, kinematics: str) -> None:
+    """Noise changes a message, damage writes it anew: it keeps the form in which it came."""
+    values = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
+    plain = Features(values, None, None, "tiny_inf", bytes(range(32)))
+    coded = Features(
+        np.zeros((2, 0), np.float32), None, None, "tiny_inf", bytes(range(32)), np.ones((2, 1, 4), np.uint8),
+        bytes(range(32)), 8,
+    )  # fmt: skip
+    features = {"none": None, "rvq": coded}.get(precision, plain)
+    codec, arrived = cdr_codec(), []
+    channel = line(position_noise_m=1.0, clock_offset_ms=20.0, wrong_version=0.3, emptied=0.3, truncated=0.2)
+    for index in range(40):
+        seen = cars((1, 0), (9, 2), instance_id=np.array([3, 7]), features=features)
+        sent = message(index, seen, precision=precision, kinematics=kinematics, held_id=np.array([11]))
+        channel.send(sent, sent.stamp_ns, codec.write(sent))
+        arrived += [codec.read(data, "rsu") for data in channel.due_bytes(sent.stamp_ns)]
+    whole = [item for item in arrived if isinstance(item, Message)]
+    assert {item.reason for item in arrived if isinstance(item, Refusal)} <= {"schema_version", "malformed"}
+    assert {(item.precision, item.kinematics) for item in whole if len(item.instances)} == {(precision, kinematics)}
+    assert {len(item.instances) + len(item.held_id) for item in whole} == {0, 3}, "empty says that nothing is there"
 
 
 def test_time_that_jumps_back_leaves_nothing_on_the_way() -> None:

@@ -7,7 +7,7 @@ import pytest
 from scenarios import cars, message, yawed
 
 from cooptrack_core.config import LatencyConfig
-from cooptrack_core.cooperation import motion_history
+from cooptrack_core.cooperation import motion_history, senders
 from cooptrack_core.cooperation.latency import propagate
 from cooptrack_core.cooperation.motion_history import MotionHistory
 from cooptrack_core.geometry.transforms import apply, inverse, rotate_xy
@@ -135,7 +135,7 @@ def test_sessions_and_objects_without_id_share_nothing():
 
 def test_memory_is_bounded_whoever_talks(monkeypatch):
     monkeypatch.setattr(motion_history, "_REPORTS", 5)
-    monkeypatch.setattr(motion_history, "_SENDERS", 3)
+    monkeypatch.setattr(senders, "MOST_SENDERS", 3)
     history = MotionHistory(LatencyConfig(history_ms=10000.0))
     for index in range(30):
         history.motion(at(index, agent=f"rsu{index % 7}"))
