@@ -54,7 +54,7 @@ def messages_of(agents: int, seen: Instances, index: int, dims: int, preset: str
             streams = rng.standard_normal((3, len(seen), dims)).astype(np.float32)
             local = replace(local, features=Features(*streams, preset, fingerprint))
         name = f"agent{k:02d}"
-        message = Message(name, 1, index + 1, START_NS + index * STEP_NS, f"{name}/lidar", T_map, local)
+        message = Message(name, 1, index + 1, START_NS + index * STEP_NS, f"{name}/lidar", T_map, local, ())
         sent.append(over_the_air(message, "fp16" if dims else "none"))
     return sent
 

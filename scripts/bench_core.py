@@ -70,7 +70,8 @@ def codec_rows(count: int, repeats: int) -> list[tuple[str, np.ndarray]]:
 def codec_pair(count: int, repeats: int, label: str, channels: int, precision: str) -> list[tuple[str, np.ndarray]]:
     """Encode and decode of the message of a roadside unit that tracks `count` objects."""
     rng = np.random.default_rng(0)
-    agent = RoadsideAgent("rsu", RoadsideConfig(detector="simulated", feature_precision=precision), session_id=1)
+    config = RoadsideConfig(detector="simulated", feature_precision=precision, max_message_bytes=1_000_000)
+    agent = RoadsideAgent("rsu", config, session_id=1)
     for i in range(6):
         sent = agent.step(Frame(10**18 + i * STEP_NS, np.eye(4), objects(count, i, rng, channels))).message
     assert sent is not None and len(sent.instances) == count
