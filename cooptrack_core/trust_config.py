@@ -13,8 +13,8 @@ class TrustConfig:
 
     enabled: bool = parameter(True, "judge agents by physics and own sight")
     quarantine: str = parameter(
-        "auto", "refuse the messages of agents that have lost trust; auto: on with detector simulated, off with "
-        "network: roadside networks that place objects badly look like liars", choices=("auto", "on", "off"),
+        "auto", "refuse the messages of agents that have lost trust; auto: with detector simulated, not with "
+        "network: roadside networks that place objects badly look like liars", choices=("auto", "always", "never"),
     )  # fmt: skip
     quarantine_below: float = parameter(
         0.3, "an agent whose trust falls below this is quarantined: its messages are refused", minimum=0.0, maximum=1.0

@@ -162,7 +162,7 @@ def _cooperation_rows(model: AgentModel, ego: Queries, measure: Callable[..., ob
     remote = RemoteInstances(
         torch.randn(count, dims), torch.randn(count, dims), torch.randn(count, dims),
         0.2 + 0.6 * torch.rand(count, 3), torch.randn(count, 10), torch.zeros(count, dtype=torch.int64),
-        torch.arange(count),
+        torch.arange(count), torch.arange(1, count + 1),
     )  # fmt: skip
     T = torch.eye(4)
     T[0, 3] = -51.2

@@ -26,10 +26,11 @@ from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithP
 from cooptrack_msgs.msg import AssociationArray, StageTimings
 from cooptrack_ros.conversions import stamp_message
 
-CORE_STAGES = ("perceive", "cooperate", "advance", "compose")
+CORE_STAGES = ("perceive", "cooperate", "advance", "trust", "compose")
 AGENTS = ("rsu", "vehicle")
 NODES = {"rsu": "roadside_node", "vehicle": "vehicle_node"}
 PARAMETERS = ("-p", "detector:=simulated", "-p", "mode:=late")  # the nodes' own time, not that of a network
+OF_VEHICLE = ("-p", "trust.quarantine:=never")  # messages come again and again as no honest sender's do
 TF_HZ = 50.0
 
 
@@ -150,7 +151,16 @@ def main() -> int:
     args = parser.parse_args()
     processes = {
         agent: subprocess.Popen(
-            [sys.executable, "-m", f"cooptrack_ros.{node}", "--ros-args", "-r", f"__ns:=/{agent}", *PARAMETERS]
+            [
+                sys.executable,
+                "-m",
+                f"cooptrack_ros.{node}",
+                "--ros-args",
+                "-r",
+                f"__ns:=/{agent}",
+                *PARAMETERS,
+                *(OF_VEHICLE if node == "vehicle_node" else ()),
+            ]
         )
         for agent, node in NODES.items()
     }

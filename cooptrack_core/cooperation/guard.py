@@ -24,7 +24,7 @@ class Guard:
     def __init__(self, config: TrustConfig, late: LateFusionConfig, admission: Admission, detector: str) -> None:
         """detector: of the vehicle's configuration; `quarantine: auto` depends on it."""
         self.quarantines = config.enabled and (
-            config.quarantine == "on" or (config.quarantine == "auto" and detector == "simulated")
+            config.quarantine == "always" or (config.quarantine == "auto" and detector == "simulated")
         )
         self.monitor = TrustMonitor(config, late) if config.enabled else None
         self._influence = InfluenceBound(config)

@@ -52,7 +52,7 @@ def undefended(trust: TrustConfig) -> TrustConfig:
 def cases(options: RunOptions, attacks: Sequence[Attack]) -> list[Case]:
     """Nobody, an honest sender, and every attack; those with a sender with and without defence, quarantine included."""
     if options.vehicle.trust.quarantine == "auto":
-        acting = replace(options.vehicle.trust, quarantine="on")
+        acting = replace(options.vehicle.trust, quarantine="always")
         options = replace(options, vehicle=replace(options.vehicle, trust=acting))
     ego = replace(options, vehicle=replace(options.vehicle, mode="ego"), attack=NO_ATTACK)
     found = [Case("ego", True, ego)]
