@@ -48,6 +48,8 @@ LEARNED_MODES = ("distance", "learned")  # cooperate by features, which only a n
 DETECTORS = ("simulated", "network")
 DEFAULT_DETECTOR = "network"
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("torch", "eager", "onnxruntime")
+NETWORK_PRECISIONS = ("fp32", "bf16", "fp16")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
 NETWORK_VARIANTS = (  # of tiny, to compare with
     "tiny-univ2x", "tiny-before", "tiny-nocaa", "tiny-nomdfe", "tiny-h0", "tiny-h1", "tiny-h2", "tiny-h3",
@@ -142,6 +144,14 @@ class NetworkConfig:
         "safetensors file, or the name of shipped weights; 'untrained': random numbers, and it says so",
     )
     device: str = parameter("auto", "where the network runs; auto: the GPU if there is one", choices=DEVICES)
+    engine: str = parameter(
+        "torch", "how the network computes: torch (prepared for speed), onnxruntime, or eager (the plain modules)",
+        choices=ENGINES,
+    )  # fmt: skip
+    precision: str = parameter(
+        "fp32", "numbers that the network computes with; bf16 and fp16 are for GPUs, and for CPUs that have them",
+        choices=NETWORK_PRECISIONS,
+    )  # fmt: skip
     threads: int = parameter(
         0, "CPU threads of the network; 0: half of the cores, for vehicle and roadside on one machine", minimum=0,
         maximum=256,

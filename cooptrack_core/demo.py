@@ -168,7 +168,7 @@ class Demo:
             units = [f"rsu{k + 1}" for k in range(self.pairs)]
             arguments |= {"vehicle": ",".join(self._vehicles), "roadside": ",".join(units), "share": "true"}
         if self.network is not None:
-            arguments |= {name: getattr(self.network, name) for name in ("preset", "weights", "device")}
+            arguments |= {name: getattr(self.network, name) for name in ("preset", "weights", "device", "engine")}
             if self.args.roadside_weights:
                 arguments["roadside_weights"] = self.args.roadside_weights
         return ["ros2", "launch", "cooptrack_ros", "cooperative.launch.py"] + [

@@ -19,6 +19,7 @@ from cooptrack_core.config import (
     DEFAULT_DETECTOR,
     DETECTORS,
     DEVICES,
+    ENGINES,
     LEARNED_MODES,
     MODES,
     NETWORK_FAMILIES,
@@ -84,6 +85,12 @@ def agent_arguments(use_sim_time: str = "false") -> list[DeclareLaunchArgument]:
             default_value="",
             choices=["", *DEVICES],
             description="detector network: where it runs; empty: as the parameter files say (auto)",
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            choices=["", *ENGINES],
+            description="detector network: how it computes; empty: as the parameter files say (torch)",
         ),
         DeclareLaunchArgument(
             "security",
@@ -257,7 +264,7 @@ def agent_node(context: LaunchContext, executable: str, parameters: Mapping[str,
         "autostart": flag(context, "autostart"),
         "detector": text(context, "detector"),
     }
-    network = {f"network.{name}": text(context, name) for name in ("preset", "weights", "device")}
+    network = {f"network.{name}": text(context, name) for name in ("preset", "weights", "device", "engine")}
     common |= {name: value for name, value in network.items() if value}
     return node(
         context,

@@ -33,8 +33,8 @@ SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what 
 def agent(context: LaunchContext, file: str, use_sim_time: str, **arguments: str) -> IncludeLaunchDescription:
     """The launch file of an agent with the arguments of this one."""
     passed_on = (
-        "params_file", "autostart", "detector", "preset", "weights", "device", "log_level", "use_respawn", "security",
-        "keystore",
+        "params_file", "autostart", "detector", "preset", "weights", "device", "engine", "log_level", "use_respawn",
+        "security", "keystore",
     )  # fmt: skip
     own = {name: parts.text(context, name) for name in passed_on}
     every = {**own, "use_sim_time": use_sim_time, "dds_profile": "none", **arguments}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from cooptrack_core.config import DEVICES, NETWORK_FAMILIES, NETWORK_VARIANTS, SHIPPED_WEIGHTS
+from cooptrack_core.config import (
+    DEVICES,
+    ENGINES,
+    NETWORK_FAMILIES,
+    NETWORK_PRECISIONS,
+    NETWORK_VARIANTS,
+    SHIPPED_WEIGHTS,
+)
 
 BY_DETECTOR = "learned for a network, late for the simulated detector"  # the mode where none is chosen
 
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """--preset, --weights, --roadside-weights and --device."""
+    """--preset, --weights, --roadside-weights, --device, --engine and --precision."""
     group = parser.add_argument_group("detector network")
     group.add_argument(
         "--preset", choices=NETWORK_FAMILIES + NETWORK_VARIANTS, default="tiny", metavar="FAMILY",
@@ -30,6 +37,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--roadside-weights", metavar="FILE|NAME", help="those of the roadside units, where they differ from --weights"
     )
     group.add_argument("--device", choices=DEVICES, default="auto", help="where networks run; auto: a GPU if there is")
+    group.add_argument(
+        "--engine", choices=ENGINES, default="torch",
+        help="how networks compute: torch is prepared for speed, eager the plain modules (docs/performance.md)",
+    )  # fmt: skip
+    group.add_argument("--precision", choices=NETWORK_PRECISIONS, default="fp32", help="what networks compute with")
 
 
 def network_configs(args: argparse.Namespace, seed: int = 0) -> tuple[NetworkConfig, NetworkConfig]:
@@ -37,7 +49,10 @@ def network_configs(args: argparse.Namespace, seed: int = 0) -> tuple[NetworkCon
     from cooptrack_core.config import NetworkConfig, from_parameters
 
     def made(weights: str) -> NetworkConfig:
-        values = {"preset": args.preset, "weights": weights, "device": args.device, "seed": seed}
+        values = {
+            "preset": args.preset, "weights": weights, "device": args.device, "seed": seed, "engine": args.engine,
+            "precision": args.precision,
+        }  # fmt: skip
         config: NetworkConfig = from_parameters(NetworkConfig, values)
         return config
 

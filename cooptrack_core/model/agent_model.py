@@ -36,6 +36,7 @@ from cooptrack_core.model.query_fusion import PoseConcatenation, QueryFusion
 from cooptrack_core.model.temporal import HistoryReasoner
 from cooptrack_core.model.track_hints import TrackHints
 from cooptrack_core.model.unused import UnusedModules
+from cooptrack_core.stage_clock import stage
 
 
 @dataclass(frozen=True)
@@ -156,18 +157,25 @@ class AgentModel(nn.Module):
         the differences to the frame before; queries [B, N]; prev_bev [B, HW, C] or None in a first frame.
         all_layers False: boxes and classes of the last decoder layer alone, which is what inference needs.
         """
-        pyramid = self.backbone.pyramid(images)
-        maps = self.neck(pyramid[-self.backbone.levels :])
-        bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
+        with stage("backbone"):
+            pyramid = self.backbone.pyramid(images)
+            maps = self.neck(pyramid[-self.backbone.levels :])
+        with stage("BEV encoder"):
+            bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
         dense = peaks = None
         if self.config.proposals:
-            dense = self.proposals.dense(maps[0], pyramid[0], lidar2img)
-            peaks = self.proposals(dense)
-            queries = self.with_proposals(queries, peaks)
+            with stage("proposals"):
+                dense = self.proposals.dense(maps[0], pyramid[0], lidar2img)
+                peaks = self.proposals(dense)
+                queries = self.with_proposals(queries, peaks)
         base = queries.boxes if self.config.options.residual_boxes else None
-        decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers, base)
-        decoded = self._decoded(queries, decoder)
-        return Perception(bev, decoder, decoded, self.reasoner(decoded), dense, peaks)
+        with stage("decoder"):
+            decoder = self.decoder(bev, queries.query_feats, queries.query_embeds, queries.ref_pts, all_layers, base)
+        with stage("MDFE"):
+            decoded = self._decoded(queries, decoder)
+        with stage("history"):
+            reasoned = self.reasoner(decoded)
+        return Perception(bev, decoder, decoded, reasoned, dense, peaks)
 
     def _decoded(self, queries: Queries, decoder: DecoderOutput) -> Queries:
         """[B, N] queries as the decoder leaves them. A track that nothing in the image measures stays as it was.

@@ -12,6 +12,7 @@ from cooptrack_core.data.images import decode_bgr, jpeg_problem
 from cooptrack_core.geometry.transforms import carry_on, inverse, is_rotation
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.perception import FrameRejected
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.types import CameraView, Frame
 
 Float = NDArray[np.float64]
@@ -44,7 +45,8 @@ def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | 
     if frame.camera is None:
         raise FrameRejected("camera: expected camera matrix and extrinsics, found none in this frame")
     check_camera(frame.camera)
-    pixels = decoded_pixels(frame.image)
+    with stage("decode image"):
+        pixels = decoded_pixels(frame.image)
     height, width = pixels.shape[:2]
     if (width, height) != (frame.camera.width, frame.camera.height):
         raise FrameRejected(
@@ -55,7 +57,8 @@ def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | 
     lidar2img = lidar_to_image(frame.camera, scale, config)
     if T_image_from_sensor is not None:
         lidar2img = lidar2img @ T_image_from_sensor
-    return ImageInput(prepare(pixels, scale, config), lidar2img)
+    with stage("prepare image"):
+        return ImageInput(prepare(pixels, scale, config), lidar2img)
 
 
 def image_time(

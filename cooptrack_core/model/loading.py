@@ -13,7 +13,7 @@ from cooptrack_core.checkpoints.store import SUFFIX
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.cooperation.codebook import Codebook, load_codebook
 from cooptrack_core.model.agent_model import AgentModel
-from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.engine import engine_of
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.rules import fitted, with_rules
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
@@ -37,9 +37,8 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         partner = checkpoint.metadata.roadside_fingerprint
         roadside = partner if role == "coop" else checkpoint.fingerprint
         identity = Identity(checkpoint.fingerprint, partner, True, str(path), codebook_of(config, path, roadside))
-    fast = prepare_for_inference(model)
-    assert isinstance(fast, AgentModel)
-    network = NetworkRuntime(fast, identity, device, seed=config.seed, matcher=matcher)
+    engine = engine_of(model, config.engine, config.precision, device)
+    network = NetworkRuntime(engine, identity, device, seed=config.seed, matcher=matcher)
     network.warm_up()
     return network
 

@@ -21,6 +21,7 @@ from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.session import NetworkInput, Session, Step
 from cooptrack_core.model.track_book import TrackBook
 from cooptrack_core.perception import FrameRejected, NetworkOutput
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.types import SOURCE_EGO, CameraView, Frame, Instances, Message, TrackedObjects
 
 Float = NDArray[np.float64]
@@ -134,8 +135,9 @@ class NetworkRuntime:
             remotes = [self._remote(m, row, frame.stamp_ns, T_map_from_sensor) for row, m in enumerate(messages)]
             done = self._session.step(given, remotes)
             self._frame_index += 1
-            visible = outputs.in_view(done.refined, given.lidar2img, self.config)
-            return self._output(done, visible, frame.stamp_ns, messages)
+            with stage("outputs"):
+                visible = outputs.in_view(done.refined, given.lidar2img, self.config)
+                return self._output(done, visible, frame.stamp_ns, messages)
 
     def predict(self, stamp_ns: int, T_map_from_sensor: Float) -> TrackedObjects:
         """The live tracks moved to another time and pose; none after a gap that ends them. The state stays as it is."""

@@ -18,6 +18,7 @@ from cooptrack_core.model.life_cycle import Advanced, advance
 from cooptrack_core.model.partners import Partners, known_tracks, remember
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.stage_clock import stage
 
 Float = NDArray[np.float64]
 
@@ -85,7 +86,8 @@ class Session:
         """
         self._forget_what_is_too_old(frame.stamp_s)
         model, memory = self.model, self.memory
-        remote = model.align(messages) if model.config.cooperative else None
+        with stage("CAA"):
+            remote = model.align(messages) if model.config.cooperative else None
         live = self.live_at(frame)
         entry = model.enter(live, remote)
         queries = model.assemble(live, self._generator if shuffle else None, entry)
@@ -101,10 +103,13 @@ class Session:
         cooperation = None
         partners: Partners = {} if memory is None else memory.partners
         if remote is not None:
-            cooperation = model.cooperate(own, remote, self.matcher, entry, known_tracks(remote, partners))
+            with stage("GBA"):
+                cooperation = model.cooperate(own, remote, self.matcher, entry, known_tracks(remote, partners))
             own = cooperation.queries
-        refined = model.refine(own)
-        advanced = advance(refined, self.next_id, model.config)
+        with stage("heads"):
+            refined = model.refine(own)
+        with stage("life cycle"):
+            advanced = advance(refined, self.next_id, model.config)
         self.next_id = advanced.next_id
         if cooperation is not None and remote is not None:
             ids = advanced.queries.track_id
