@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,14 @@ def replace_synced(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Inside, no other process is inside with the same file; who comes later waits. A process that dies lets go."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def sync_folder(folder: Path) -> None:
     """Brings new names in a folder to the disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -45,4 +54,4 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["replace_synced", "sync_folder", "write_synced", "writing"]
+__all__ = ["held", "replace_synced", "sync_folder", "write_synced", "writing"]

@@ -21,6 +21,7 @@ from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.model.image_input import Before, decoded_pixels, image_scale, image_time, scaled_camera
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.progress import progress_bar
+from cooptrack_core.training.disk import held
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.sequence import LabelledFrame, labelled_frames
 from cooptrack_core.types import CameraView, CooptrackError, Frame
@@ -100,15 +101,19 @@ def load_frames(dataset: Dataset, sequences: Sequence[str], config: ModelConfig,
     """
     folder = cache / _digest(dataset, config)
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in sequences if not (folder / f"{name}.json").is_file()]
-    if missing:
-        _decode(dataset.root, missing, config, folder)
+    if _missing(folder, sequences):
+        with held(folder / "decoding.lock"):  # two agents may start to train at once
+            _decode(dataset.root, _missing(folder, sequences), config, folder)
     clips = [clip for name in sequences for clip in _load(folder, name, config)]
     if not clips:
         raise CooptrackError(
             f"{dataset.root}: no sequence of the split has labelled frames with images; choose another"
         )
     return FrameSet(tuple(clips))
+
+
+def _missing(folder: Path, sequences: Sequence[str]) -> list[str]:
+    return [name for name in sequences if not (folder / f"{name}.json").is_file()]
 
 
 def _digest(dataset: Dataset, config: ModelConfig) -> str:
@@ -120,6 +125,8 @@ def _digest(dataset: Dataset, config: ModelConfig) -> str:
 
 
 def _decode(root: Path, names: Sequence[str], config: ModelConfig, folder: Path) -> None:
+    if not names:
+        return
     with progress_bar(total=len(names), desc="decoding images", unit="sequence") as bar:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), mp_context=spawn) as pool:

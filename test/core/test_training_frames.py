@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.image_input import image_input
-from cooptrack_core.model.presets import FAMILIES, get_preset
+from cooptrack_core.model.presets import FAMILIES, ModelConfig, get_preset
 from cooptrack_core.training import frames as module
 from cooptrack_core.training.data import load_data
 from cooptrack_core.training.frames import FrameSet, decode_sequence, load_frames
@@ -76,6 +79,31 @@ def test_frames_are_decoded_once(dataset: Dataset, tmp_path: Path, monkeypatch: 
     assert all(np.array_equal(a.images, b.images) for a, b in zip(first.clips, second.clips, strict=True))
     load_frames(dataset, ["0010"], replace(CONFIG, image_size=(64, 96)), tmp_path / "cache")
     assert calls == ["0010", "0010"], "another size of the image is another cache"
+
+
+def test_two_that_start_at_once_decode_every_sequence_once(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, decoding, waiting = [], threading.Event(), threading.Event()
+
+    def decode(root: Path, name: str, options: ModelConfig, folder: Path) -> None:
+        decoded.append(name)
+        decoding.set()
+        waiting.wait(10.0)
+        decode_sequence(root, name, options, folder)
+
+    def here(root: Path, names: Sequence[str], options: ModelConfig, folder: Path) -> None:
+        for name in names:
+            decode(root, name, options, folder)
+
+    monkeypatch.setattr(module, "_decode", here)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load_frames, dataset, ["0010"], CONFIG, tmp_path)
+        assert decoding.wait(10.0)
+        second = pool.submit(load_frames, dataset, ["0010"], CONFIG, tmp_path)
+        waiting.set()
+        assert first.result(30.0).frames == second.result(30.0).frames > 0
+    assert decoded == ["0010"]
 
 
 def test_a_sequence_that_was_cut_off_is_decoded_again(dataset: Dataset, tmp_path: Path) -> None:
