@@ -17,6 +17,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from cooptrack_core.networks import network_of
 from cooptrack_core.perception import Network
+from cooptrack_core.stage_clock import sum_ms
 from cooptrack_core.types import CooptrackError, Frame, TrackedObjects
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, timings_message
@@ -224,7 +225,7 @@ class AgentNode(ManagedNode):
             "receive_to_start": (begin_ns - arrival.received_ns) / 1e6 - arrival.convert_ms,
             "wait_tf": (tf_ns - begin_ns) / 1e6,
             **core_ms,
-            "publish": (self._tracks_out_ns - step_ns) / 1e6 - sum(core_ms.values()),
+            "publish": (self._tracks_out_ns - step_ns) / 1e6 - sum_ms(core_ms),
             "publish_rest": rest_ms,
             "total": (self._tracks_out_ns - arrival.received_ns) / 1e6,
         })  # fmt: skip
