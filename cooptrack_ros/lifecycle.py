@@ -143,7 +143,7 @@ class ManagedNode(LifecycleNode):
 def _keep_for_good() -> None:
     """What is there by now stays: the garbage collector would look through all of it now and then, in mid-frame.
 
-    With torch that takes a tenth of a second.
+    With torch that takes longer than a frame may.
     """
     gc.unfreeze()
     gc.collect()
