@@ -35,36 +35,55 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from cooptrack_core.geometry.transforms import to_quaternion
+from cooptrack_core.data.synthetic import renderers
+from cooptrack_core.data.synthetic.options import SceneOptions
+from cooptrack_core.data.synthetic.scene import make_scene
+from cooptrack_core.geometry.transforms import inverse, to_quaternion
 from cooptrack_core.stage_clock import sum_ms
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import stamp_message, stamp_ns
 
-WIDTH, HEIGHT, PICTURES = 1920, 1080, 4
+WIDTH, HEIGHT, ENLARGED, PICTURES = 1920, 1080, 3, 4
 TYPES = {"compressed": (CompressedImage, "image/compressed"), "raw": (Image, "image")}
 NETWORK_STAGES = ("network", *CORE_STAGES)
 DECODING = "network.decode image"
 OUTSIDE = ("convert_in", "receive_to_start", "wait_tf", "publish")  # until the tracks are out
 GOAL_MS = 5.0  # p99 outside core and decoding
 LOST_AT_END_S = 1.0
-CAMERA_AXES = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])  # x right, y down, z ahead
 
 
-def picture(index: int) -> Any:
-    """[H, W, 3] BGR: a sky, a textured road and some boxes; as a JPEG about as large as a street is."""
-    rng = np.random.default_rng(index)
-    rows = np.linspace(0, 1, HEIGHT)[:, None, None]
-    image = np.where(rows < 0.45, 220 - 120 * rows, 90 + 60 * rows) * np.ones((1, WIDTH, 3))
-    image += rng.normal(0.0, 6.0, image.shape) * (rows > 0.45)
-    for _ in range(30):
-        x, y, w, h = rng.integers((0, 400, 30, 20), (WIDTH - 200, 900, 200, 120))
-        cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), rng.integers(0, 255, 3).tolist(), -1)
-    return image.clip(0, 255).astype(np.uint8)
+@dataclass(frozen=True)
+class Camera:
+    """What an agent's camera sees, and how it is mounted."""
+
+    pixels: list[Any]  # [H, W, 3] BGR
+    K: Any  # [3, 3]
+    T_camera_from_lidar: Any  # [4, 4]
 
 
-def message_bytes(transport: str, agent: str, index: int) -> bytes:
+def cameras() -> dict[str, Camera]:
+    """A synthetic street as both agents see it: rendered at a third of the size, each pixel nine times."""
+    size = {"width_px": WIDTH // ENLARGED, "height_px": HEIGHT // ENLARGED}
+    scene = make_scene(SceneOptions(seed=3, duration_s=1.0, renderer="none", **size), 0)
+    renderer, found = renderers.create(renderers.choose("auto")[0], scene), {}
+    for agent, side in (("rsu", "infrastructure"), ("vehicle", "vehicle")):
+        pixels = []
+        for index in range(PICTURES):
+            time_s, view = scene.image_time_s(side, index), scene.view(side, index)
+            placements = scene.placements(time_s, without_ego=side == "vehicle") + scene.fixtures(time_s)
+            seen = renderer.look(view, placements, time_s).rgb
+            pixels.append(cv2.resize(seen[..., ::-1], (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST))
+        K = np.diag([ENLARGED, ENLARGED, 1.0]) @ view.K
+        K[:2, 2] += (ENLARGED - 1) / 2  # pixels have their centres at whole numbers
+        rig = scene.rig
+        T = rig.T_camera_from_lidar if side == "vehicle" else rig.T_camera_from_virtuallidar
+        found[agent] = Camera(pixels, K, T)
+    return found
+
+
+def message_bytes(transport: str, agent: str, pixels: Any) -> bytes:
     """A serialised image; its stamp lies in the bytes 4 to 12."""
-    message, pixels = TYPES[transport][0](), picture(index)
+    message = TYPES[transport][0]()
     message.header.frame_id = f"{agent}/camera"
     if transport == "raw":
         message.height, message.width, message.encoding, message.step = HEIGHT, WIDTH, "bgr8", 3 * WIDTH
@@ -79,14 +98,15 @@ def stamped(serialised: bytes, at_ns: int) -> bytes:
     return serialised[:4] + struct.pack("<iI", *divmod(at_ns, 10**9)) + serialised[12:]
 
 
-def mounting() -> TFMessage:
-    """Both cameras look ahead from 1.5 m above their sensor frame."""
-    message, T = TFMessage(), np.eye(4)
-    T[:3, :3] = CAMERA_AXES.T
-    for agent in AGENTS:
+def mounting(seen_by: dict[str, Camera]) -> TFMessage:
+    """Where the cameras sit."""
+    message = TFMessage()
+    for agent, camera in seen_by.items():
+        T = inverse(camera.T_camera_from_lidar)
         item = TransformStamped(child_frame_id=f"{agent}/camera")
-        item.header.frame_id, item.transform.translation.z = f"{agent}/lidar", 1.5
-        rotation = item.transform.rotation
+        item.header.frame_id = f"{agent}/lidar"
+        place, rotation = item.transform.translation, item.transform.rotation
+        place.x, place.y, place.z = map(float, T[:3, 3])
         rotation.x, rotation.y, rotation.z, rotation.w = map(float, to_quaternion(T))
         message.transforms.append(item)
     return message
@@ -99,12 +119,13 @@ class Seen:
     timings: list[dict[str, float]] = field(default_factory=list)
     ages_ms: list[float] = field(default_factory=list)  # from the image's stamp until its tracks were sent
     tracks: int = 0
+    objects: list[int] = field(default_factory=list)  # tracked in a frame
     counters: dict[str, int] = field(default_factory=dict)  # of the diagnostics
     before: dict[str, int] = field(default_factory=dict)
 
     def start(self) -> None:
-        self.timings.clear()
-        self.ages_ms.clear()
+        for values in (self.timings, self.ages_ms, self.objects):
+            values.clear()
         self.tracks, self.before = 0, dict(self.counters)
 
     def count(self, name: str) -> int:
@@ -114,8 +135,9 @@ class Seen:
 class Bench(Node):
     """Feeds the agents and collects what they say."""
 
-    def __init__(self, transport: str) -> None:
+    def __init__(self, transport: str, seen_by: dict[str, Camera]) -> None:
         super().__init__("bench")
+        self.seen_by = seen_by
         self.seen = {agent: Seen() for agent in AGENTS}
         image_type, topic = TYPES[transport]
         self.images = {a: self.create_publisher(image_type, f"/{a}/{topic}", 5) for a in AGENTS}
@@ -123,7 +145,7 @@ class Bench(Node):
         self.tf = self.create_publisher(TFMessage, "/tf", 100)
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self.static = self.create_publisher(TFMessage, "/tf_static", latched)
-        self.static.publish(mounting())
+        self.static.publish(mounting(seen_by))
         for agent in AGENTS:
             self.create_subscription(StageTimings, f"/{agent}/debug/timings", self._timings(agent), 50)
             self.create_subscription(TrackedObjectArray, f"/{agent}/tracks", self._tracks(agent), 50)
@@ -135,6 +157,7 @@ class Bench(Node):
     def _tracks(self, agent: str) -> Any:
         def take(message: TrackedObjectArray, info: dict[str, int]) -> None:
             self.seen[agent].tracks += 1
+            self.seen[agent].objects.append(len(message.objects))
             if not message.predicted_only:
                 self.seen[agent].ages_ms.append((info["source_timestamp"] - stamp_ns(message.header.stamp)) / 1e6)
 
@@ -162,8 +185,7 @@ class Bench(Node):
         """An image of now with its camera_info and pose."""
         at_ns = self.get_clock().now().nanoseconds
         self.tf.publish(poses(at_ns))
-        k = [0.8 * WIDTH, 0.0, WIDTH / 2, 0.0, 0.8 * WIDTH, HEIGHT / 2, 0.0, 0.0, 1.0]
-        info = CameraInfo(width=WIDTH, height=HEIGHT, k=k)
+        info = CameraInfo(width=WIDTH, height=HEIGHT, k=self.seen_by[agent].K.ravel())
         info.header.stamp, info.header.frame_id = stamp_message(at_ns), f"{agent}/camera"
         self.infos[agent].publish(info)
         self.images[agent].publish(stamped(serialised, at_ns))
@@ -219,10 +241,10 @@ def report(
         lost = sent - found.count("images_received")
         print(f"  {agent}: images lost on the way {lost}, dropped: {text}; tracks {found.tracks} of {sent - lost}")
         judge(agent, rows, outside, period_ms)
-        print(f"  {agent}: cores used {cores[agent]:.2f}")
+        print(f"  {agent}: {np.mean(found.objects):.0f} tracks per frame, cores used {cores[agent]:.2f}")
 
 
-def bench_transport(transport: str, args: argparse.Namespace) -> None:
+def bench_transport(transport: str, seen_by: dict[str, Camera], args: argparse.Namespace) -> None:
     """Starts the agents, drives them and prints what it took."""
     common = {"detector": "network", "network.device": "cpu", "network.threads": 1, "image_transport": transport}
     options = [part for name, value in common.items() for part in ("-p", f"{name}:={value}")]
@@ -232,8 +254,8 @@ def bench_transport(transport: str, args: argparse.Namespace) -> None:
         processes[agent] = subprocess.Popen([*command, *(OF_VEHICLE if node == "vehicle_node" else ())])
     try:
         with rclpy.init():
-            bench = Bench(transport)
-            serialised = {a: [message_bytes(transport, a, index) for index in range(PICTURES)] for a in AGENTS}
+            bench = Bench(transport, seen_by)
+            serialised = {a: [message_bytes(transport, a, p) for p in seen_by[a].pixels] for a in AGENTS}
             bench.wait_for_agents()
             drive(bench, serialised, round(2 * args.hz), args.hz)
             for seen in bench.seen.values():
@@ -259,8 +281,9 @@ def main() -> int:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"synthetic images at {args.hz:g} Hz on {machine}, load average {os.getloadavg()[0]:.1f}")
     print("monotonic clock; from the entry of the callback that completes a frame until its tracks are published")
+    seen_by = cameras()
     for transport in args.transports:
-        bench_transport(transport, args)
+        bench_transport(transport, seen_by, args)
     return 0
 
 
