@@ -26,6 +26,7 @@ from cooptrack_core.networks import network_of
 from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_records, make_agents, run
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.progress import progress_bar
+from cooptrack_core.stage_clock import sum_ms
 from cooptrack_core.types import CooptrackError, Message
 
 _NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --vehicle, or make it with cooptrack to-bag"
@@ -275,5 +276,5 @@ def _frame_record(
         **associated,
         **truth_fields(context.ground_truth.get(stamp_ns)),
         "images": images_of(stamp_ns, info, associated["messages"], context, vehicle, roadside),
-        "timings_ms": {**output.timings_ms, "total": sum(output.timings_ms.values())},
+        "timings_ms": {**output.timings_ms, "total": sum_ms(output.timings_ms)},
     }

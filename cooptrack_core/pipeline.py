@@ -25,7 +25,7 @@ from cooptrack_core.cooperation.timing import ClockOffset
 from cooptrack_core.cooperation.trust import Verdict
 from cooptrack_core.geometry.ranges import VEHICLE_RANGE_M
 from cooptrack_core.perception import Network, perceive
-from cooptrack_core.stage_clock import StageClock
+from cooptrack_core.stage_clock import StageClock, collect_stages
 from cooptrack_core.tracking.ego_motion import EgoMotion
 from cooptrack_core.tracking.life_cycle import Tracker
 from cooptrack_core.types import (
@@ -106,10 +106,11 @@ class RoadsideAgent:
         clock = StageClock()
         T_map, pose_known = locate(self._motion, self._tracker, self.network, frame)
         if self.network is not None:
-            looked, problem = look(self.network, frame, T_map, ())
+            with collect_stages() as parts_ms:
+                looked, problem = look(self.network, frame, T_map, ())
             tracks = self.network.predict(frame.stamp_ns, T_map) if looked is None else looked.tracks
             to_send = None if looked is None else looked.instances
-            clock.mark("network")
+            clock.mark("network", parts_ms)
         else:
             seen, problem = perceive(frame, self.config.min_score), ""
             clock.mark("perceive")
@@ -194,9 +195,11 @@ class VehicleAgent:
         meant, used = self.inbox.prepared(given, whole=messages is None) if cooperative else ([], [])
         if self.network is None:
             view = View(perceive(frame, self.config.min_score), used)
+            clock.mark("perceive")
         else:
-            view = self._look(self.network, frame, T_map, used)
-        clock.mark("perceive" if self.network is None else "network")
+            with collect_stages() as parts_ms:
+                view = self._look(self.network, frame, T_map, used)
+            clock.mark("network", parts_ms)
         if self._object_level:
             tracks, associations = self._fuse_objects(frame.stamp_ns, T_map, view, clock)
         else:

@@ -23,6 +23,7 @@ from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, timings_message
 from cooptrack_ros.detections_trigger import DetectionsTrigger
 from cooptrack_ros.diagnostics import ERROR, OK, WARN
 from cooptrack_ros.frame_order import FrameOrder
+from cooptrack_ros.frame_times import Moments
 from cooptrack_ros.image_trigger import ImageTrigger
 from cooptrack_ros.lifecycle import ManagedNode
 from cooptrack_ros.network_status import describe, network_status
@@ -118,7 +119,8 @@ class AgentNode(ManagedNode):
             self._guard.admit(self._own_topics(), self.settings.discovery_wait_ms, self.settings.predecessor_wait_ms)
         self._last_frame_s = time.monotonic()
         self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
-        self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, f"{self.get_name()} worker")
+        name = f"{self.get_name()} worker"
+        self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, name, emptied=Arrival.emptied)
         if self._network is None:
             self._trigger = DetectionsTrigger(self, self._take)
         else:
@@ -218,16 +220,8 @@ class AgentNode(ManagedNode):
         self._note_losses(arrival, lost, pose)
         step_ns = time.monotonic_ns()
         core_ms = self.step(frame, pose)
-        rest_ms = (time.monotonic_ns() - self._tracks_out_ns) / 1e6
-        self._report_timings(frame, {
-            "convert_in": arrival.convert_ms,
-            "receive_to_start": (begin_ns - arrival.received_ns) / 1e6 - arrival.convert_ms,
-            "wait_tf": (tf_ns - begin_ns) / 1e6,
-            **core_ms,
-            "publish": (self._tracks_out_ns - step_ns) / 1e6 - sum(core_ms.values()),
-            "publish_rest": rest_ms,
-            "total": (self._tracks_out_ns - arrival.received_ns) / 1e6,
-        })  # fmt: skip
+        moments = Moments(begin_ns, tf_ns, step_ns, self._tracks_out_ns, time.monotonic_ns())
+        self._report_timings(frame, moments.stages_ms(arrival, core_ms))
 
     def _note_losses(self, arrival: Arrival, lost: bool, pose: PoseResult) -> None:
         if lost and arrival.usable:
@@ -280,7 +274,8 @@ class AgentNode(ManagedNode):
         if self._guard.intruders:
             found[0].level, found[0].message = ERROR, self._guard.intruders
         if self._network is not None:
-            found.append(self.status("network", *network_status(self._network, self.health.percentiles())))
+            times = self.health.percentiles("network_ms") | self.health.percentiles("image_age_ms")
+            found.append(self.status("network", *network_status(self._network, times)))
         return [*found, self._frames_status()] if self.state == "active" else found
 
     def _frames_status(self) -> DiagnosticStatus:

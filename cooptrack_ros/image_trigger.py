@@ -84,7 +84,8 @@ class ImageTrigger:
         """[height, width, 3] BGR of a raw image; the file of a compressed one: the core decodes it, here as offline."""
         if not self._topics.raw:
             return bytes(message.data)
-        return self._bridge.imgmsg_to_cv2(message, "bgr8")
+        as_it_is = message.encoding == "bgr8"  # asked to convert, the original cv_bridge copies all the same
+        return self._bridge.imgmsg_to_cv2(message, "passthrough" if as_it_is else "bgr8")
 
     def lose(self, reason: str, at_ns: int, text: str) -> None:
         """Counts and logs a frame that came to nothing: its tracks are only predicted. Either thread."""

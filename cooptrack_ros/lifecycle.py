@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -38,6 +39,8 @@ class ManagedNode(LifecycleNode):
     logged in one line, undone and reported as FAILURE: rclpy itself would swallow the exception.
     """
 
+    own_process = False  # whether nothing else lives in this process
+
     def __init__(self, name: str, *parameter_classes: type[Any], **arguments: Any) -> None:
         super().__init__(name, **arguments)
         self.health, self.log = Health(), ThrottledLog(self)
@@ -69,7 +72,10 @@ class ManagedNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("configure", self.configure, super().on_configure, state, undo=self.cleanup)
+        done = self._transition("configure", self.configure, super().on_configure, state, undo=self.cleanup)
+        if self.own_process:
+            _keep_for_good()
+        return done
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("activate", self.activate, super().on_activate, state, undo=self.deactivate)
@@ -134,6 +140,16 @@ class ManagedNode(LifecycleNode):
         self.destroy_node()
 
 
+def _keep_for_good() -> None:
+    """What is there by now stays: the garbage collector would look through all of it now and then, in mid-frame.
+
+    With torch that takes longer than a frame may.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def spin(node: Node) -> None:
     """Takes the node's callbacks in this thread until the context ends."""
     executor = SingleThreadedExecutor(context=node.context)
@@ -154,8 +170,10 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work:
     try:
         node = make()
         try:
-            if isinstance(node, ManagedNode) and not node.start():
-                return EXIT_NOT_STARTED
+            if isinstance(node, ManagedNode):
+                node.own_process = True
+                if not node.start():
+                    return EXIT_NOT_STARTED
             work(node)
         finally:
             getattr(node, "close", node.destroy_node)()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from numpy import float64
@@ -23,11 +23,16 @@ class Arrival:
     detections: Instances | None = None
     image: Any = None  # CompressedImage or Image
     camera_info: Any = None
+    overtaken: bool = False  # it brought something, which a newer frame has made useless
 
     @property
     def usable(self) -> bool:
-        """Whether it brings anything to look at; why not has been counted already."""
-        return self.detections is not None or self.image is not None
+        """Whether it brought anything to look at; why not has been counted already."""
+        return self.overtaken or self.detections is not None or self.image is not None
+
+    def emptied(self) -> Arrival:
+        """Only its times: what waits behind a newer frame must not keep an image alive."""
+        return replace(self, detections=None, image=None, camera_info=None, overtaken=self.usable)
 
 
 # Takes an arrival in the executor thread.

@@ -265,9 +265,8 @@ class VehicleNode(AgentNode):
         if offset is not None and offset.count:
             items |= {"clock_offset_ms": offset.offset_ms, "clock_offset_std_ms": offset.std_ms}
             items |= {"clock_offset_pairs": offset.count, "clock_offset_objects": offset.objects}
-        for name, (p50, p99) in self.health.percentiles().items():
-            if name.startswith(f"{agent}."):
-                items |= {f"{name}.p50": p50, f"{name}.p99": p99}
+        for name, (p50, p99) in self.health.percentiles(f"{agent}.").items():
+            items |= {f"{name}.p50": p50, f"{name}.p99": p99}
         return self.status(f"instances of {agent}", level, text, items)
 
     def _pose_items(self, agent: str) -> dict[str, object]:

@@ -13,8 +13,9 @@ class Worker:
 
     Messages are handed over before frames. When frames arrive faster than they are done, all but the
     newest waiting one are processed as lost (`lost=True`): their number is what load has cost, and the
-    agent still predicts its tracks for each of them, in order. What the callables raise goes to
-    `on_error`; the thread lives on.
+    agent still predicts its tracks for each of them, in order. A frame is lost, and emptied, as soon as a
+    newer one comes: one whole frame waits at most. What the callables raise goes to `on_error`; the thread
+    lives on.
     """
 
     def __init__(
@@ -24,13 +25,17 @@ class Worker:
         on_error: Callable[[Exception], None],
         name: str,
         max_messages: int = 256,
+        emptied: Callable[[Any], Any] = lambda frame: frame,
     ) -> None:
-        """on_frame(frame, lost), on_message(message) and on_error(exception) run in the worker thread."""
+        """on_frame(frame, lost), on_message(message) and on_error(exception) run in the worker thread.
+
+        emptied(frame): what is left of a frame that is lost; called wherever a newer one is submitted.
+        """
         self._on_frame, self._on_message, self._on_error = on_frame, on_message, on_error
         self._messages: deque[Any] = deque()
-        self._frames: deque[Any] = deque()
+        self._frames: deque[tuple[Any, bool]] = deque()  # and whether it is lost
         self._urgent: deque[Callable[[], None]] = deque()
-        self._max_messages = max_messages
+        self._max_messages, self._emptied = max_messages, emptied
         self._busy = False
         self._condition = threading.Condition()
         self.stopping = threading.Event()
@@ -49,9 +54,11 @@ class Worker:
             self._thread.join()
 
     def submit_frame(self, frame: Any) -> None:
-        """Adds a frame."""
+        """Adds a frame; the one before it is lost if it still waits."""
         with self._condition:
-            self._frames.append(frame)
+            if self._frames and not self._frames[-1][1]:
+                self._frames.append((self._emptied(self._frames.pop()[0]), True))
+            self._frames.append((frame, False))
             self._condition.notify_all()
 
     def submit_message(self, message: Any) -> int:
@@ -102,14 +109,14 @@ class Worker:
                 self._busy = True
                 action, arguments = self._next()
             self._guard(action, *arguments)
+            del arguments  # no image lives on while nothing is to be done
 
     def _next(self) -> tuple[Callable[..., None], tuple[Any, ...]]:
         if self._urgent:
             return self._urgent.popleft(), ()
         if self._messages:
             return self._on_message, (self._messages.popleft(),)
-        frame = self._frames.popleft()
-        return self._on_frame, (frame, bool(self._frames))
+        return self._on_frame, self._frames.popleft()
 
     def _guard(self, action: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -44,11 +44,18 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def decode_bgr(data: bytes) -> NDArray[np.uint8] | None:
-    """[H, W, 3] blue green red, None if the image cannot be decoded."""
+def decode_bgr(data: bytes, reduction: int = 1) -> NDArray[np.uint8] | None:
+    """[H, W, 3] blue green red, None if the image cannot be decoded.
+
+    reduction: 1, 2, 4 or 8; of a JPEG every block of so many pixels squared becomes one, and costs as much less.
+    """
     import cv2  # heavy, and only raw images and --deep need it
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    flags = {
+        1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }  # fmt: skip
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduction]) if data else None
     return None if image is None else np.asarray(image, np.uint8)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.data.images import decode_bgr, jpeg_problem
+from cooptrack_core.data.images import decode_bgr, jpeg_problem, jpeg_size
 from cooptrack_core.geometry.transforms import carry_on, inverse, is_rotation
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.perception import FrameRejected
@@ -35,10 +35,13 @@ class Before:
     T_map_from_sensor: Float
 
 
-def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | None = None) -> ImageInput:
+def image_input(
+    frame: Frame, config: ModelConfig, T_image_from_sensor: Float | None = None, *, reduced: bool = False
+) -> ImageInput:
     """The network's input of a frame. Raises FrameRejected with what was expected and what was found.
 
     T_image_from_sensor [4, 4]: the sensor frame at the time of the image from the one of the frame (`image_time`).
+    reduced: decode large JPEGs smaller (`reduction_of`), as good as the same: test/core/test_reduced_decoding.py.
     """
     if frame.image is None:
         raise FrameRejected("image: expected one, found none in this frame")
@@ -46,8 +49,9 @@ def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | 
         raise FrameRejected("camera: expected camera matrix and extrinsics, found none in this frame")
     check_camera(frame.camera)
     with stage("decode image"):
-        pixels = decoded_pixels(frame.image)
-    height, width = pixels.shape[:2]
+        reduction = reduction_of(frame.image, frame.camera, config) if reduced else 1
+        pixels = decoded_pixels(frame.image, reduction)
+    height, width = (reduction * size for size in pixels.shape[:2])
     if (width, height) != (frame.camera.width, frame.camera.height):
         raise FrameRejected(
             f"image size: expected {frame.camera.width}x{frame.camera.height} as of the camera calibration, "
@@ -58,7 +62,7 @@ def image_input(frame: Frame, config: ModelConfig, T_image_from_sensor: Float | 
     if T_image_from_sensor is not None:
         lidar2img = lidar2img @ T_image_from_sensor
     with stage("prepare image"):
-        return ImageInput(prepare(pixels, scale, config), lidar2img)
+        return ImageInput(prepare(pixels, scale, config, reduction), lidar2img)
 
 
 def image_time(
@@ -77,13 +81,28 @@ def image_time(
     return inverse(T_map_from_image) @ T_map_from_sensor
 
 
-def decoded_pixels(image: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+def reduction_of(image: bytes | NDArray[np.uint8], camera: CameraView, config: ModelConfig) -> int:
+    """By how much a JPEG can be decoded smaller: 8, 4, 2 or 1, the largest that leaves twice the columns needed.
+
+    With fewer, the pixels that the network sees would no longer be means of the right ones. Only whole blocks: the
+    corners of the image stay where they are.
+    """
+    if not isinstance(image, (bytes, bytearray, memoryview)) or bytes(image[:2]) != b"\xff\xd8":
+        return 1
+    size, columns = (camera.width, camera.height), config.image_size[1]
+    whole = [k for k in (8, 4, 2) if 2 * k * columns <= camera.width and not any(side % k for side in size)]
+    if not whole or jpeg_size(bytes(image)) != size:  # what is wrong is found on the plain path
+        return 1
+    return whole[0]
+
+
+def decoded_pixels(image: bytes | NDArray[np.uint8], reduction: int = 1) -> NDArray[np.uint8]:
     if isinstance(image, (bytes, bytearray, memoryview)):
         data = bytes(image)
         # Part of a JPEG file would be decoded, with grey for the rest.
         if data[:2] == b"\xff\xd8" and (defect := jpeg_problem(data)):
             raise FrameRejected(f"image: expected a whole file, found {len(data)} bytes: {defect}")
-        decoded = decode_bgr(data)
+        decoded = decode_bgr(data, reduction)
         if decoded is None:
             found = f"{len(data)} bytes that cannot be decoded"
             raise FrameRejected(f"image: expected a whole JPEG or PNG file, found {found}")
@@ -109,10 +128,10 @@ def image_scale(width: int, height: int, config: ModelConfig) -> float:
     return scale
 
 
-def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDArray[np.float32]:
-    """[3, h, w] from BGR pixels [H, W, 3]."""
+def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig, reduction: int = 1) -> NDArray[np.float32]:
+    """[3, h, w] from BGR pixels [H, W, 3] that were decoded at 1 / reduction of their size; scale: of the whole one."""
     rows, columns = config.image_size
-    height = round(pixels.shape[0] * scale)
+    height = round(pixels.shape[0] * reduction * scale)
     if scale >= 0.5:  # as the published network: bilinear, in floating point
         scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=cv2.INTER_LINEAR)
     else:  # every pixel counts; rounding to whole grey levels is ten times faster

@@ -38,7 +38,9 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         roadside = partner if role == "coop" else checkpoint.fingerprint
         identity = Identity(checkpoint.fingerprint, partner, True, str(path), codebook_of(config, path, roadside))
     engine = engine_of(model, config.engine, config.precision, device)
-    network = NetworkRuntime(engine, identity, device, seed=config.seed, matcher=matcher)
+    network = NetworkRuntime(
+        engine, identity, device, seed=config.seed, matcher=matcher, reduced=config.engine != "eager"
+    )
     network.warm_up()
     return network
 

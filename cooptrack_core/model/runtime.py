@@ -44,10 +44,20 @@ class NetworkRuntime:
     """Implements perception.Network on an AgentModel."""
 
     def __init__(
-        self, model: AgentModel, identity: Identity, device: torch.device, *, seed: int = 0, matcher: str = "affinity"
+        self,
+        model: AgentModel,
+        identity: Identity,
+        device: torch.device,
+        *,
+        seed: int = 0,
+        matcher: str = "affinity",
+        reduced: bool = False,
     ) -> None:
-        """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others."""
-        self.identity, self.device = identity, device
+        """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others.
+
+        reduced: large JPEGs are decoded at a part of their size (`image_input`).
+        """
+        self.identity, self.device, self._reduced = identity, device, reduced
         self._model = model.to(device).eval()
         self._session = Session(self._model, seed, matcher)
         self._book = TrackBook()
@@ -162,7 +172,7 @@ class NetworkRuntime:
         stamp_s, memory = self._seconds(frame.stamp_ns), self._session.memory
         before = None if memory is None else Before(memory.stamp_s, memory.T_map_from_sensor)
         T_image = image_time(before, stamp_s, T_map_from_sensor, frame.image_delay_s, self.config)
-        made = image_input(frame, self.config, T_image)
+        made = image_input(frame, self.config, T_image, reduced=self._reduced)
         image = torch.from_numpy(made.image).to(self.device)
         lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
         return NetworkInput(image, lidar2img, T_map_from_sensor, stamp_s)

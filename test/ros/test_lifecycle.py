@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 
@@ -239,3 +240,15 @@ def test_what_fails_because_the_process_is_being_stopped_is_no_error(capsys):
 
     assert run_node(interrupted, []) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_what_configuring_made_is_left_alone_by_the_collector_in_a_process_of_its_own(graph):
+    """It would stop the worker in mid-frame to look through all of torch; a process shared with others is not ours."""
+    node = graph.add(RoadsideNode, "/rsu", PARAMETERS)
+    assert graph.call(node.start) and gc.get_freeze_count() == 0
+    alone = graph.add(RoadsideNode, "/rsu2", PARAMETERS)
+    alone.own_process = True
+    try:
+        assert graph.call(alone.start) and gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()

@@ -53,6 +53,18 @@ def test_only_the_newest_waiting_frame_is_done_in_full_and_all_keep_their_order(
     assert log.entries == [("frame", 0), ("lost", 1), ("lost", 2), ("frame", 3)]
 
 
+def test_a_frame_is_emptied_as_soon_as_a_newer_one_comes():
+    log = Log(emptied=lambda frame: frame / 10)
+    busy(log)
+    for frame in (1, 2, 3):
+        log.worker.submit_frame(frame)
+        assert [n for n, lost in log.worker._frames if not lost] == [frame]
+    log.gate.set()
+    assert log.worker.wait_idle(10)
+    assert log.entries == [("frame", 0), ("lost", 0.1), ("lost", 0.2), ("frame", 3)]
+    log.worker.stop()
+
+
 def test_messages_go_before_waiting_frames(log):
     busy(log)
     log.worker.submit_frame(1)
