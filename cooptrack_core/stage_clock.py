@@ -13,6 +13,7 @@ NETWORK_STAGES = (
     "decode image", "prepare image", "backbone", "BEV encoder", "proposals", "decoder", "MDFE", "history", "CAA",
     "GBA", "heads", "life cycle", "outputs",
 )  # fmt: skip
+MESSAGE_STAGES = ("decode message", "code features", "encode message")
 
 _local = threading.local()
 
