@@ -52,17 +52,14 @@ def synthesize(root: Path, pairs: int) -> None:
     generate.generate(root, options, 1)
 
 
-def going_on(frames: Sequence[Frame], count: int) -> list[Frame]:
-    """`count` frames, 0.1 s apart: forward and back again, so that nothing jumps; images come as late as they did."""
-    there = list(range(len(frames)))
-    order = there + there[-2:0:-1]
-    made = []
-    for number in range(count):
-        frame = frames[order[number % len(order)]]
-        stamp_ns = frames[0].stamp_ns + number * STEP_NS
-        delay_ns = None if frame.image_stamp_ns is None else frame.image_stamp_ns - frame.stamp_ns
-        made.append(replace(frame, stamp_ns=stamp_ns, image_stamp_ns=None if delay_ns is None else stamp_ns + delay_ns))
-    return made
+def frame_at(frames: Sequence[Frame], number: int) -> Frame:
+    """The frame of 0.1 s times `number`: forward and back again, so that nothing jumps; images come as late as ever."""
+    last = len(frames) - 1
+    turn = number % max(1, 2 * last)
+    frame = frames[turn if turn <= last else 2 * last - turn]
+    stamp_ns = frames[0].stamp_ns + number * STEP_NS
+    taken_ns = None if frame.image_stamp_ns is None else stamp_ns + frame.image_stamp_ns - frame.stamp_ns
+    return replace(frame, stamp_ns=stamp_ns, image_stamp_ns=taken_ns)
 
 
-__all__ = ["STEP_NS", "TimedFrames", "frames_of", "going_on", "synthesize"]
+__all__ = ["STEP_NS", "TimedFrames", "frame_at", "frames_of", "synthesize"]

@@ -14,7 +14,7 @@ from torch.profiler import profile as torch_profile
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model.loading import choose_device
 from cooptrack_core.timing.agents import Stopwatch, Timed, roadside_agent, vehicle_agent
-from cooptrack_core.timing.frames import TimedFrames, going_on
+from cooptrack_core.timing.frames import TimedFrames, frame_at
 from cooptrack_core.timing.table import FRAME_STAGES, Row, rows_of
 from cooptrack_core.types import CooptrackError
 
@@ -56,14 +56,12 @@ def profile(
     device = choose_device(vehicle.device)
     unit, car = roadside_agent(roadside), vehicle_agent(vehicle, mode)
     watch = Stopwatch(synchronize=torch.cuda.synchronize if device.type == "cuda" else None)
-    total = WARM_UP + 2 * count
-    own, theirs = going_on(frames.vehicle, total), going_on(frames.roadside, total)
 
     def step(number: int) -> tuple[Timed, Timed]:
         with record_function(FRAME_NAMES["roadside"]):
-            seen = watch.roadside(unit, theirs[number])
+            seen = watch.roadside(unit, frame_at(frames.roadside, number))
         with record_function(FRAME_NAMES["vehicle"]):
-            done = watch.vehicle(car, own[number], [] if seen.sent is None else [seen.sent])
+            done = watch.vehicle(car, frame_at(frames.vehicle, number), [] if seen.sent is None else [seen.sent])
         if problem := seen.problem or done.problem:
             raise CooptrackError(f"profile: frame {number + 1}: {problem}; give a dataset that the network can use")
         return seen, done
