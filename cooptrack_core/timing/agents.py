@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
@@ -60,37 +60,37 @@ class Stopwatch:
     def roadside(self, agent: RoadsideAgent, frame: Frame) -> Timed:
         """A frame up to the encoded message."""
 
-        def work() -> tuple[Mapping[str, float], int, Sent | None, int, str]:
+        def work() -> Timed:
             done = agent.step(frame)
             message = done.message
             sent = None if message is None else Sent(as_fields(message), message.size_bytes)
-            return done.timings_ms, len(done.tracks), sent, 0, done.problem
+            return Timed(0.0, done.timings_ms, len(done.tracks), sent, problem=done.problem)
 
         return self._timed(work)
 
     def vehicle(self, agent: VehicleAgent, frame: Frame, messages: Sequence[Sent]) -> Timed:
         """A frame with the messages that came since the last one, which are decoded in it."""
 
-        def work() -> tuple[Mapping[str, float], int, Sent | None, int, str]:
-            refused = [agent.receive_fields(m.fields, m.size_bytes, frame.stamp_ns) for m in messages]
+        def work() -> Timed:
+            answers = [agent.receive_fields(m.fields, m.size_bytes, frame.stamp_ns) for m in messages]
             done = agent.step(frame)
             a = done.associations
             used = len(a.pair_affinity) + len(a.unmatched_remote_instance_index)
-            reasons = [refusal.reason for refusal in refused if isinstance(refusal, Refusal)]
-            return done.timings_ms, len(done.tracks), None, used, done.problem or ", ".join(reasons)
+            refused = ", ".join(answer.reason for answer in answers if isinstance(answer, Refusal))
+            return Timed(0.0, done.timings_ms, len(done.tracks), None, used, done.problem or refused)
 
         return self._timed(work)
 
-    def _timed(self, work: Callable[[], tuple[Mapping[str, float], int, Sent | None, int, str]]) -> Timed:
+    def _timed(self, work: Callable[[], Timed]) -> Timed:
+        """What `work` says of a frame, whose stages are the marks of its agent, with the times that it took."""
         start_ns = time.perf_counter_ns()
         if not self._stages:
-            _, *rest = work()
-            return Timed(self._since_ms(start_ns), {}, *rest)
+            return replace(work(), whole_ms=self._since_ms(start_ns), stages_ms={})
         with collect_stages(self._synchronize) as stages_ms:
-            marks_ms, *rest = work()
+            done = work()
             whole_ms = self._since_ms(start_ns)
-        of_agent = {name: marks_ms[mark] for mark, name in _OF_AGENT.items() if mark in marks_ms}
-        return Timed(whole_ms, {**stages_ms, **of_agent}, *rest)
+        of_agent = {name: done.stages_ms[mark] for mark, name in _OF_AGENT.items() if mark in done.stages_ms}
+        return replace(done, whole_ms=whole_ms, stages_ms={**stages_ms, **of_agent})
 
     def _since_ms(self, start_ns: int) -> float:
         if self._synchronize is not None:

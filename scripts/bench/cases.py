@@ -75,7 +75,9 @@ def _of_preset(preset: str, device: str, engines: Sequence[str]) -> list[Case]:
         common = engine, precision, device, threads
         made += [Case(preset, "roadside", "", *common), Case(preset, "vehicle", "learned", *common)]
     if preset == "tiny" and "torch" in engines:
-        made += [Case(preset, "vehicle", mode, "torch", "fp32", device, threads) for mode in ("distance", "late", "ego")]
+        made += [
+            Case(preset, "vehicle", mode, "torch", "fp32", device, threads) for mode in ("distance", "late", "ego")
+        ]
     return made
 
 

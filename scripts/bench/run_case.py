@@ -11,14 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.cases import Case  # noqa: E402
-from bench.files import load_frames, load_messages, save_messages  # noqa: E402
-from bench.machine import peak_memory_mb  # noqa: E402
+from bench.cases import Case
+from bench.files import load_frames, load_messages, save_messages
+from bench.machine import peak_memory_mb
 
-from cooptrack_core.timing.agents import Sent, Stopwatch, Timed, roadside_agent, vehicle_agent  # noqa: E402
-from cooptrack_core.timing.frames import frame_at  # noqa: E402
-from cooptrack_core.timing.table import rows_of  # noqa: E402
-from cooptrack_core.types import CooptrackError  # noqa: E402
+from cooptrack_core.timing.agents import Sent, Stopwatch, Timed, roadside_agent, vehicle_agent
+from cooptrack_core.timing.frames import frame_at
+from cooptrack_core.timing.table import rows_of
+from cooptrack_core.types import CooptrackError
 
 WARM_UP = 3
 

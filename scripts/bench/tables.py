@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.cases import SPEED_UP_GOAL, STRAIGHTFORWARD, Case
+from bench.cases import STRAIGHTFORWARD, Case
 
 _HEAD = (
     f"{'network':14} {'agent':18} {'engine':16} {'stage':16}{'p50':>9}{'p90':>9}{'p99':>9}{'share':>7}{'plain/':>8}"
@@ -53,13 +53,6 @@ class NetworkTable:
         """A row of something else."""
         self.rows.append({"preset": name, "agent": agent, "engine": engine, "what": what, **facts})
         print(f"{name:14} {agent:18} {engine:16} {what:16} {text}", flush=True)
-
-    def unmet(self) -> list[str]:
-        """Speed-ups that miss their goal; only a note, as machines are shared."""
-        rows = [row for row in self.rows if str(row.get("goal", "")).endswith("plain") and row.get("plain_ratio")]
-        return [
-            f"{row['preset']} {row['engine']} {row['precision']}" for row in rows if row["plain_ratio"] < SPEED_UP_GOAL
-        ]
 
 
 def _print(case: Case, row: dict[str, Any], whole: bool) -> None:
