@@ -86,9 +86,8 @@ class GraphAssociation(nn.Module):
         allowed = distances_m(ego, remote, self.config) <= self.config.options.distance_gate_m
         pairs = allowed.flatten().nonzero()[:, 0]  # [P] of V x I, by row
         columns = pairs % max(1, len(remote))
-        near, rows = (pairs // max(1, len(remote))).unique_consecutive(
-            return_inverse=True
-        )  # [S] ego rows; [P] of these
+        # [S] ego rows that have any pair; [P] which of these is that of a pair.
+        near, rows = torch.unique(pairs // max(1, len(remote)), return_inverse=True)
         similarity = self._similarity(ego, remote, near)[rows, columns]  # [P]
         ego_side, remote_side = self._edge_sides(ego, remote, near)
         told = torch.zeros_like(similarity) if before is None else before.flatten()[pairs]  # [P]
@@ -213,7 +212,8 @@ def match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]
     queries, instances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for agent in np.unique(owners):
         columns = np.flatnonzero(owners == agent)
-        row, column = assign(costs[:, columns], masks[:, columns])
+        alone = len(columns) == len(owners)  # then nothing needs to be copied
+        row, column = assign(costs, masks) if alone else assign(costs[:, columns], masks[:, columns])
         queries.append(row)
         instances.append(columns[column])
     ego_index, remote_index = np.concatenate(queries), np.concatenate(instances)
