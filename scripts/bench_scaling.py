@@ -209,10 +209,10 @@ def draw(curves: list[Curve], folder: Path, machine: str) -> list[Path]:
             for name, values in curve.lines.items():
                 label = f"{name}: {curve.slope(name):.3g} ms per {_one(curve.x_label)}"
                 axes[0][0].plot(curve.x, values, marker="o", label=label)
-            axes[0][0].set(title=curve.title, xlabel=curve.x_label, ylabel="processor time (ms)", ylim=(0, None))
-            axes[0][0].set_xlim(0, None)
             if curve.key == "association":
                 axes[0][0].axhline(ASSOCIATION_GOAL_MS, color="#1c2530", linewidth=0.8, linestyle="--", label="goal")
+            axes[0][0].set(title=curve.title, xlabel=curve.x_label, ylabel="processor time (ms)", ylim=(0, None))
+            axes[0][0].set_xlim(0, None)
             axes[0][0].legend(loc="upper left")
             figure.supxlabel(machine, fontsize=6, color="#5b6673")
             made.append(save_figure(figure, folder / f"scaling_{curve.key}.svg"))
