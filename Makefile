@@ -1,7 +1,7 @@
 # cooptrack: make [target] [VARIABLE=value]. Needs no root; what is missing on the machine is named first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench robustness fuzz soak netns oracle train-tiny lint build shell clean
+.PHONY: help demo test bench bench-scaling robustness fuzz soak netns oracle train-tiny lint build shell clean
 MAKEFLAGS += --no-print-directory
 
 # Options of `make demo`, as of `cooptrack demo --help`; empty: its default.
@@ -30,6 +30,8 @@ SOAK_S ?= 3600
 BAG ?=
 # Arguments of scripts/oracle/generate.py; --write replaces what is stored.
 ORACLE ?=
+# `make bench-scaling`: a folder for the curves; empty: tables alone.
+PLOTS ?=
 # The interpreter that .venv is made with; empty: that of a sourced ROS 2, else the newest suitable one.
 PYTHON ?=
 
@@ -47,8 +49,8 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of all: PYTHON"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of bench-scaling: PLOTS; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
@@ -58,8 +60,12 @@ test: build ## every check and test
 	$(own_graph) && python -m pytest -q $(TESTS) && \
 	{ [ $$checks = 0 ] || { echo "The tests passed, the checks before them did not: make lint" >&2; exit 1; }; }
 
-bench: build ## measure speed and size
-	@$(own_graph) && for script in scripts/bench_*.py; do python $$script || exit 1; done
+bench: build ## measure speed and memory: networks, agents, nodes, evaluation, training
+	@$(own_graph) && for script in $(filter-out scripts/bench_scaling.py,$(wildcard scripts/bench_*.py)); do \
+	  python $$script || exit 1; done
+
+bench-scaling: build ## cost against agents, instances, image, grid, history; PLOTS=docs/images draws the curves
+	@. scripts/env.sh && exec python scripts/bench_scaling.py $(if $(PLOTS),--plots "$(PLOTS)")
 
 robustness: build ## never worse than ego: a matrix of impairments of the messages; result in robustness/
 	@. scripts/env.sh && { [ -n "$(DATA)" ] || [ -f robustness/scene/synthetic.json ] || \

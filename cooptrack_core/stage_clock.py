@@ -13,6 +13,9 @@ NETWORK_STAGES = (
     "decode image", "prepare image", "backbone", "BEV encoder", "proposals", "decoder", "MDFE", "history", "CAA",
     "GBA", "heads", "life cycle", "outputs",
 )  # fmt: skip
+# Of a training step, beside those of the network that its forward pass has.
+TRAINING_STAGES = ("data", "losses", "backward", "optimizer")
+MESSAGE_STAGES = ("decode message", "code features", "encode message")
 
 _PART_OF = "."
 _local = threading.local()

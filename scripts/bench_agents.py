@@ -29,10 +29,11 @@ SIZE_M = (4.4, 1.8, 1.5)
 
 
 def road_users(count: int, rng: np.random.Generator) -> Instances:
-    """Cars on a grid around the vehicle, in its sensor frame, at least 9 m apart."""
+    """Cars on a grid around the vehicle, in its sensor frame: 9.5 m apart, or as many within 48 m as there are."""
     side = int(np.ceil(np.sqrt(count)))
+    apart_m = min(9.5, 95.0 / side)
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2)[:count] - (side - 1) / 2
-    center = np.column_stack([grid * 9.5 + rng.uniform(-0.2, 0.2, grid.shape), np.full(count, -1.0)])
+    center = np.column_stack([grid * apart_m + rng.uniform(-0.2, 0.2, grid.shape), np.full(count, -1.0)])
     return Instances.create(
         center, np.tile(SIZE_M, (count, 1)), rng.uniform(-3, 3, count), np.zeros(count, np.int64), np.full(count, 0.8),
         velocity_mps=np.zeros((count, 2)), instance_id=np.arange(1, count + 1), age_frames=np.full(count, 9),

@@ -44,14 +44,14 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", choices=NETWORK_PRECISIONS, default="fp32", help="what networks compute with")
 
 
-def network_configs(args: argparse.Namespace, seed: int = 0) -> tuple[NetworkConfig, NetworkConfig]:
+def network_configs(args: argparse.Namespace, seed: int = 0, threads: int = 0) -> tuple[NetworkConfig, NetworkConfig]:
     """Of the vehicle and of the roadside units. Raises CooptrackError for values out of range."""
     from cooptrack_core.config import NetworkConfig, from_parameters
 
     def made(weights: str) -> NetworkConfig:
         values = {
             "preset": args.preset, "weights": weights, "device": args.device, "seed": seed, "engine": args.engine,
-            "precision": args.precision,
+            "precision": args.precision, "threads": threads,
         }  # fmt: skip
         config: NetworkConfig = from_parameters(NetworkConfig, values)
         return config

@@ -10,6 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ FORMAT, SCHEMA = "cooptrack-codebook", "1"
 STREAMS = ("query", "motion")  # that may be coded, in this order
 ROWS = 256  # of a stage: a code is a byte
 PREFIX_BYTES = 8  # of fingerprints in compact messages
+# OpenBLAS gives larger products to threads of its own, which for so little work wait for each other, and disturb torch.
+_PRODUCTS_AT_ONCE = 2**18
 Single = NDArray[np.float32]
 
 
@@ -32,7 +35,7 @@ class Codebook:
     roadside_fingerprint: bytes
     notes: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
         """SHA-256 over the network's and, by name, each table's name, shape and bytes."""
         digest = hashlib.sha256(self.roadside_fingerprint)
@@ -80,9 +83,13 @@ def _nearest(values: Single, tables: Single) -> NDArray[np.uint8]:
     """[N, C] -> [N, K] rows of the stages [K, 256, C]."""
     left = np.asarray(values, np.float32)
     codes = np.zeros((len(left), len(tables)), np.uint8)
+    step = max(1, _PRODUCTS_AT_ONCE // tables[0].size) if len(tables) else 1
     for stage, table in enumerate(tables):
-        distance = (table**2).sum(1) - 2.0 * left @ table.T  # [N, 256], without what all rows share
-        codes[:, stage] = distance.argmin(1)
+        lengths = (table**2).sum(1)
+        for start in range(0, len(left), step):
+            some = slice(start, start + step)
+            distance = lengths - 2.0 * left[some] @ table.T  # [step, 256], without what all rows share
+            codes[some, stage] = distance.argmin(1)
         left = left - table[codes[:, stage]]
     return codes
 

@@ -14,6 +14,7 @@ from cooptrack_core.cooperation.message_size import size_bytes
 from cooptrack_core.cooperation.redundancy import Foreseen, SentStates
 from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M
 from cooptrack_core.perception import Network
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.types import CooptrackError, Features, Instances, Message
 
 Float = NDArray[np.float64]
@@ -73,7 +74,8 @@ class Sender:
             features = features.without([name for name in ("embedding", "motion") if name not in self._streams])
         if self._precision == "rvq":
             assert self._codebook is not None
-            return self._codebook.encode(features, self.config.feature_codes)
+            with stage("code features"):
+                return self._codebook.encode(features, self.config.feature_codes)
         return features
 
     def _fitted(self, blank: Message, foreseen: Foreseen, redundant: Bool, allowed: int) -> Message | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cooptrack_core.cooperation import compact
 from cooptrack_core.cooperation.codebook import PREFIX_BYTES
 from cooptrack_core.geometry.transforms import from_quaternion
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.types import Features, Instances, Message
 
 SCHEMA_VERSION = 2
@@ -46,6 +47,7 @@ class WireError(Exception):
         self.detail = detail
 
 
+@stage("encode message")
 def encode(message: Message, precision: str | None = None, kinematics: str | None = None) -> dict[str, Any]:
     """Field values of cooptrack_msgs/InstanceFeatures by name, except header, pose and pose_stamp.
 
@@ -125,6 +127,7 @@ def _plain(features: Features, code: int) -> tuple[int, bytes, NDArray[np.float3
     return sum(bit for bit, _ in present), stacked.astype(_DTYPE[code]).tobytes(), scales
 
 
+@stage("decode message")
 def decode(fields: Any, size_bytes: int = 0) -> Message:
     """A Message from any object with the attributes of cooptrack_msgs/InstanceFeatures.
 

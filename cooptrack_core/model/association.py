@@ -41,6 +41,7 @@ class GraphAssociation(nn.Module):
             nn.init.xavier_uniform_(weight)
         self.similarity_scale = dims**-0.5 if config.options.scaled_similarity else 1.0
         set_prior(self.affinity[-1], AFFINITY_PRIOR)
+        self._products: tuple[tuple[object, ...], _PairScorer] | None = None
 
     def forward(self, ego: Queries, remote: Queries, before: Tensor | None = None) -> Tensor:
         """[V] ego and [I] aligned remote queries -> logits [V, I].
@@ -70,7 +71,7 @@ class GraphAssociation(nn.Module):
         """plain() with the three linear maps of an edge made one and no [V, I, C] tensor: [V, I] logits."""
         similarity = self._similarity(ego, remote)  # [V, I]
         ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
-        scorer = _PairScorer(self)
+        scorer = self._scorer()
         logits = torch.empty_like(similarity)
         step = max(1, PAIRS_AT_ONCE // max(1, len(remote)))
         for start in range(0, len(ego), step):
@@ -83,34 +84,57 @@ class GraphAssociation(nn.Module):
     def _within_gate(self, ego: Queries, remote: Queries, before: Tensor | None) -> Tensor:
         """plain() for pairs within the distance gate, UNSCORED elsewhere: [V, I] logits."""
         allowed = distances_m(ego, remote, self.config) <= self.config.options.distance_gate_m
-        logits = torch.full_like(allowed, UNSCORED, dtype=ego.query_feats.dtype)
-        near = allowed.any(1)  # [V]
-        some = ego.select(near)
-        rows, columns = allowed[near].nonzero(as_tuple=True)  # [P]
-        similarity = self._similarity(some, remote)[rows, columns]  # [P]
-        ego_side, remote_side = self._edge_sides(some, remote)
-        told = torch.zeros_like(similarity) if before is None else before[near][rows, columns]  # [P]
-        scorer = _PairScorer(self)
+        pairs = allowed.flatten().nonzero()[:, 0]  # [P] of V x I, by row
+        columns = pairs % max(1, len(remote))
+        # [S] ego rows that have any pair; [P] which of these is that of a pair.
+        near, rows = torch.unique(pairs // max(1, len(remote)), return_inverse=True)
+        similarity = self._similarity(ego, remote, near)[rows, columns]  # [P]
+        ego_side, remote_side = self._edge_sides(ego, remote, near)
+        told = torch.zeros_like(similarity) if before is None else before.flatten()[pairs]  # [P]
+        scorer = self._scorer()
         parts = zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity, told)), strict=True)
-        scores = [scorer(self._with_memory(ego_side[r] - remote_side[c], m), s) for r, c, s, m in parts]
-        logits[allowed] = torch.cat(scores)
-        return logits
+        scores = [
+            scorer(self._with_memory(ego_side.index_select(0, r) - remote_side.index_select(0, c), m), s)
+            for r, c, s, m in parts
+        ]
+        logits = similarity.new_full((allowed.numel(),), UNSCORED)
+        return logits.index_copy_(0, pairs, torch.cat(scores)).view_as(allowed)
 
-    def _similarity(self, ego: Queries, remote: Queries) -> Tensor:
-        k = self._node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
-        return self._node(self.ego_node, ego) @ (k.T * self.similarity_scale)  # [V, I]
+    def _similarity(self, ego: Queries, remote: Queries, rows: Tensor | None = None) -> Tensor:
+        """[S, I] products of the nodes of some rows of the ego queries with those of the remote ones.
+
+        The maps between them are made one, and applied to the remote side, of which there is less.
+        """
+        hidden = self.ego_node[:2](self._inputs(ego, rows))
+        second = self.ego_node[2]
+        assert isinstance(second, nn.Linear)
+        k = linear(self.remote_node(self._inputs(remote)), self._scorer().between_nodes)  # [I, C]
+        return linear(hidden, linear(k, second.weight.T.contiguous()), k @ second.bias)
+
+    def _scorer(self) -> _PairScorer:
+        """Products of weights, made anew only after these have changed."""
+        if torch.compiler.is_compiling() or any(weight.is_inference() for weight in self.parameters()):
+            return _PairScorer(self)  # no version tells of changes
+        versions = tuple((id(weight), weight.data_ptr(), weight._version) for weight in self.parameters())
+        if self._products is None or self._products[0] != versions:
+            self._products = versions, _PairScorer(self)
+        return self._products[1]
 
     def _node(self, mlp: nn.Module, queries: Queries) -> Tensor:
-        if not self.config.motion_features:
-            return mlp(queries.query_feats)
-        return mlp(torch.cat((queries.query_feats, queries.motion_feats), dim=-1))
+        return mlp(self._inputs(queries))
 
-    def _edge_sides(self, ego: Queries, remote: Queries) -> tuple[Tensor, Tensor]:
-        """The first linear map of an edge is a difference of these: [V, C] minus [I, C]."""
+    def _inputs(self, queries: Queries, rows: Tensor | None = None) -> Tensor:
+        """What the nodes of all or some rows are made of."""
+        streams = (queries.query_feats, queries.motion_feats) if self.config.motion_features else (queries.query_feats,)
+        return torch.cat([stream if rows is None else stream.index_select(0, rows) for stream in streams], dim=-1)
+
+    def _edge_sides(self, ego: Queries, remote: Queries, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The first linear map of an edge is a difference of these: [S, C] of some ego rows minus [I, C]."""
         first = self.edge[0]
         assert isinstance(first, nn.Linear)
         weight = first.weight[:, :3]
-        return torch.addmm(first.bias, ego.ref_pts, weight.T), remote.ref_pts @ weight.T
+        points = ego.ref_pts if rows is None else ego.ref_pts.index_select(0, rows)
+        return torch.addmm(first.bias, points, weight.T), remote.ref_pts @ weight.T
 
     def _with_memory(self, hidden: Tensor, before: Tensor | None) -> Tensor:
         """[..., C] edges before their ReLU with what memory [...] adds."""
@@ -122,7 +146,7 @@ class GraphAssociation(nn.Module):
 
 
 class _PairScorer:
-    """What follows the first layer of an edge, its linear maps multiplied into one."""
+    """What follows the first layer of an edge, its linear maps multiplied into one; and the map between nodes."""
 
     def __init__(self, association: GraphAssociation) -> None:
         second, third, norm, last = (
@@ -137,6 +161,7 @@ class _PairScorer:
         self.weight = fold @ second.weight  # [C, C]
         self.bias = fold @ second.bias + third.bias  # [C]
         self.similarity_weight = third.weight.sum(1)  # [C], the similarity goes to all channels alike
+        self.between_nodes = (association.wq @ association.wk.T) * association.similarity_scale  # [C, C]
         self.norm, self.last = norm, last
 
     def __call__(self, hidden: Tensor, similarity: Tensor) -> Tensor:
@@ -148,7 +173,9 @@ class _PairScorer:
 def distances_m(ego: Queries, remote: Queries, config: ModelConfig) -> Tensor:
     """[V, I] distances in space between reference points, m."""
     a, b = (box_code.denormalise(side.ref_pts.detach(), config.point_range_m) for side in (ego, remote))
-    return (a[:, None] - b).norm(dim=-1)
+    # By coordinate: a norm over a last axis of three takes three times as long.
+    squares = [(a[:, None, axis] - b[:, axis]).square() for axis in range(3)]
+    return (squares[0] + squares[1] + squares[2]).sqrt()
 
 
 @torch.no_grad()
@@ -185,7 +212,8 @@ def match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]
     queries, instances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for agent in np.unique(owners):
         columns = np.flatnonzero(owners == agent)
-        row, column = assign(costs[:, columns], masks[:, columns])
+        alone = len(columns) == len(owners)  # then nothing needs to be copied
+        row, column = assign(costs, masks) if alone else assign(costs[:, columns], masks[:, columns])
         queries.append(row)
         instances.append(columns[column])
     ego_index, remote_index = np.concatenate(queries), np.concatenate(instances)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.denoising import Denoising
 from cooptrack_core.training.dense_losses import BevHead
@@ -68,9 +69,10 @@ class AgentTraining(nn.Module):
     def samples(self, draws: Sequence[Draw]) -> list[Sample]:
         """Frames as the network is shown them, with what it should find."""
         config, device = self.model.config, self.model.reference_points.device
-        views = [view_of(draw.clip, draw.frame, config, self.recipe.view, draw.number) for draw in draws]
-        images = image_batch(views, config, self.recipe.photometric, self.recipe.grid_mask).to(device)
-        return [self._sample(*row) for row in zip(draws, views, images, strict=True)]
+        with stage("data"):
+            views = [view_of(draw.clip, draw.frame, config, self.recipe.view, draw.number) for draw in draws]
+            images = image_batch(views, config, self.recipe.photometric, self.recipe.grid_mask).to(device)
+            return [self._sample(*row) for row in zip(draws, views, images, strict=True)]
 
     def _sample(self, draw: Draw, view: View, image: Tensor) -> Sample:
         truth = self.wanted(view.truth).to(image.device)

@@ -13,6 +13,7 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.proposals import DenseBoxes
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.training.data import TrainingData
 from cooptrack_core.training.dense_losses import proposal_losses
 from cooptrack_core.training.recipes import Recipe
@@ -37,13 +38,16 @@ class Trunk(nn.Module):
 
     def forward(self, step: int, micro: int) -> dict[str, Tensor]:
         """Losses of the frames of a step."""
-        draws = self.sampler.draw(step, micro, self.slots)
-        views = [view_of(d.clip, d.frame, self.config, self.recipe.view, d.number) for d in draws]
-        device = self.device
-        images = image_batch(views, self.config, self.recipe.photometric, self.recipe.grid_mask).to(device)
-        lidar2img = torch.stack([torch.from_numpy(view.lidar2img).float() for view in views]).to(device)
-        truths = [view.truth.to(device) for view in views]
-        return proposal_losses(self.dense(images, lidar2img), truths, lidar2img, self.config)
+        with stage("data"):
+            draws = self.sampler.draw(step, micro, self.slots)
+            views = [view_of(d.clip, d.frame, self.config, self.recipe.view, d.number) for d in draws]
+            device = self.device
+            images = image_batch(views, self.config, self.recipe.photometric, self.recipe.grid_mask).to(device)
+            lidar2img = torch.stack([torch.from_numpy(view.lidar2img).float() for view in views]).to(device)
+            truths = [view.truth.to(device) for view in views]
+        dense = self.dense(images, lidar2img)
+        with stage("losses"):
+            return proposal_losses(dense, truths, lidar2img, self.config)
 
     @property
     def device(self) -> torch.device:
@@ -52,8 +56,11 @@ class Trunk(nn.Module):
 
     def dense(self, images: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """images [B, 3, h, w], lidar2img [B, 4, 4]."""
-        pyramid = self.backbone.pyramid(images)
-        return self.proposals.dense(self.neck(pyramid[-self.backbone.levels :])[0], pyramid[0], lidar2img)
+        with stage("backbone"):
+            pyramid = self.backbone.pyramid(images)
+            finest = self.neck(pyramid[-self.backbone.levels :])[0]
+        with stage("proposals"):
+            return self.proposals.dense(finest, pyramid[0], lidar2img)
 
 
 class Pretraining:

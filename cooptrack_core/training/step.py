@@ -23,6 +23,7 @@ from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import Memory, NetworkInput
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.training.assignment import Assignment
 from cooptrack_core.training.carry import CarryOptions, carried_rows
 from cooptrack_core.training.dense_losses import proposal_losses
@@ -122,7 +123,8 @@ class Iteration:
         memories = [self._memory(j, sample) for j, sample in enumerate(samples)]
         incoming = [self._incoming(memory, sample) for memory, sample in zip(memories, samples, strict=True)]
         perception = self._perceive(samples, memories, Queries.stack([slot.queries for slot in incoming]))
-        done = [self._supervise(perception, j, sample, incoming[j]) for j, sample in enumerate(samples)]
+        with stage("losses"):
+            done = [self._supervise(perception, j, sample, incoming[j]) for j, sample in enumerate(samples)]
         rows = [carried_rows(slot.refined, slot.assignment, self.carry, self._generator) for slot in done]
         carried = [_tracks(slot.refined, going_on) for slot, going_on in zip(done, rows, strict=True)]
         partnerships = [_partners(*row) for row in zip(incoming, done, rows, strict=True)]
@@ -135,7 +137,8 @@ class Iteration:
         self.steps_done += 1
         losses = batch_average([slot.losses for slot in done])
         if self.extra is not None:
-            losses |= self.extra(perception, samples)
+            with stage("losses"):
+                losses |= self.extra(perception, samples)
         total = torch.stack(list(losses.values())).sum()
         terms, refined = [slot.losses for slot in done], [slot.refined for slot in done]
         return Outcome(losses, total, [slot.assignment for slot in done], rows, carried, terms, refined)

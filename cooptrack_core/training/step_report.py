@@ -62,12 +62,16 @@ class StepReport:
             for name, value in {"loss": taken.loss, **named, "gradient_norm": taken.gradient_norm}.items():
                 totals[name] = totals.get(name, 0.0) + value / count
         rate = self._taken[-1].learning_rate
-        return {**totals, "learning_rate": rate, "seconds_per_step": (now_s - self._line_s) / count}
+        data_ms = sum(taken.stages_ms.get("data", 0.0) for taken in self._taken) / count
+        clock = {"seconds_per_step": (now_s - self._line_s) / count, "data_ms_per_step": data_ms}
+        return {**totals, "learning_rate": rate, **clock}
 
     def _description(self, done: int, taken: StepTaken, now_s: float) -> str:
         largest = sorted(taken.terms.items(), key=lambda term: -abs(term[1]))[:_SHOWN_TERMS]
         terms = ", ".join(f"{name} {value:.3g}" for name, value in largest)
         text = f"{self._stage.name} {self._stage.role}: loss {taken.loss:.4g} ({terms})"
+        if "data" in taken.stages_ms:
+            text += f", data {taken.stages_ms['data']:.0f} ms"
         if isinstance(self._bar, ProgressLines):  # a bar on a terminal says that itself
             left_s = (now_s - self._began_s) / (done - self._first_step) * (self._stage.total_steps - done)
             text += f", {_duration(left_s)} left"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from cooptrack_core.stage_clock import collect_stages, stage
 from cooptrack_core.training.distributed import all_or_none, replicated, without_exchange
 from cooptrack_core.training.optimizer_state import adam_w
 from cooptrack_core.training.schedule import rate_factor
@@ -27,6 +28,7 @@ class StepTaken:
     loss: float  # their sum
     gradient_norm: float  # L2, before clipping
     learning_rate: float
+    stages_ms: Mapping[str, float]  # stages of TRAINING_STAGES and of the network; on a GPU only "data" is all there
 
 
 class Stepper:
@@ -43,7 +45,7 @@ class Stepper:
     def __call__(self, step: int) -> StepTaken:
         """Takes step `step`, counted from 0. Raises TrainingStopped and leaves the weights as they were."""
         options = self._options
-        with memory_for(f"step {step + 1}"):
+        with collect_stages() as stages_ms, memory_for(f"step {step + 1}"):
             rate = options.learning_rate * rate_factor(step, self._stage.total_steps, options)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["rate"]
@@ -52,11 +54,12 @@ class Stepper:
             for micro in range(options.accumulate):
                 for name, value in self._micro_batch(step, micro).items():
                     sums[name] = sums.get(name, 0.0) + value / options.accumulate
-            norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, options.max_gradient_norm))
-            if not math.isfinite(norm):  # the same in all processes
-                raise TrainingStopped(self._says(step, options.accumulate - 1, f"the gradient is {norm}"))
-            self.optimizer.step()
-        return StepTaken(sums, sum(sums.values()), norm, rate)
+            with stage("optimizer"):
+                norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, options.max_gradient_norm))
+                if not math.isfinite(norm):  # the same in all processes
+                    raise TrainingStopped(self._says(step, options.accumulate - 1, f"the gradient is {norm}"))
+                self.optimizer.step()
+        return StepTaken(sums, sum(sums.values()), norm, rate, stages_ms)
 
     def _micro_batch(self, step: int, micro: int) -> dict[str, float]:
         """Adds to the gradients; returns the losses. What goes wrong in one process stops all before the backward."""
@@ -65,7 +68,8 @@ class Stepper:
         with contextlib.nullcontext() if last else without_exchange(self._losses_of):
             with all_or_none(self.device):
                 values, found = self._losses(step, micro)
-            torch.autograd.backward(values.sum() / self._options.accumulate)
+            with stage("backward"):
+                torch.autograd.backward(values.sum() / self._options.accumulate)
         return found
 
     def _losses(self, step: int, micro: int) -> tuple[Tensor, dict[str, float]]:

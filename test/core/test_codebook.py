@@ -53,6 +53,20 @@ def test_a_stored_codebook_reads_codes_bit_by_bit_as_before(book, tmp_path):
     np.testing.assert_array_equal(read.decode(coded).query, book.decode(coded).query)
 
 
+@pytest.mark.parametrize("channels, count", [(16, 1), (128, 100), (256, 33)])
+def test_codes_are_the_nearest_rows_however_many_instances_are_coded_at_once(channels, count):
+    rng = np.random.default_rng(channels)
+    tables = rng.normal(size=(3, 256, channels)).astype(np.float32)
+    book, sent = Codebook({"query": tables}, ROADSIDE), values(count, channels)
+    codes = book.encode(Features(sent, None, None, "tiny_inf", ROADSIDE), 3).codes[:, 0]
+    left = sent.astype(np.float64)
+    for stage, table in enumerate(tables):
+        distance = np.linalg.norm(left[:, None] - table[None], axis=-1)
+        chosen = distance[np.arange(count), codes[:, stage]]
+        np.testing.assert_allclose(chosen, distance.min(axis=1), rtol=1e-5)
+        left -= table[codes[:, stage]]
+
+
 def test_codes_travel_as_one_byte_each(book):
     coded = book.encode(features(7), 2)
     sent = message(0, cars(*[(i, 0) for i in range(7)], instance_id=np.arange(7) + 1, features=coded))

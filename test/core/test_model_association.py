@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -19,7 +20,13 @@ from torch import Tensor
 
 from cooptrack_core.model import box_code
 from cooptrack_core.model.alignment import RemoteInstances, as_queries
-from cooptrack_core.model.association import UNSCORED, GraphAssociation, match_by_affinity, match_by_distance
+from cooptrack_core.model.association import (
+    UNSCORED,
+    GraphAssociation,
+    distances_m,
+    match_by_affinity,
+    match_by_distance,
+)
 from cooptrack_core.model.presets import Options
 
 
@@ -42,6 +49,50 @@ def test_fast_affinity_equals_plain_affinity(official: bool, dims: int) -> None:
     a, b = (box_code.denormalise(side.ref_pts, config.point_range_m) for side in (ego, theirs))
     near = torch.cdist(a, b) <= (math.inf if official else 20.0)
     assert torch.equal(scored, near) and near.any()
+
+
+def test_fast_affinity_follows_weights_that_change() -> None:
+    config = small_config(Options(distance_gate_m=20.0))
+    module, other = GraphAssociation(config).eval(), GraphAssociation(config).eval()
+    ego, theirs = random_queries(30, config), as_queries(aligned(10, config), config)
+
+    def differ() -> float:
+        with torch.inference_mode():
+            plain, fast = module.plain(ego, theirs), module(ego, theirs)
+        return float((plain - fast)[fast != UNSCORED].abs().max())
+
+    assert differ() < 1e-4
+    module.load_state_dict(other.state_dict())
+    assert differ() < 1e-4
+    with torch.no_grad():
+        module.wq.mul_(-2.0)
+        module.edge[2].weight.add_(0.1)
+    assert differ() < 1e-4
+    copied = copy.deepcopy(module)
+    with torch.no_grad():
+        copied.we.zero_()
+        module.wk.zero_()
+    assert differ() < 1e-4
+    module = copied
+    assert differ() < 1e-4
+
+
+def test_distances_are_those_in_space() -> None:
+    config = small_config()
+    ego, theirs = random_queries(20, config), as_queries(aligned(7, config), config)
+    a, b = (box_code.denormalise(side.ref_pts, config.point_range_m) for side in (ego, theirs))
+    torch.testing.assert_close(distances_m(ego, theirs, config), (a[:, None] - b).norm(dim=-1))
+    assert distances_m(ego, theirs.select(torch.zeros(0, dtype=torch.int64)), config).shape == (20, 0)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_instances_beyond_the_gate_of_all_queries_are_not_scored(count: int) -> None:
+    config = small_config(Options(distance_gate_m=1e-6))
+    module = GraphAssociation(config).eval()
+    theirs = as_queries(aligned(count, config), config)
+    with torch.inference_mode():
+        logits = module(random_queries(5, config), theirs)
+    assert logits.shape == (5, count) and (logits == UNSCORED).all()
 
 
 def test_affinity_has_the_stated_form() -> None:

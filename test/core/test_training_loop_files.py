@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from small_run import equal, kept, lines, run
 from small_stage import SmallStage
 
+from cooptrack_core.stage_clock import stage
 from cooptrack_core.training import event_file
 from cooptrack_core.training.stages import StageOptions
 from cooptrack_core.training.tensor_files import read_tensors, write_tensors
@@ -46,6 +48,16 @@ def test_checkpoints_are_only_where_streams_start_anew(tmp_path: Path) -> None:
     run(tmp_path, SmallStage(StageOptions(steps=18)), keep_every=5, evaluate_every=9)
     assert kept(tmp_path) == ["step_00000016", "step_00000018"]  # rounded up to 8, and the end
     assert [line["step"] for line in lines(tmp_path, "evaluation")] == [16, 18]
+
+
+def test_the_log_says_how_much_of_a_step_goes_into_its_data(tmp_path: Path) -> None:
+    def load(step: int, micro: int) -> None:
+        with stage("data"):
+            time.sleep(0.003)
+
+    run(tmp_path, SmallStage(before=load))
+    values = [line["values"] for line in lines(tmp_path, "train")]
+    assert values and all(3.0 <= v["data_ms_per_step"] < 1e3 * v["seconds_per_step"] for v in values)  # type: ignore
 
 
 def test_a_finished_run_does_nothing_again(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from cooptrack_core.types import CooptrackError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 HERE = Path(__file__).resolve().parent
+CLOCK = ("seconds_per_step", "data_ms_per_step")
 
 
 class Killed(BaseException):
@@ -63,7 +64,7 @@ def same_end(folder: Path, other: Path) -> None:
 
 
 def timeless(line: dict[str, object]) -> dict[str, object]:
-    values = {name: value for name, value in line["values"].items() if name != "seconds_per_step"}  # type: ignore[attr-defined]
+    values = {name: value for name, value in line["values"].items() if name not in CLOCK}  # type: ignore[attr-defined]
     return {**line, "time_s": None, "values": values}
 
 
