@@ -165,8 +165,7 @@ class AgentModel(nn.Module):
         dense = peaks = None
         if self.config.proposals:
             with stage("proposals"):
-                dense = self.proposals.dense(maps[0], pyramid[0], lidar2img)
-                peaks = self.proposals(dense)
+                dense, peaks = self.proposals.look(maps[0], pyramid[0], lidar2img)
                 queries = self.with_proposals(queries, peaks)
         base = queries.boxes if self.config.options.residual_boxes else None
         with stage("decoder"):

@@ -12,6 +12,7 @@ import torch
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.deformable_layer import DeformableLayer
+from cooptrack_core.model.fast.network import faster
 from cooptrack_core.types import CooptrackError
 
 
@@ -23,9 +24,11 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
         return plain(model).to(device)
     if engine == "onnxruntime":
         raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
-    fast = prepare_for_inference(model)
-    assert isinstance(fast, AgentModel)
-    return fast.to(device)
+    if device.type == "cpu":
+        return faster(model)
+    prepared = prepare_for_inference(model)
+    assert isinstance(prepared, AgentModel)
+    return prepared.to(device)
 
 
 def plain(model: AgentModel) -> AgentModel:

@@ -1,0 +1,107 @@
+"""Convolutions in oneDNN with what follows them: activation and shortcut (channels last, batch norm folded in)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cooptrack_core.model.backbone import BasicBlock, Bottleneck, ResNet
+
+
+@cache
+def has_fused_convolution() -> bool:
+    """Whether this torch offers oneDNN's convolution with an activation; it is not part of the public interface."""
+    try:
+        one = torch.ones(1, 1, 1, 1)
+        found = _convolved(one, one, None, (0, 0), (1, 1), "relu")
+        return bool(_added(found, one, one, None, (0, 0), (1, 1)).item() == 2.0)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False
+
+
+def _convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: tuple[int, ...],
+    stride: tuple[int, ...],
+    activation: str = "none",
+) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, weight, bias, padding, stride, (1, 1), 1, activation, [], ""
+    )
+    return result
+
+
+def _added(
+    other: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> Tensor:
+    """relu(other + convolution), in the place of `other`."""
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+        other, x, weight, bias, padding, stride, (1, 1), 1, "add", 1.0, "relu", [], ""
+    )
+    return result
+
+
+class FastConv2d(nn.Conv2d):
+    """nn.Conv2d whose small maps, too, are convolved by oneDNN, and whose 1x1 filters are a matrix product."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C', h', w']."""
+        if torch.is_grad_enabled() or self.groups != 1 or self.dilation != (1, 1) or input.dtype != torch.float32:
+            return super().forward(input)
+        if self.kernel_size == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0):
+            rows = functional.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+            return rows.permute(0, 3, 1, 2)
+        return self.apply(input, "none")
+
+    def apply(self, x: Tensor, activation: str) -> Tensor:  # type: ignore[override]
+        """With an activation of oneDNN."""
+        assert not isinstance(self.padding, str)
+        return _convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
+
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """relu(shortcut + convolution of x), in the place of the shortcut."""
+        assert not isinstance(self.padding, str)
+        return _added(shortcut, x, self.weight, self.bias, self.padding, self.stride)
+
+
+class FoldedBasicBlock(BasicBlock):
+    """BasicBlock whose norms are in its convolutions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As BasicBlock; x is no longer what it was."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        hidden = self.conv1.apply(x, "relu")
+        return self.conv2.add_to(shortcut, hidden)  # type: ignore[no-any-return]
+
+
+class FoldedBottleneck(Bottleneck):
+    """Bottleneck whose norms are in its convolutions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As Bottleneck; x is no longer what it was."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        hidden = self.conv2.apply(self.conv1.apply(x, "relu"), "relu")
+        return self.conv3.add_to(shortcut, hidden)  # type: ignore[no-any-return]
+
+
+class FoldedResNet(ResNet):
+    """ResNet whose stem has its norm in its convolution."""
+
+    def stem(self, images: Tensor) -> Tensor:
+        """[B, 3, h, w] -> [B, width, h / 2, w / 2]."""
+        return self.conv1.apply(images, "relu")  # type: ignore[no-any-return]
+
+
+def is_folded(module: nn.Module) -> bool:
+    """Whether no norm of a block, or of the stem, is left."""
+    return all(isinstance(norm, nn.Identity) for name, norm in module.named_children() if name.startswith("bn"))

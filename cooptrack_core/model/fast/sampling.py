@@ -1,0 +1,104 @@
+"""Deformable attention of one sample in long rows: what is computed for a sampling point lies queries last.
+
+The projections write their numbers in this order, so that nothing has to be turned until the rows of the table of
+values are summed; offsets, in cells of the map, are added to centres in cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cooptrack_core.model.deformable_layer import DeformableLayer
+
+Shapes = Sequence[tuple[int, int]]
+
+
+class Sampler:
+    """Where a DeformableLayer looks and how much, from its queries, in one product of matrices."""
+
+    def __init__(self, layer: DeformableLayer) -> None:
+        self.heads, self.levels, self.points = layer.heads, layer.levels, layer.points
+        self.levels_share = layer.levels_share
+        self.size = self.heads * self.levels * self.points
+        offsets = layer.sampling_offsets
+        self.weight = torch.cat((offsets.weight[0::2], offsets.weight[1::2], layer.attention_weights.weight))
+        self.bias = torch.cat((offsets.bias[0::2], offsets.bias[1::2], layer.attention_weights.bias))[:, None]
+
+    def project(self, queries: Tensor) -> Tensor:
+        """[Q, C] -> [3 * heads * L * P, Q]: offsets in x, in y, and logits of the weights."""
+        return torch.addmm(self.bias, self.weight, queries.t())
+
+    def sums(self, projected: Tensor, centres: tuple[Tensor, Tensor], table: Table) -> Tensor:
+        """Weighted sums of the values of a table -> [Q, heads * D].
+
+        projected as project() gives it; centres: x and y in cells, each broadcast to [L, P, Q].
+        """
+        count = projected.shape[1]
+        x, y, weights = projected.view(3, self.heads, self.levels, self.points, count).unbind()
+        if self.levels_share:
+            weights = weights.reshape(self.heads, -1, count).softmax(1).view_as(x)
+        else:
+            weights = weights.softmax(2) / self.levels
+        index, shares = table.corners(x + centres[0], y + centres[1], weights)
+        bags = count * self.heads
+        found = functional.embedding_bag(
+            index.view(-1, count).t().contiguous().view(bags, -1),
+            table.rows.view(-1, table.dims // self.heads),
+            mode="sum",
+            per_sample_weights=shares.view(-1, count).t().contiguous().view(bags, -1),
+        )
+        return found.view(count, table.dims)
+
+
+class Table:
+    """Projected maps, each with a border of zeros, one after the other; filled by its user."""
+
+    def __init__(self, shapes: Shapes, dims: int, like: Tensor) -> None:
+        self.shapes, self.dims = shapes, dims
+        starts, count = [], 0
+        for h, w in shapes:
+            starts.append(count)
+            count += (h + 2) * (w + 2)
+        self._starts = starts
+        # The far corners of a sample on the last border row, which have no weight, lie behind the last map.
+        self.rows = like.new_zeros(count + shapes[-1][1] + 3, dims)
+
+    def inside(self, level: int) -> Tensor:
+        """[h, w, C] of a map, to write on."""
+        (h, w), start = self.shapes[level], self._starts[level]
+        return self.rows[start : start + (h + 2) * (w + 2)].view(h + 2, w + 2, -1)[1:-1, 1:-1]
+
+    def corners(self, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Places in cells and weights [heads, L, P, Q] -> rows [heads, 4, L, P, Q] int32 of values, and their shares.
+
+        A row of a head's values: row of the table times heads, plus the head. x and y are overwritten.
+        """
+        heads = x.shape[0]
+        w, h, start = self._sizes(x)
+        # Half a cell outside the map a sample has faded to zero, so that nothing is lost by clamping it there.
+        x = torch.minimum(x.clamp_(min=-1.0), w, out=x)
+        y = torch.minimum(y.clamp_(min=-1.0), h, out=y)
+        left, low = x.floor(), y.floor()
+        right, high = x.sub_(left), y.sub_(low)
+        token = low.mul_(w + 2.0).add_(left).add_(start)
+        first = token.mul_(heads).add_(torch.arange(heads, dtype=x.dtype)[:, None, None, None]).int()
+        # For what is not a number any row will do.
+        first.clamp_(0, heads * (len(self.rows) - self.shapes[-1][1] - 3) - 1)
+        step = (w.int() + 2) * heads
+        upper = weights * high
+        upper_right = upper * right
+        lower = weights - upper
+        lower_right = lower * right
+        index = torch.stack((first, first + heads, first + step, first + (step + heads)), dim=1)
+        shares = torch.stack((lower - lower_right, lower_right, upper - upper_right, upper_right), dim=1)
+        return index, shares
+
+    def _sizes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Width, height and first cell of each level, [L, 1, 1]."""
+        columns = [(w, h, start + w + 3) for (h, w), start in zip(self.shapes, self._starts, strict=True)]
+        w, h, start = like.new_tensor(columns).t()[:, :, None, None]
+        return w, h, start
