@@ -86,8 +86,10 @@ class GraphAssociation(nn.Module):
         """plain() for pairs within the distance gate, UNSCORED elsewhere: [V, I] logits."""
         allowed = distances_m(ego, remote, self.config) <= self.config.options.distance_gate_m
         logits = torch.full_like(allowed, UNSCORED, dtype=ego.query_feats.dtype)
-        near = allowed.any(1)  # [V]
-        some = ego.select(near)
+        near = allowed.any(1).nonzero()[:, 0]  # [V']
+        some = ego.with_(
+            ref_pts=ego.ref_pts[near], query_feats=ego.query_feats[near], motion_feats=ego.motion_feats[near]
+        )
         rows, columns = allowed[near].nonzero(as_tuple=True)  # [P]
         similarity = self._similarity(some, remote)[rows, columns]  # [P]
         ego_side, remote_side = self._edge_sides(some, remote)

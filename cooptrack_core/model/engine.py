@@ -10,6 +10,7 @@ import copy
 import torch
 
 from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.model.fast.network import faster
@@ -25,6 +26,7 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
     if engine == "onnxruntime":
         raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
     if device.type == "cpu":
+        keep_memory()
         return faster(model)
     prepared = prepare_for_inference(model)
     assert isinstance(prepared, AgentModel)

@@ -1,7 +1,8 @@
-"""Linear layers that at inference on a CPU run in oneDNN.
+"""Linear layers that at inference on a CPU run in oneDNN, where they are large.
 
-`functional.linear` calls the BLAS that torch was built with, which on AMD processors (MKL) takes twice as long.
-Training, other devices and dtypes, tracing and export go the usual way.
+`functional.linear` calls the BLAS that torch was built with, which on some AMD processors (MKL) takes twice as long.
+For few rows what a call of oneDNN costs beside its arithmetic is more than that. Training, other devices and dtypes,
+tracing and export go the usual way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+_FEW = 2**22  # multiplications
 
 
 @cache
@@ -29,7 +33,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         torch.is_grad_enabled()
         or x.dtype != torch.float32
         or x.device.type != "cpu"
-        or x.numel() == 0
+        or x.numel() * len(weight) < _FEW
         or not weight.is_contiguous()
         or not (bias is None or bias.is_contiguous())  # oneDNN would overlook the stride
         or torch.compiler.is_compiling()

@@ -80,10 +80,8 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
 def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:
     """Rows of the queries that the frame reports, best first, of those marked in candidates [N] bool (spec 2.6)."""
     index = torch.nonzero(candidates).squeeze(-1)
-    chosen = queries.select(index)
-    output = box_code.select_output(
-        chosen.boxes, chosen.logits, chosen.scores, config.output_range_m, config.max_outputs
-    )
+    chosen = (values[index] for values in (queries.boxes, queries.logits, queries.scores))
+    output = box_code.select_output(*chosen, config.output_range_m, config.max_outputs)
     return np.asarray(index[output.index].cpu().numpy(), np.int64)
 
 
@@ -171,7 +169,7 @@ def instances(
         instance_id=tracked.track_id[chosen],
         time_since_update_s=tracked.time_since_update_s[chosen],
         age_frames=tracked.age_frames[chosen],
-        features=_features(queries.select(index), preset, fingerprint),
+        features=_features(queries, index, preset, fingerprint),
     )
 
 
@@ -194,13 +192,13 @@ def measured_instances(
         instance_id=tracked.track_id[chosen],
         time_since_update_s=tracked.time_since_update_s[chosen],
         age_frames=tracked.age_frames[chosen],
-        features=_features(alone, preset, fingerprint),
+        features=_features(alone, slice(None), preset, fingerprint),
     )
 
 
-def _features(queries: Queries, preset: str, fingerprint: bytes) -> Features:
+def _features(queries: Queries, rows: torch.Tensor | slice, preset: str, fingerprint: bytes) -> Features:
     def stream(values: torch.Tensor) -> NDArray[np.float32]:
-        return np.asarray(values.float().cpu().numpy(), np.float32)
+        return np.asarray(values[rows].float().cpu().numpy(), np.float32)
 
     feats, embeds, motion = queries.query_feats, queries.query_embeds, queries.motion_feats
     return Features(stream(feats), stream(embeds), stream(motion), preset, fingerprint)

@@ -39,17 +39,14 @@ class HistoryReasoner(nn.Module):
         pushed = push(queries)
         if queries.scores.numel() == 0:
             return pushed
-        length, dims = pushed.history_feats.shape[-2:]
-        time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
-        feats = _over_time(
-            self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time, self.short_cuts
+        time = self.times(pushed)  # [H, C]
+        feats = self.over_time(
+            self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time
         )
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
         if self.with_motion:
-            motion = _over_time(
-                self.motion, motion, pushed.history_motion, pushed.history_padding, time, self.short_cuts
-            )
+            motion = self.over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,
@@ -57,6 +54,17 @@ class HistoryReasoner(nn.Module):
             history_feats=_shift(queries.history_feats, feats.detach()),
             history_motion=_shift(queries.history_motion, motion.detach()),
         )
+
+    def times(self, queries: Queries) -> Tensor:
+        """[H, C] embeddings of the history slots."""
+        length, dims = queries.history_feats.shape[-2:]
+        return self.time_embedding(time_encoding(length, dims).to(queries.query_feats))
+
+    def over_time(
+        self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor
+    ) -> Tensor:
+        """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H]."""
+        return _over_time(stack, feats, history, padding, time, self.short_cuts)
 
 
 def push(queries: Queries) -> Queries:

@@ -85,6 +85,7 @@ class FastBevEncoder(BevEncoder):
         shapes = [(x.shape[-2], x.shape[-1]) for x in maps]
         image_values = self._image_values(maps)
         image_centres = self._image_cells(seen, shapes)
+        grids, images = Table([self.config.bev_size] * 2, self._dims, past), Table(shapes, self._dims, past)
         x = self.queries.embedding + moved  # [HW, C]
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, EncoderLayer)
@@ -93,13 +94,13 @@ class FastBevEncoder(BevEncoder):
                 logits = self._of_start + constants.present_weight @ moved.t()
             else:
                 logits = torch.addmm(constants.of_position, constants.present_weight, x.t())
-            table = Table([self.config.bev_size] * 2, self._dims, x)
-            table.inside(0).copy_(past_values[:, part].view_as(table.inside(0)))
-            table.inside(1).copy_((constants.start_values + moved_values[part]).view_as(table.inside(1)))
-            found = constants.temporal.sums(logits.add_(past_terms[i]), centres, table)
+            size = (*self.config.bev_size, self._dims)
+            grids.inside(0).copy_(past_values[:, part].view(size))
+            torch.add(constants.start_values.view(size), moved_values[part], out=grids.inside(1))
+            found = constants.temporal.sums(logits.add_(past_terms[i]), centres, grids)
             attention = layer.temporal_attention
             x = layer.norms[0](x + linear(found, attention.output_proj.weight, attention.output_proj.bias))
-            x = layer.norms[1](self._with_image(layer, constants, x, seen, shapes, image_centres, image_values, part))
+            x = layer.norms[1](self._with_image(layer, constants, x, seen, images, image_centres, image_values, part))
             x = layer.norms[2](x + layer.ffn(x))
         return x[None]
 
@@ -109,7 +110,7 @@ class FastBevEncoder(BevEncoder):
         constants: _LayerConstants,
         x: Tensor,
         seen: _Seen,
-        shapes: list[tuple[int, int]],
+        table: Table,
         centres: tuple[Tensor, Tensor],
         values: list[Tensor],
         part: slice,
@@ -119,7 +120,6 @@ class FastBevEncoder(BevEncoder):
         summed = x + output.bias
         if len(seen.cells) == 0:
             return summed
-        table = Table(shapes, self._dims, x)
         for level, found in enumerate(values):
             table.inside(level).copy_(found[..., part])
         projected = constants.spatial.project(x.index_select(0, seen.cells))

@@ -35,11 +35,12 @@ class FastDecoder(Decoder):
         if len(bev) != 1 or torch.is_grad_enabled() or bev.dtype != torch.float32 or feats.shape[1] == 0:
             return super().forward(bev, feats, embeds, ref_pts, all_layers, base)
         values = linear(bev[0], self._value_weight, self._value_bias)  # [HW, layers * C]
+        table = Table([self.layers[0].cross_attention.bev_size], bev.shape[-1], bev)
         logits, boxes = [], []
         x, points = feats, ref_pts
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
-            x = self._layer(i, layer, x, embeds, values, points)
+            x = self._layer(i, layer, x, embeds, values, points, table)
             code, points = box_code.refine(self.box_branches[i](x), points, self.point_range_m, base)
             base = None if base is None else code
             if all_layers or i == len(self.layers) - 1:
@@ -47,13 +48,14 @@ class FastDecoder(Decoder):
                 boxes.append(code)
         return DecoderOutput(torch.stack(logits), torch.stack(boxes), points, x)
 
-    def _layer(self, i: int, layer: DecoderLayer, x: Tensor, embeds: Tensor, values: Tensor, points: Tensor) -> Tensor:
-        """x, embeds [1, N, C], values [HW, layers * C], points [1, N, 3] -> [1, N, C]."""
+    def _layer(
+        self, i: int, layer: DecoderLayer, x: Tensor, embeds: Tensor, values: Tensor, points: Tensor, table: Table
+    ) -> Tensor:
+        """x, embeds [1, N, C], values [HW, layers * C], points [1, N, 3], table to fill -> [1, N, C]."""
         placed = x + embeds
         x = layer.norms[0](x + attend(layer.self_attention, placed, placed, x))
         attention, dims = layer.cross_attention, x.shape[-1]
         rows, columns = attention.bev_size
-        table = Table([attention.bev_size], dims, values)
         table.inside(0).copy_(values[:, i * dims : (i + 1) * dims].view(rows, columns, dims))
         centres = points[0, :, 0] * columns - 0.5, points[0, :, 1] * rows - 0.5  # [N]
         found = self._samplers[i].sums(self._samplers[i].project((x + embeds)[0]), centres, table)

@@ -19,7 +19,9 @@ from cooptrack_core.model.fast.convolutions import (
     is_folded,
 )
 from cooptrack_core.model.fast.decoder import FastDecoder
+from cooptrack_core.model.fast.layers import FastGroupNorm, FastLayerNorm, FastSequential
 from cooptrack_core.model.fast.proposals import FastProposals
+from cooptrack_core.model.fast.reasoner import FastReasoner
 from cooptrack_core.model.queries import Queries
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -36,7 +38,6 @@ class FastAgentModel(AgentModel):
     def prepare(self) -> None:
         """Everything that only depends on the weights."""
         self._fresh = AgentModel.fresh_queries(self)
-        self._time = None
 
     def fresh_queries(self, rows: Tensor | None = None) -> Queries:
         """As AgentModel."""
@@ -54,6 +55,9 @@ def faster(model: AgentModel) -> AgentModel:
         return prepared
     _replace_convolutions(prepared)
     made = _as(prepared, FastAgentModel)
+    _replace_small_layers(made)
+    made.reasoner = _as(made.reasoner, FastReasoner)
+    made.reasoner.prepare()
     made.bev_encoder = _as(made.bev_encoder, FastBevEncoder)
     made.bev_encoder.prepare(made.config.map_levels)
     made.decoder = _as(made.decoder, FastDecoder)
@@ -72,6 +76,19 @@ def _replace_convolutions(model: nn.Module) -> None:
                 setattr(parent, name, _as(module, FastConv2d))
             elif type(module) in _FOLDED and is_folded(module):
                 setattr(parent, name, _as(module, _FOLDED[type(module)]))
+
+
+def _replace_small_layers(model: nn.Module) -> None:
+    for parent in list(model.modules()):
+        for name, module in list(parent.named_children()):
+            if type(module) is nn.Sequential and all(isinstance(layer, FastSequential.KINDS) for layer in module):
+                made = _as(module, FastSequential)
+                made.prepare()
+                setattr(parent, name, made)
+            elif type(module) is nn.LayerNorm:
+                setattr(parent, name, _as(module, FastLayerNorm))
+            elif type(module) is nn.GroupNorm:
+                setattr(parent, name, _as(module, FastGroupNorm))
 
 
 def _as(module: nn.Module, kind: type[Kind]) -> Kind:

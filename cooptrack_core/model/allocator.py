@@ -1,0 +1,25 @@
+"""Memory of a process that runs a network: the C library keeps what a frame frees for the next one.
+
+By default glibc gives large blocks back at once and asks for them again, and the system clears every page of them anew:
+on a CPU that costs a network up to a tenth of its time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from functools import cache
+
+# Of mallopt(3).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_LARGEST_BYTES = 1 << 30
+
+
+@cache
+def keep_memory() -> bool:
+    """Sets it up once for the process; False where the C library is not glibc, and nothing is changed."""
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    kept = ((_MMAP_THRESHOLD, _LARGEST_BYTES), (_TRIM_THRESHOLD, _LARGEST_BYTES), (_TOP_PAD, 1 << 24))
+    return all([mallopt(option, size) == 1 for option, size in kept])
