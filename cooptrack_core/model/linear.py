@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-_FEW = 2**22  # multiplications
+_FEW = 2**23  # multiplications
 
 
 @cache

@@ -80,8 +80,8 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
 def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:
     """Rows of the queries that the frame reports, best first, of those marked in candidates [N] bool (spec 2.6)."""
     index = torch.nonzero(candidates).squeeze(-1)
-    chosen = (values[index] for values in (queries.boxes, queries.logits, queries.scores))
-    output = box_code.select_output(*chosen, config.output_range_m, config.max_outputs)
+    code, logits, scores = queries.boxes[index], queries.logits[index], queries.scores[index]
+    output = box_code.select_output(code, logits, scores, config.output_range_m, config.max_outputs)
     return np.asarray(index[output.index].cpu().numpy(), np.int64)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,10 +44,21 @@ class NetworkRuntime:
     """Implements perception.Network on an AgentModel."""
 
     def __init__(
-        self, model: AgentModel, identity: Identity, device: torch.device, *, seed: int = 0, matcher: str = "affinity"
+        self,
+        model: AgentModel,
+        identity: Identity,
+        device: torch.device,
+        *,
+        seed: int = 0,
+        matcher: str = "affinity",
+        about: Mapping[str, str] | None = None,
     ) -> None:
-        """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others."""
+        """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others.
+
+        about: what else users should know of how it computes.
+        """
         self.identity, self.device = identity, device
+        self._about = dict(about or {})
         self._model = model.to(device).eval()
         self._session = Session(self._model, seed, matcher)
         self._book = TrackBook()
@@ -93,7 +104,8 @@ class NetworkRuntime:
     @property
     def about(self) -> dict[str, str]:
         """What users want to know beside that."""
-        return {"device": str(self.device), "weights": self.identity.source, "parameters": f"{self.parameters:,}"}
+        known = {"device": str(self.device), "weights": self.identity.source, "parameters": f"{self.parameters:,}"}
+        return known | self._about
 
     def understands(self, message: Message) -> bool:
         """Whether the features come from the roadside network that this one was trained with."""

@@ -40,9 +40,7 @@ class HistoryReasoner(nn.Module):
         if queries.scores.numel() == 0:
             return pushed
         time = self.times(pushed)  # [H, C]
-        feats = self.over_time(
-            self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time
-        )
+        feats = self.over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
         if self.with_motion:

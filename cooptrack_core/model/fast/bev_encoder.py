@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from cooptrack_core.model.bev_encoder import BevEncoder, EncoderLayer
 from cooptrack_core.model.bev_queries import rotate, shift
+from cooptrack_core.model.fast.layers import of_kind
 from cooptrack_core.model.fast.recent import Recent
 from cooptrack_core.model.fast.sampling import Sampler, Table
 from cooptrack_core.model.linear import linear
@@ -54,14 +55,15 @@ class FastBevEncoder(BevEncoder):
         dims = queries.embedding.shape[1]
         _, position = queries(torch.zeros(1, 18))
         start = queries.embedding
-        self._constants = [_LayerConstants(layer, position, start) for layer in self.layers]
+        layers = of_kind(self.layers, EncoderLayer)
+        self._constants = [_LayerConstants(layer, position, start) for layer in layers]
         first = self._constants[0]
         self._of_start = first.of_position + first.present_weight @ start.t()  # [n, HW] layer 0 sees the start itself
-        temporal = [layer.temporal_attention for layer in self.layers]
+        temporal = [layer.temporal_attention for layer in layers]
         self._value_weight = torch.cat([t.value_proj.weight for t in temporal])  # [layers * C, C]
         self._value_bias = torch.cat([t.value_proj.bias for t in temporal])
         self._past_weight = torch.cat([c.past_weight for c in self._constants])  # [layers * n, C]
-        spatial = [layer.spatial_attention for layer in self.layers]
+        spatial = [layer.spatial_attention for layer in layers]
         self._image_weight = torch.cat([s.value_proj.weight for s in spatial])
         bias = torch.cat([s.value_proj.bias for s in spatial])
         embeds = self.camera_embeds[0] + self.level_embeds[:shapes_levels]  # [L, C]
@@ -87,8 +89,7 @@ class FastBevEncoder(BevEncoder):
         image_centres = self._image_cells(seen, shapes)
         grids, images = Table([self.config.bev_size] * 2, self._dims, past), Table(shapes, self._dims, past)
         x = self.queries.embedding + moved  # [HW, C]
-        for i, layer in enumerate(self.layers):
-            assert isinstance(layer, EncoderLayer)
+        for i, layer in enumerate(of_kind(self.layers, EncoderLayer)):
             constants, part = self._constants[i], slice(i * self._dims, (i + 1) * self._dims)
             if i == 0:
                 logits = self._of_start + constants.present_weight @ moved.t()

@@ -61,9 +61,9 @@ class FastConv2d(nn.Conv2d):
         if self.kernel_size == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0):
             rows = functional.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
             return rows.permute(0, 3, 1, 2)
-        return self.apply(input, "none")
+        return self.convolved(input, "none")
 
-    def apply(self, x: Tensor, activation: str) -> Tensor:  # type: ignore[override]
+    def convolved(self, x: Tensor, activation: str) -> Tensor:
         """With an activation of oneDNN."""
         assert not isinstance(self.padding, str)
         return _convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
@@ -80,8 +80,8 @@ class FoldedBasicBlock(BasicBlock):
     def forward(self, x: Tensor) -> Tensor:
         """As BasicBlock; x is no longer what it was."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        hidden = self.conv1.apply(x, "relu")
-        return self.conv2.add_to(shortcut, hidden)  # type: ignore[no-any-return]
+        first, second = (_fast(conv) for conv in (self.conv1, self.conv2))
+        return second.add_to(shortcut, first.convolved(x, "relu"))
 
 
 class FoldedBottleneck(Bottleneck):
@@ -90,8 +90,8 @@ class FoldedBottleneck(Bottleneck):
     def forward(self, x: Tensor) -> Tensor:
         """As Bottleneck; x is no longer what it was."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        hidden = self.conv2.apply(self.conv1.apply(x, "relu"), "relu")
-        return self.conv3.add_to(shortcut, hidden)  # type: ignore[no-any-return]
+        first, second, third = (_fast(conv) for conv in (self.conv1, self.conv2, self.conv3))
+        return third.add_to(shortcut, second.convolved(first.convolved(x, "relu"), "relu"))
 
 
 class FoldedResNet(ResNet):
@@ -99,7 +99,12 @@ class FoldedResNet(ResNet):
 
     def stem(self, images: Tensor) -> Tensor:
         """[B, 3, h, w] -> [B, width, h / 2, w / 2]."""
-        return self.conv1.apply(images, "relu")  # type: ignore[no-any-return]
+        return _fast(self.conv1).convolved(images, "relu")
+
+
+def _fast(module: nn.Module) -> FastConv2d:
+    assert isinstance(module, FastConv2d)
+    return module
 
 
 def is_folded(module: nn.Module) -> bool:

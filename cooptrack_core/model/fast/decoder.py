@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cooptrack_core.model import box_code
 from cooptrack_core.model.decoder import Decoder, DecoderLayer, DecoderOutput
+from cooptrack_core.model.fast.layers import of_kind
 from cooptrack_core.model.fast.sampling import Sampler, Table
 from cooptrack_core.model.linear import linear
 from cooptrack_core.model.transformer import attend
@@ -17,7 +18,7 @@ class FastDecoder(Decoder):
 
     def prepare(self) -> None:
         """Everything that only depends on the weights."""
-        attentions = [layer.cross_attention for layer in self.layers]
+        attentions = [layer.cross_attention for layer in of_kind(self.layers, DecoderLayer)]
         self._samplers = [Sampler(attention) for attention in attentions]
         self._value_weight = torch.cat([attention.value_proj.weight for attention in attentions])  # [layers * C, C]
         self._value_bias = torch.cat([attention.value_proj.bias for attention in attentions])
@@ -35,11 +36,11 @@ class FastDecoder(Decoder):
         if len(bev) != 1 or torch.is_grad_enabled() or bev.dtype != torch.float32 or feats.shape[1] == 0:
             return super().forward(bev, feats, embeds, ref_pts, all_layers, base)
         values = linear(bev[0], self._value_weight, self._value_bias)  # [HW, layers * C]
-        table = Table([self.layers[0].cross_attention.bev_size], bev.shape[-1], bev)
+        layers = of_kind(self.layers, DecoderLayer)
+        table = Table([layers[0].cross_attention.bev_size], bev.shape[-1], bev)
         logits, boxes = [], []
         x, points = feats, ref_pts
-        for i, layer in enumerate(self.layers):
-            assert isinstance(layer, DecoderLayer)
+        for i, layer in enumerate(layers):
             x = self._layer(i, layer, x, embeds, values, points, table)
             code, points = box_code.refine(self.box_branches[i](x), points, self.point_range_m, base)
             base = None if base is None else code

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cooptrack_core.model.linear import linear
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def of_kind(modules: nn.ModuleList, kind: type[Kind]) -> list[Kind]:
+    """The modules of a list, all of which are of this kind."""
+    found = [module for module in modules if isinstance(module, kind)]
+    assert len(found) == len(modules)
+    return found
 
 
 class FastLayerNorm(nn.LayerNorm):
@@ -39,7 +49,7 @@ class FastSequential(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         """[..., inner] -> [..., outer]."""
         if torch.is_grad_enabled():
-            return super().forward(input)  # type: ignore[no-any-return]
+            return super().forward(input)  # type: ignore[no-untyped-call]
         for function in self._functions:
             input = function(input)
         return input

@@ -78,7 +78,7 @@ class FastProposals(ImageProposals):
         )
         x = self.norm(x.add_(looks.trunk)).relu_()
         assert isinstance(self.second, FastConv2d)
-        x = self.second.apply(x, "relu")  # [1, head_dims, h, w]
+        x = self.second.convolved(x, "relu")  # [1, head_dims, h, w]
         return x[0].permute(1, 2, 0).reshape(-1, x.shape[1])
 
     def _boxes(self, rows: Tensor, cells: Tensor, view: View) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from cooptrack_core.model.fast.layers import of_kind
 from cooptrack_core.model.linear import linear
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.temporal import HistoryReasoner
 from cooptrack_core.model.transformer import TransformerLayer, TransformerStack
+
+
+def _layers(stack: TransformerStack) -> list[TransformerLayer]:
+    return of_kind(stack.layers, TransformerLayer)
 
 
 class _Single:
@@ -34,7 +38,10 @@ class FastReasoner(HistoryReasoner):
             return
         stacks = (self.history, self.motion) if self.with_motion else (self.history,)
         self._single = {
-            stack: [(_Single(layer.self_attention), _Single(layer.cross_attention)) for layer in stack.layers]
+            stack: [
+                (_Single(layer.self_attention), _Single(layer.cross_attention))
+                for layer in of_kind(stack.layers, TransformerLayer)
+            ]
             for stack in stacks
         }
         self._times: Tensor | None = None
@@ -55,8 +62,9 @@ class FastReasoner(HistoryReasoner):
         newest = memory[:, -1]  # [B * N, C]
         old = (~hidden[:, :-1]).any(1).nonzero()[:, 0]  # queries with a past
         keys, seen = memory[old], ~hidden[old]
-        for layer, (itself, newest_only) in zip(stack.layers, self._single[stack], strict=True):
-            assert isinstance(layer, TransformerLayer)
+        for layer, (itself, newest_only) in zip(
+            of_kind(stack.layers, TransformerLayer), self._single[stack], strict=True
+        ):
             x = layer.norms[0](x + itself(x))
             attended = newest_only(newest)
             if len(old):
@@ -73,7 +81,7 @@ def _attend(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value:
     q = linear(query, weights[0], biases[0]).view(count, 1, heads, -1)
     k = linear(key, weights[1], biases[1]).view(count, slots, heads, -1)
     v = linear(value, weights[2], biases[2]).view(count, slots, heads, -1)
-    attended = functional.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), seen[:, None, None]
-    )
-    return linear(attended.reshape(count, -1), attention.out_proj.weight, attention.out_proj.bias)
+    logits = (q * k).sum(-1) * q.shape[-1] ** -0.5  # [O, H, heads]
+    weights_of_slots = logits.masked_fill_(~seen[..., None], -torch.inf).softmax(1)
+    attended = (weights_of_slots[..., None] * v).sum(1)  # [O, heads, C / heads]
+    return linear(attended.view(count, -1), attention.out_proj.weight, attention.out_proj.bias)
