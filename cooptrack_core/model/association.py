@@ -72,7 +72,7 @@ class GraphAssociation(nn.Module):
         """plain() with the three linear maps of an edge made one and no [V, I, C] tensor: [V, I] logits."""
         similarity = self._similarity(ego, remote)  # [V, I]
         ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
-        scorer = _PairScorer(self)
+        scorer = self.scorer()
         logits = torch.empty_like(similarity)
         step = max(1, PAIRS_AT_ONCE // max(1, len(remote)))
         for start in range(0, len(ego), step):
@@ -94,14 +94,22 @@ class GraphAssociation(nn.Module):
         similarity = self._similarity(some, remote)[rows, columns]  # [P]
         ego_side, remote_side = self._edge_sides(some, remote)
         told = torch.zeros_like(similarity) if before is None else before[near][rows, columns]  # [P]
-        scorer = _PairScorer(self)
+        scorer = self.scorer()
         parts = zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity, told)), strict=True)
         scores = [scorer(self._with_memory(ego_side[r] - remote_side[c], m), s) for r, c, s, m in parts]
         logits[allowed] = torch.cat(scores)
         return logits
 
+    def scorer(self) -> PairScorer:
+        """What follows the first layer of an edge."""
+        return PairScorer(self)
+
+    def keys_to_queries(self) -> Tensor:
+        """[C, C] product of the two maps of the nodes."""
+        return self.wk @ self.wq.T
+
     def _similarity(self, ego: Queries, remote: Queries) -> Tensor:
-        k = self._node(self.remote_node, remote) @ (self.wk @ self.wq.T)  # [I, C]
+        k = self._node(self.remote_node, remote) @ self.keys_to_queries()  # [I, C]
         return self._node(self.ego_node, ego) @ (k.T * self.similarity_scale)  # [V, I]
 
     def _node(self, mlp: nn.Module, queries: Queries) -> Tensor:
@@ -125,7 +133,7 @@ class GraphAssociation(nn.Module):
         return hidden + before[..., None] * first.weight[:, 3]
 
 
-class _PairScorer:
+class PairScorer:
     """What follows the first layer of an edge, its linear maps multiplied into one."""
 
     def __init__(self, association: GraphAssociation) -> None:

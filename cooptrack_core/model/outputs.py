@@ -59,8 +59,8 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
     An own query counts as seen if it is visible [V] in the own image, which measured it, and the decoder alone would
     report it: what is remembered outside the view is predicted.
     """
-    own = done.perception.queries.select(0)
-    own_scores, measured = own.scores.cpu().numpy(), own.measured.cpu().numpy()
+    own = done.perception.queries
+    own_scores, measured = own.scores[0].cpu().numpy(), own.measured[0].cpu().numpy()
     count = len(done.refined)
     if done.cooperation is None or done.remote is None:
         return Origin(np.arange(count), (visible & measured) * SOURCE_EGO, {})
@@ -87,7 +87,11 @@ def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfi
 
 def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
     """Boxes of some rows in the public convention."""
-    return _public(queries.boxes.detach()[torch.from_numpy(rows).to(queries.boxes.device)])
+    return _rows(queries.boxes, rows)
+
+
+def _rows(boxes: torch.Tensor, rows: Int) -> box_code.PublicBoxes:
+    return _public(boxes.detach()[torch.from_numpy(rows).to(boxes.device)])
 
 
 def _public(boxes: torch.Tensor) -> box_code.PublicBoxes:
@@ -240,8 +244,8 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
     )
     ids = np.zeros(len(done.refined), np.int64)
     ids[reported] = done.advanced.queries.track_id.cpu().numpy()[reported]
-    own = done.perception.queries.select(0)
-    own_id = np.zeros(len(own), np.int64)
+    own_boxes = done.perception.queries.boxes[0]
+    own_id = np.zeros(len(own_boxes), np.int64)
     own_id[origin.ego_row[origin.ego_row >= 0]] = ids[origin.ego_row >= 0]
     ego_index, remote_index = _pairs(done)
     listed = origin.ego_row[reported]
@@ -255,10 +259,10 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
         pair_message_index=remote.owner[remote_index],
         pair_instance_index=remote.row[remote_index],
         pair_affinity=_affinity(done, ego_index, remote_index),
-        pair_ego_center_m=public_boxes(own, ego_index).center_m,
+        pair_ego_center_m=_rows(own_boxes, ego_index).center_m,
         pair_remote_center_m=remote.center_m[remote_index],
         unmatched_ego_index=alone,
-        unmatched_ego_center_m=public_boxes(own, alone).center_m,
+        unmatched_ego_center_m=_rows(own_boxes, alone).center_m,
         unmatched_remote_message_index=remote.owner[unmatched],
         unmatched_remote_instance_index=remote.row[unmatched],
         unmatched_remote_center_m=remote.center_m[unmatched],

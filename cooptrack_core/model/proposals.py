@@ -9,6 +9,7 @@ published network searches from learned points alone, spec 1.5).
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
 from cooptrack_core.model.presets import ModelConfig
@@ -180,14 +182,14 @@ class View:
         du_dv, residual, mixture = values[..., :2], values[..., 2], values[..., 3]
         pixels = self.pixels + du_dv * self.stride  # [B, h, w, 2]
         rays = self.rays(pixels)
-        size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
+        size = values[..., 5:8] + constant((0.6, 1.4, 0.5), values)  # log w, l, h of something like a car
         drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
         height_m = size[..., 2].clamp(-1.0, 1.8).exp()
         # Pixels and sizes learn from what they are: near the horizon a distance depends on them far too much.
         shown = pixels.detach(), drop.detach(), height_m.detach()
         by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
-        low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
+        low, high = (math.log(depth_m) for depth_m in DEPTH_RANGE_M)
         depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from cooptrack_core.model.bev_encoder import BevEncoder, EncoderLayer
 from cooptrack_core.model.bev_queries import rotate, shift
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.fast.layers import of_kind
 from cooptrack_core.model.fast.recent import Recent
 from cooptrack_core.model.fast.sampling import Sampler, Table
@@ -69,6 +70,9 @@ class FastBevEncoder(BevEncoder):
         embeds = self.camera_embeds[0] + self.level_embeds[:shapes_levels]  # [L, C]
         self._image_bias = [linear(e[None], self._image_weight, bias)[0] for e in embeds]
         self._dims = dims
+        rows, columns = self.config.bev_size
+        x, y = torch.arange(columns, dtype=start.dtype), torch.arange(rows, dtype=start.dtype)
+        self._cells = x.repeat(rows), y.repeat_interleave(columns)  # [HW] each
         self._seen: Recent[_Seen] = Recent()
 
     def forward(self, maps: Sequence[Tensor], lidar2img: Tensor, can_bus: Tensor, prev_bev: Tensor | None) -> Tensor:
@@ -78,7 +82,8 @@ class FastBevEncoder(BevEncoder):
             return super().forward(maps, lidar2img, can_bus, prev_bev)
         assert prev_bev is not None
         moved = self.queries.can_bus_mlp(can_bus)  # [1, C] is added to all grid queries
-        past = rotate(prev_bev, can_bus[:, 17], self.config)[0]  # [HW, C]
+        # A grid that is not turned is the same.
+        past = (rotate(prev_bev, can_bus[:, 17], self.config) if bool(can_bus[0, 17]) else prev_bev)[0]  # [HW, C]
         past_values = linear(past, self._value_weight, self._value_bias)  # [HW, layers * C]
         past_terms = (self._past_weight @ past.t()).chunk(len(self.layers))  # [n, HW] each
         moved_values = linear(moved, self._value_weight)[0]  # [layers * C]
@@ -147,10 +152,8 @@ class FastBevEncoder(BevEncoder):
 
     def _memory_cells(self, can_bus: Tensor) -> tuple[Tensor, Tensor]:
         """x and y [2, 1, HW] of each cell in the previous and in the present grid."""
-        rows, columns = self.config.bev_size
-        x = torch.arange(columns, dtype=can_bus.dtype).repeat(rows)
-        y = torch.arange(rows, dtype=can_bus.dtype).repeat_interleave(columns)
-        dx, dy = (shift(can_bus, self.config)[0] * can_bus.new_tensor((columns, rows))).unbind()
+        (rows, columns), (x, y) = self.config.bev_size, self._cells
+        dx, dy = (shift(can_bus, self.config)[0] * constant((columns, rows), can_bus)).unbind()
         if self.config.options.shift_past_only:
             return torch.stack((x + dx, x))[:, None], torch.stack((y + dy, y))[:, None]
         return torch.stack((x + dx, x + dx))[:, None], torch.stack((y + dy, y + dy))[:, None]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cooptrack_core.model.backbone import BasicBlock, Bottleneck, ResNet
+from cooptrack_core.model.fast.winograd import Winograd, pays
 
 
 @cache
@@ -66,12 +67,28 @@ class FastConv2d(nn.Conv2d):
     def convolved(self, x: Tensor, activation: str) -> Tensor:
         """With an activation of oneDNN."""
         assert not isinstance(self.padding, str)
-        return _convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
+        if (winograd := self._winograd(x)) is None:
+            return _convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
+        found = winograd(x)
+        if self.bias is not None:
+            found = found.add_(self.bias[:, None, None])
+        return found.relu_() if activation == "relu" else found
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """relu(shortcut + convolution of x), in the place of the shortcut."""
         assert not isinstance(self.padding, str)
-        return _added(shortcut, x, self.weight, self.bias, self.padding, self.stride)
+        if self._winograd(x) is None:
+            return _added(shortcut, x, self.weight, self.bias, self.padding, self.stride)
+        return shortcut.add_(self.convolved(x, "none")).relu_()
+
+    def _winograd(self, x: Tensor) -> Winograd | None:
+        """The way of small filters, where it is the faster one; its filters are made when first needed."""
+        form = (self.kernel_size, self.stride, self.padding)
+        if form != ((3, 3), (1, 1), (1, 1)) or len(x) != 1 or not pays(*x.shape[1:2], self.out_channels, *x.shape[2:]):
+            return None
+        if not hasattr(self, "_filters"):
+            self._filters = Winograd(self.weight)
+        return self._filters
 
 
 class FoldedBasicBlock(BasicBlock):

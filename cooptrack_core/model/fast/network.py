@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import BasicBlock, Bottleneck, ResNet, prepare_for_inference
+from cooptrack_core.model.fast.association import FastAssociation
 from cooptrack_core.model.fast.bev_encoder import FastBevEncoder
 from cooptrack_core.model.fast.convolutions import (
     FastConv2d,
@@ -62,6 +63,9 @@ def faster(model: AgentModel) -> AgentModel:
     made.bev_encoder.prepare(made.config.map_levels)
     made.decoder = _as(made.decoder, FastDecoder)
     made.decoder.prepare()
+    if made.config.cooperative and made.config.fusion == "graph":
+        made.association = _as(made.association, FastAssociation)
+        made.association.prepare()
     if made.config.proposals:
         made.proposals = _as(made.proposals, FastProposals)
         made.proposals.prepare()

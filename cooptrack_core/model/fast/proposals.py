@@ -32,7 +32,8 @@ class FastProposals(ImageProposals):
     def prepare(self) -> None:
         """The trunk's filters, those of features and those of the description apart."""
         weight, dims = self.trunk.weight, self.config.head_dims
-        self._of_features = weight[:, :dims].contiguous(memory_format=torch.channels_last)
+        self._trunk = FastConv2d(dims, dims, 3, padding=1, bias=False)
+        self._trunk.weight.data = weight[:, :dims].contiguous(memory_format=torch.channels_last)
         self._of_view = weight[:, dims:].contiguous(memory_format=torch.channels_last)
         self._looks: Recent[_Looks] = Recent()
 
@@ -73,9 +74,7 @@ class FastProposals(ImageProposals):
         """[h * w, head_dims]"""
         coarser = functional.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
         x = self.finest(finest).add_(coarser).relu_()
-        x = torch.ops.mkldnn._convolution_pointwise(
-            x, self._of_features, None, (1, 1), (1, 1), (1, 1), 1, "none", [], ""
-        )
+        x = self._trunk.convolved(x, "none")
         x = self.norm(x.add_(looks.trunk)).relu_()
         assert isinstance(self.second, FastConv2d)
         x = self.second.convolved(x, "relu")  # [1, head_dims, h, w]

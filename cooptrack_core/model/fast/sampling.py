@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.deformable_layer import DeformableLayer
 
 Shapes = Sequence[tuple[int, int]]
@@ -100,5 +101,5 @@ class Table:
     def _sizes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Width, height and first cell of each level, [L, 1, 1]."""
         columns = [(w, h, start + w + 3) for (h, w), start in zip(self.shapes, self._starts, strict=True)]
-        w, h, start = like.new_tensor(columns).t()[:, :, None, None]
+        w, h, start = constant(tuple(columns), like).t()[:, :, None, None]
         return w, h, start
