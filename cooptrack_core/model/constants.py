@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cooptrack_core.model.deformable_attention import is_traced
-
 
 def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
     """The numbers, or tuples of them, as a tensor with dtype and device of `like`; nobody may change it."""
-    if is_traced():
+    if torch.compiler.is_compiling():  # there, tensors are of no lasting use
         return like.new_tensor(values)
     return _made(values, like.dtype, like.device)
 

@@ -29,10 +29,10 @@ def has_onednn() -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """functional.linear: x [..., inner], weight [outer, inner], bias [outer] -> [..., outer]."""
     usual = (
-        torch.is_grad_enabled()
+        x.numel() * weight.shape[0] < _FEW  # first: most are
+        or torch.is_grad_enabled()
         or x.dtype != torch.float32
         or x.device.type != "cpu"
-        or x.numel() * len(weight) < _FEW
         or not weight.is_contiguous()
         or not (bias is None or bias.is_contiguous())  # oneDNN would overlook the stride
         or torch.compiler.is_compiling()

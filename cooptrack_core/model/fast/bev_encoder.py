@@ -92,7 +92,9 @@ class FastBevEncoder(BevEncoder):
         shapes = [(x.shape[-2], x.shape[-1]) for x in maps]
         image_values = self._image_values(maps)
         image_centres = self._image_cells(seen, shapes)
-        grids, images = Table([self.config.bev_size] * 2, self._dims, past), Table(shapes, self._dims, past)
+        heads = self.config.num_heads
+        grids = Table([self.config.bev_size] * 2, self._dims, heads, past)
+        images = Table(shapes, self._dims, heads, past)
         x = self.queries.embedding + moved  # [HW, C]
         for i, layer in enumerate(of_kind(self.layers, EncoderLayer)):
             constants, part = self._constants[i], slice(i * self._dims, (i + 1) * self._dims)

@@ -37,7 +37,8 @@ class FastDecoder(Decoder):
             return super().forward(bev, feats, embeds, ref_pts, all_layers, base)
         values = linear(bev[0], self._value_weight, self._value_bias)  # [HW, layers * C]
         layers = of_kind(self.layers, DecoderLayer)
-        table = Table([layers[0].cross_attention.bev_size], bev.shape[-1], bev)
+        attention = layers[0].cross_attention
+        table = Table([attention.bev_size], bev.shape[-1], attention.heads, bev)
         logits, boxes = [], []
         x, points = feats, ref_pts
         for i, layer in enumerate(layers):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.linear import linear
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -53,6 +54,18 @@ class FastSequential(nn.Sequential):
         for function in self._functions:
             input = function(input)
         return input
+
+
+class FastFeedForward(FeedForward):
+    """FeedForward without dropout."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., C] -> [..., C], without the residual."""
+        if torch.is_grad_enabled():
+            return super().forward(input)
+        first, last = self[0], self[2]
+        hidden = linear(input, first.weight, first.bias).relu_()
+        return linear(hidden, last.weight, last.bias)
 
 
 def _function(layer: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -20,9 +20,10 @@ from cooptrack_core.model.fast.convolutions import (
     is_folded,
 )
 from cooptrack_core.model.fast.decoder import FastDecoder
-from cooptrack_core.model.fast.layers import FastGroupNorm, FastLayerNorm, FastSequential
+from cooptrack_core.model.fast.layers import FastFeedForward, FastGroupNorm, FastLayerNorm, FastSequential
 from cooptrack_core.model.fast.proposals import FastProposals
 from cooptrack_core.model.fast.reasoner import FastReasoner
+from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.queries import Queries
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -30,6 +31,11 @@ _FOLDED: dict[type[nn.Module], type[nn.Module]] = {
     BasicBlock: FoldedBasicBlock,
     Bottleneck: FoldedBottleneck,
     ResNet: FoldedResNet,
+}
+_SMALL: dict[type[nn.Module], type[nn.Module]] = {
+    nn.LayerNorm: FastLayerNorm,
+    nn.GroupNorm: FastGroupNorm,
+    FeedForward: FastFeedForward,
 }
 
 
@@ -89,10 +95,8 @@ def _replace_small_layers(model: nn.Module) -> None:
                 made = _as(module, FastSequential)
                 made.prepare()
                 setattr(parent, name, made)
-            elif type(module) is nn.LayerNorm:
-                setattr(parent, name, _as(module, FastLayerNorm))
-            elif type(module) is nn.GroupNorm:
-                setattr(parent, name, _as(module, FastGroupNorm))
+            elif type(module) in _SMALL:
+                setattr(parent, name, _as(module, _SMALL[type(module)]))
 
 
 def _as(module: nn.Module, kind: type[Kind]) -> Kind:

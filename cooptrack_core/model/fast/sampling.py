@@ -7,12 +7,13 @@ values are summed; offsets, in cells of the map, are added to centres in cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cooptrack_core.model.constants import constant
 from cooptrack_core.model.deformable_layer import DeformableLayer
 
 Shapes = Sequence[tuple[int, int]]
@@ -55,22 +56,47 @@ class Sampler:
         return found.view(count, table.dims)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Where the cells of maps with borders lie in a table, and their heads in a row of it."""
+
+    starts: tuple[int, ...]  # rows before each map
+    count: int
+    rest: int  # rows behind the last map: far corners of samples on the last border row, which have no weight
+    w: Tensor  # [L, 1, 1] columns
+    h: Tensor
+    wide: Tensor  # columns with borders
+    first: Tensor  # row of cell (0, 0)
+    head: Tensor  # [heads, 1, 1, 1]
+    steps: tuple[int | Tensor, ...]  # to the right, up, and both, in rows of a head; int32
+
+
+@lru_cache(maxsize=32)
+def _layout(shapes: tuple[tuple[int, int], ...], heads: int) -> _Layout:
+    starts, count = [], 0
+    for h, w in shapes:
+        starts.append(count)
+        count += (h + 2) * (w + 2)
+    h, w, start = (
+        torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (*zip(*shapes, strict=True), starts)
+    )
+    up = ((w + 2.0) * heads).int()
+    head = torch.arange(heads, dtype=torch.float32)[:, None, None, None]
+    steps = (heads, up, up + heads)
+    return _Layout(tuple(starts), count, shapes[-1][1] + 3, w, h, w + 2.0, start + w + 3.0, head, steps)
+
+
 class Table:
     """Projected maps, each with a border of zeros, one after the other; filled by its user."""
 
-    def __init__(self, shapes: Shapes, dims: int, like: Tensor) -> None:
-        self.shapes, self.dims = shapes, dims
-        starts, count = [], 0
-        for h, w in shapes:
-            starts.append(count)
-            count += (h + 2) * (w + 2)
-        self._starts = starts
-        # The far corners of a sample on the last border row, which have no weight, lie behind the last map.
-        self.rows = like.new_zeros(count + shapes[-1][1] + 3, dims)
+    def __init__(self, shapes: Shapes, dims: int, heads: int, like: Tensor) -> None:
+        self.shapes, self.dims, self.heads = tuple(shapes), dims, heads
+        self._layout = _layout(self.shapes, heads)
+        self.rows = like.new_zeros(self._layout.count + self._layout.rest, dims)
 
     def inside(self, level: int) -> Tensor:
         """[h, w, C] of a map, to write on."""
-        (h, w), start = self.shapes[level], self._starts[level]
+        (h, w), start = self.shapes[level], self._layout.starts[level]
         return self.rows[start : start + (h + 2) * (w + 2)].view(h + 2, w + 2, -1)[1:-1, 1:-1]
 
     def corners(self, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,28 +104,19 @@ class Table:
 
         A row of a head's values: row of the table times heads, plus the head. x and y are overwritten.
         """
-        heads = x.shape[0]
-        w, h, start = self._sizes(x)
+        layout = self._layout
         # Half a cell outside the map a sample has faded to zero, so that nothing is lost by clamping it there.
-        x = torch.minimum(x.clamp_(min=-1.0), w, out=x)
-        y = torch.minimum(y.clamp_(min=-1.0), h, out=y)
+        x = torch.minimum(x.clamp_(min=-1.0), layout.w, out=x)
+        y = torch.minimum(y.clamp_(min=-1.0), layout.h, out=y)
         left, low = x.floor(), y.floor()
         right, high = x.sub_(left), y.sub_(low)
-        token = low.mul_(w + 2.0).add_(left).add_(start)
-        first = token.mul_(heads).add_(torch.arange(heads, dtype=x.dtype)[:, None, None, None]).int()
-        # For what is not a number any row will do.
-        first.clamp_(0, heads * (len(self.rows) - self.shapes[-1][1] - 3) - 1)
-        step = (w.int() + 2) * heads
+        token = low.mul_(layout.wide).add_(left).add_(layout.first)
+        first = token.mul_(self.heads).add_(layout.head).int()
+        first.clamp_(0, self.heads * layout.count - 1)  # for what is not a number any row will do
         upper = weights * high
         upper_right = upper * right
         lower = weights - upper
         lower_right = lower * right
-        index = torch.stack((first, first + heads, first + step, first + (step + heads)), dim=1)
+        index = torch.stack((first, *(first + step for step in layout.steps)), dim=1)
         shares = torch.stack((lower - lower_right, lower_right, upper - upper_right, upper_right), dim=1)
         return index, shares
-
-    def _sizes(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Width, height and first cell of each level, [L, 1, 1]."""
-        columns = [(w, h, start + w + 3) for (h, w), start in zip(self.shapes, self._starts, strict=True)]
-        w, h, start = constant(tuple(columns), like).t()[:, :, None, None]
-        return w, h, start
