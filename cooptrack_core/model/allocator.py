@@ -1,7 +1,7 @@
 """Memory of a process that runs a network: the C library keeps what a frame frees for the next one.
 
-By default glibc gives large blocks back at once and asks for them again, and the system clears every page of them anew:
-on a CPU that costs a network up to a tenth of its time.
+By default glibc gives large blocks back at once and asks for them again, and the system clears every page of them anew,
+which on a CPU shows in the time of every frame.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig) -> NDA
         levels = (np.arange(256, dtype=np.float32)[:, None] - mean) / std  # [256, 3]
         scaled = cv2.resize(pixels, (columns, height), interpolation=cv2.INTER_AREA)
         for channel, plane in enumerate(cv2.split(scaled)[::-1]):
-            levels[:, channel].take(plane, out=padded[channel, :height], mode="clip")
+            padded[channel, :height] = cv2.LUT(plane, levels[:, channel].copy())
     return padded
 
 

@@ -87,16 +87,12 @@ def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfi
 
 def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
     """Boxes of some rows in the public convention."""
-    return _rows(queries.boxes, rows)
+    return _public(queries.boxes.detach(), rows)
 
 
-def _rows(boxes: torch.Tensor, rows: Int) -> box_code.PublicBoxes:
-    return _public(boxes.detach()[torch.from_numpy(rows).to(boxes.device)])
-
-
-def _public(boxes: torch.Tensor) -> box_code.PublicBoxes:
-    """[R, 10] codes in the public convention."""
-    code = boxes.cpu().numpy().astype(np.float64)
+def _public(boxes: torch.Tensor, rows: Int | slice = slice(None)) -> box_code.PublicBoxes:
+    """Rows of [R, 10] codes in the public convention."""
+    code = boxes.cpu().numpy()[rows].astype(np.float64)
     code[:, [2, 3, 5]] = np.clip(code[:, [2, 3, 5]], *np.log(_SIZE_M))
     code[:, 8:10] = np.clip(code[:, 8:10], -_SPEED_MPS, _SPEED_MPS)
     return box_code.to_public(code)
@@ -259,10 +255,10 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
         pair_message_index=remote.owner[remote_index],
         pair_instance_index=remote.row[remote_index],
         pair_affinity=_affinity(done, ego_index, remote_index),
-        pair_ego_center_m=_rows(own_boxes, ego_index).center_m,
+        pair_ego_center_m=_public(own_boxes, ego_index).center_m,
         pair_remote_center_m=remote.center_m[remote_index],
         unmatched_ego_index=alone,
-        unmatched_ego_center_m=_rows(own_boxes, alone).center_m,
+        unmatched_ego_center_m=_public(own_boxes, alone).center_m,
         unmatched_remote_message_index=remote.owner[unmatched],
         unmatched_remote_instance_index=remote.row[unmatched],
         unmatched_remote_center_m=remote.center_m[unmatched],

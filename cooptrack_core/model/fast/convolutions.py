@@ -84,7 +84,11 @@ class FastConv2d(nn.Conv2d):
     def _winograd(self, x: Tensor) -> Winograd | None:
         """The way of small filters, where it is the faster one; its filters are made when first needed."""
         form = (self.kernel_size, self.stride, self.padding)
-        if form != ((3, 3), (1, 1), (1, 1)) or len(x) != 1 or not pays(*x.shape[1:2], self.out_channels, *x.shape[2:]):
+        if (
+            form != ((3, 3), (1, 1), (1, 1))
+            or len(x) != 1
+            or not pays(x.shape[1], self.out_channels, x.shape[2], x.shape[3])
+        ):
             return None
         if not hasattr(self, "_filters"):
             self._filters = Winograd(self.weight)

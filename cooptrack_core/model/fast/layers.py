@@ -64,6 +64,7 @@ class FastFeedForward(FeedForward):
         if torch.is_grad_enabled():
             return super().forward(input)
         first, last = self[0], self[2]
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
         hidden = linear(input, first.weight, first.bias).relu_()
         return linear(hidden, last.weight, last.bias)
 

@@ -74,12 +74,11 @@ class _Layout:
 @lru_cache(maxsize=32)
 def _layout(shapes: tuple[tuple[int, int], ...], heads: int) -> _Layout:
     starts, count = [], 0
-    for h, w in shapes:
+    for rows, columns in shapes:
         starts.append(count)
-        count += (h + 2) * (w + 2)
-    h, w, start = (
-        torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (*zip(*shapes, strict=True), starts)
-    )
+        count += (rows + 2) * (columns + 2)
+    sizes = [(*shape, start) for shape, start in zip(shapes, starts, strict=True)]
+    h, w, start = torch.tensor(sizes, dtype=torch.float32).t()[:, :, None, None]
     up = ((w + 2.0) * heads).int()
     head = torch.arange(heads, dtype=torch.float32)[:, None, None, None]
     steps = (heads, up, up + heads)

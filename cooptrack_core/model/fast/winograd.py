@@ -1,7 +1,7 @@
 """3x3 convolutions by Winograd's minimal filtering F(4x4, 3x3): a quarter of the multiplications.
 
 Lavin and Gray, CVPR 2016. Tiles of 6 x 6 pixels, filters and results are moved to a space where the convolution is a
-product of numbers; exact but for rounding, which is about five times that of the direct sum.
+product of numbers; exact but for rounding, which is a few times that of the direct sum.
 """
 
 from __future__ import annotations
