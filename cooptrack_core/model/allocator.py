@@ -12,7 +12,8 @@ from functools import cache
 
 # Of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_LARGEST_BYTES = 1 << 30
+_LARGEST_BYTES = (1 << 30, 1 << 25)  # older versions take no more than the second
+_PAD_BYTES = 1 << 24
 
 
 @cache
@@ -21,6 +22,6 @@ def keep_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    kept = ((_MMAP_THRESHOLD, _LARGEST_BYTES), (_TRIM_THRESHOLD, _LARGEST_BYTES), (_TOP_PAD, 1 << 24))
-    done = [mallopt(option, size) == 1 for option, size in kept]  # all of them, whatever one says
-    return all(done)
+    if not any(mallopt(_MMAP_THRESHOLD, size) == 1 for size in _LARGEST_BYTES):
+        return False
+    return bool(mallopt(_TRIM_THRESHOLD, _LARGEST_BYTES[0]) == 1 and mallopt(_TOP_PAD, _PAD_BYTES) == 1)

@@ -16,10 +16,11 @@ from scenarios import STEP_NS, yawed
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model import precision
 from cooptrack_core.model.bev_encoder import BevEncoder
+from cooptrack_core.model.bev_queries import rotate
 from cooptrack_core.model.engine import engine_of
 from cooptrack_core.model.fast import network as fast_network
 from cooptrack_core.model.loading import load_network
-from cooptrack_core.model.presets import OFFICIAL, ModelConfig
+from cooptrack_core.model.presets import OFFICIAL, ModelConfig, Options
 from cooptrack_core.model.runtime import NetworkRuntime
 from cooptrack_core.model.session import Step
 from cooptrack_core.types import CameraView, CooptrackError, Features, Frame, Instances, Message
@@ -232,6 +233,19 @@ def test_the_model_that_an_engine_is_made_of_stays_as_it_is() -> None:
     after = model.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
     assert type(model.bev_encoder) is BevEncoder and model.bev_encoder.short_cuts
+
+
+def test_fast_networks_have_no_more_parameters() -> None:
+    config = small.config(proposals=20, head_dims=16)
+    plain, fast = runtimes(config)
+    assert fast.parameters == plain.parameters
+
+
+@pytest.mark.parametrize("options", [Options(), OFFICIAL])
+def test_a_grid_that_is_not_turned_stays_bit_by_bit(options: Options) -> None:
+    config = small.config(options=options, bev_size=(9, 12))
+    grid = torch.randn(1, config.bev_cells, 4)
+    assert torch.equal(rotate(grid, torch.zeros(1), config), grid)
 
 
 def test_torch_without_onednn_convolutions_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

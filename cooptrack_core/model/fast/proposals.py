@@ -32,8 +32,9 @@ class FastProposals(ImageProposals):
     def prepare(self) -> None:
         """The trunk's filters, those of features and those of the description apart."""
         weight, dims = self.trunk.weight, self.config.head_dims
-        self._trunk = FastConv2d(dims, dims, 3, padding=1, bias=False)
-        self._trunk.weight.data = weight[:, :dims].contiguous(memory_format=torch.channels_last)
+        trunk = FastConv2d(dims, dims, 3, padding=1, bias=False)
+        trunk.weight.data = weight[:, :dims].contiguous(memory_format=torch.channels_last)
+        self._trunk = trunk.convolved  # not the module, whose weights would count twice
         self._of_view = weight[:, dims:].contiguous(memory_format=torch.channels_last)
         self._looks: Recent[_Looks] = Recent()
 
@@ -74,7 +75,7 @@ class FastProposals(ImageProposals):
         """[h * w, head_dims]"""
         coarser = functional.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
         x = self.finest(finest).add_(coarser).relu_()
-        x = self._trunk.convolved(x, "none")
+        x = self._trunk(x, "none")
         x = self.norm(x.add_(looks.trunk)).relu_()
         assert isinstance(self.second, FastConv2d)
         x = self.second.convolved(x, "relu")  # [1, head_dims, h, w]
