@@ -116,6 +116,13 @@ class Table:
         upper_right = upper * right
         lower = weights - upper
         lower_right = lower * right
-        index = torch.stack((first, *(first + step for step in layout.steps)), dim=1)
-        shares = torch.stack((lower - lower_right, lower_right, upper - upper_right, upper_right), dim=1)
+        size = (len(first), 4, *first.shape[1:])
+        index, shares = first.new_empty(size), weights.new_empty(size)
+        index[:, 0] = first
+        for corner, step in enumerate(layout.steps, 1):
+            torch.add(first, step, out=index[:, corner])
+        torch.sub(lower, lower_right, out=shares[:, 0])
+        shares[:, 1] = lower_right
+        torch.sub(upper, upper_right, out=shares[:, 2])
+        shares[:, 3] = upper_right
         return index, shares
