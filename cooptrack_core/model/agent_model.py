@@ -165,8 +165,7 @@ class AgentModel(nn.Module):
         dense = peaks = None
         if self.config.proposals:
             with stage("proposals"):
-                dense = self.proposals.dense(maps[0], pyramid[0], lidar2img)
-                peaks = self.proposals(dense)
+                dense, peaks = self.proposals.look(maps[0], pyramid[0], lidar2img)
                 queries = self.with_proposals(queries, peaks)
         base = queries.boxes if self.config.options.residual_boxes else None
         with stage("decoder"):
@@ -203,9 +202,9 @@ class AgentModel(nn.Module):
         """[B, N] queries: the first fresh ones give way to the best peaks of the image, tracks hear of theirs."""
         hinted, found = self.track_hints(queries, peaks)
         moved = (hinted.ref_pts != queries.ref_pts).any(-1, keepdim=True)
-        embeds = torch.where(moved, self.embed(hinted.ref_pts), queries.query_embeds)
-        queries = hinted.with_(query_embeds=embeds)
         count = found.scores.shape[1]
+        embeds = self.embed(torch.cat((found.ref_pts, hinted.ref_pts), dim=1))  # [B, P + N, C]
+        queries = hinted.with_(query_embeds=torch.where(moved, embeds[:, count:], queries.query_embeds))
         # Tracks and what others sent come last, and have boxes already.
         fresh = (queries.boxes[:, :count] == 0).all(-1, keepdim=True)  # [B, P, 1]
 
@@ -216,7 +215,7 @@ class AgentModel(nn.Module):
             boxes=put(queries.boxes, found.boxes),
             ref_pts=put(queries.ref_pts, found.ref_pts),
             query_feats=put(queries.query_feats, found.feats),
-            query_embeds=put(queries.query_embeds, self.embed(found.ref_pts)),
+            query_embeds=put(queries.query_embeds, embeds[:, :count]),
             measured=put(queries.measured[..., None], found.free[..., None])[..., 0],
         )
 

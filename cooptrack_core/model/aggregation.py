@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cooptrack_core.model.completion import Fused, complete
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import two_layer_mlp
 from cooptrack_core.model.presets import ModelConfig
@@ -109,7 +110,7 @@ class Aggregation(nn.Module):
         if not self.config.options.weighted_positions:
             return (ours.ref_pts + theirs.ref_pts) / 2.0, None
         way = theirs.ref_pts - ours.ref_pts  # [P, 3]
-        way_m = way[:, :2] * way.new_tensor(self.extent_m)
+        way_m = way[:, :2] * constant(self.extent_m, way)
         shift_m = common_shift(way_m.detach(), ours.is_track, message)  # [P, 2]
         is_track, measured = ours.is_track.to(way), ours.measured.to(way)
         life = torch.stack((is_track, measured, 0.1 * ours.hits.clamp(max=10).to(way), ours.scores), dim=-1)  # [P, 4]
@@ -118,7 +119,7 @@ class Aggregation(nn.Module):
         if not self.with_boxes:
             return ours.ref_pts + shares * way, None
         own_way_m = way_m - shares[:, 5:6] * shift_m
-        ground = shares[:, :1] * own_way_m / way.new_tensor(self.extent_m)
+        ground = shares[:, :1] * own_way_m / constant(self.extent_m, way)
         ref_pts = ours.ref_pts + torch.cat((ground, shares[:, :1] * way[:, 2:]), dim=-1)
         # Front and back look alike: the vehicle's heading decides which it is.
         facing = torch.where((ours.boxes[:, 6:8] * theirs.boxes[:, 6:8]).sum(-1, keepdim=True) < 0, -1.0, 1.0)

@@ -138,12 +138,16 @@ class ResNet(nn.Module):
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """The maps of all stages, the first [B, finest_channels, h / 4, w / 4]."""
-        x = self.maxpool(self.bn1(self.conv1(images)).relu_())  # [B, width, h / 4, w / 4]
+        x = self.maxpool(self.stem(images))  # [B, width, h / 4, w / 4]
         maps = []
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
             maps.append(x)
         return maps
+
+    def stem(self, images: Tensor) -> Tensor:
+        """[B, 3, h, w] -> [B, width, h / 2, w / 2]."""
+        return self.bn1(self.conv1(images)).relu_()
 
     def _initialise(self) -> None:
         for module in self.modules():

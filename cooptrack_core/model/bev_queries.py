@@ -70,7 +70,10 @@ def rotate(prev_bev: Tensor, degrees: Tensor, config: ModelConfig) -> Tensor:
     if config.options.rotate_about_bev_centre:
         centre = (-x0 / (x1 - x0) * columns, -y0 / (y1 - y0) * rows)
     source, inside = rotation_source(degrees, (rows, columns), centre, prev_bev.dtype)
-    turned = prev_bev.gather(1, source[..., None].expand(-1, -1, prev_bev.shape[-1]))
+    if len(prev_bev) == 1:  # the same, faster
+        turned = prev_bev[0].index_select(0, source[0])[None]
+    else:
+        turned = prev_bev.gather(1, source[..., None].expand(-1, -1, prev_bev.shape[-1]))
     return turned * inside[..., None]
 
 

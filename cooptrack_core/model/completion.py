@@ -116,7 +116,7 @@ def _rows(ego: Queries, remote: Queries, matched: Tensor, joined: Tensor, kept: 
     """Rows of ego, of remote and again of ego."""
     if len(joined) == 0:  # the histories are large: one copy instead of two
         return ego.select(torch.cat((matched, kept)))
-    return Queries.cat([ego.select(matched), remote.select(joined), ego.select(kept)])
+    return Queries.cat([ego, remote]).select(torch.cat((matched, len(ego) + joined, kept)))
 
 
 def without(count: int, rows: Tensor, device: torch.device) -> Tensor:

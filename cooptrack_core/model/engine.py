@@ -10,23 +10,41 @@ import copy
 import torch
 
 from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.deformable_layer import DeformableLayer
+from cooptrack_core.model.fast.network import faster
+from cooptrack_core.model.precision import lower
 from cooptrack_core.types import CooptrackError
 
 
 def engine_of(model: AgentModel, engine: str, precision: str, device: torch.device) -> AgentModel:
     """A network that is ready to run on a device; the model itself stays as it is. Raises CooptrackError."""
-    if precision != "fp32":
-        raise CooptrackError(f"network.precision: {precision} is not built yet; choose fp32")
-    if engine == "eager":
-        return plain(model).to(device)
     if engine == "onnxruntime":
         raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
-    fast = prepare_for_inference(model)
-    assert isinstance(fast, AgentModel)
-    return fast.to(device)
+    if engine == "eager":
+        made = plain(model).to(device)
+    elif device.type == "cpu" and precision == "fp32":
+        keep_memory()
+        return faster(model)
+    else:
+        made = prepared(model).to(device)
+    return made if precision == "fp32" else lower(made, precision, device)
+
+
+def prepared(model: AgentModel) -> AgentModel:
+    """A copy whose norms are folded into its convolutions, for any device."""
+    made = prepare_for_inference(model)
+    assert isinstance(made, AgentModel)
+    return made
 
 
 def plain(model: AgentModel) -> AgentModel:
-    """The modules as they are trained, without anything that is there for speed."""
-    return copy.deepcopy(model).eval()
+    """The modules as they are trained, without anything that is there for speed. What the other engines are held to."""
+    model = copy.deepcopy(model).eval()
+    for module in model.modules():
+        if hasattr(module, "short_cuts"):
+            module.short_cuts = False  # type: ignore[assignment]
+        if isinstance(module, DeformableLayer):
+            module.implementation = "grid_sample"
+    return model

@@ -132,13 +132,18 @@ def prepare(pixels: NDArray[np.uint8], scale: float, config: ModelConfig, reduct
     """[3, h, w] from BGR pixels [H, W, 3] that were decoded at 1 / reduction of their size; scale: of the whole one."""
     rows, columns = config.image_size
     height = round(pixels.shape[0] * reduction * scale)
-    if scale >= 0.5:  # as the published network: bilinear, in floating point
-        scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=cv2.INTER_LINEAR)
-    else:  # every pixel counts; rounding to whole grey levels is ten times faster
-        scaled = cv2.resize(pixels, (columns, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    rgb = (scaled[..., ::-1] - np.asarray(config.image_mean, np.float32)) / np.asarray(config.image_std, np.float32)
+    mean, std = (np.asarray(values, np.float32) for values in (config.image_mean, config.image_std))
     padded = np.zeros((3, rows, columns), np.float32)
-    padded[:, :height] = rgb.transpose(2, 0, 1)
+    if scale >= 0.5 or pixels.dtype != np.uint8:  # as the published network: bilinear, in floating point
+        method = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
+        scaled = cv2.resize(pixels.astype(np.float32), (columns, height), interpolation=method)
+        for channel, plane in enumerate(cv2.split(scaled)[::-1]):
+            np.divide(plane - mean[channel], std[channel], out=padded[channel, :height])
+    else:  # every pixel counts; rounding to whole grey levels is ten times faster
+        levels = (np.arange(256, dtype=np.float32)[:, None] - mean) / std  # [256, 3]
+        scaled = cv2.resize(pixels, (columns, height), interpolation=cv2.INTER_AREA)
+        for channel, plane in enumerate(cv2.split(scaled)[::-1]):
+            padded[channel, :height] = cv2.LUT(plane, levels[:, channel].copy())
     return padded
 
 

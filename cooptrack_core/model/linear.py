@@ -1,7 +1,8 @@
-"""Linear layers that at inference on a CPU run in oneDNN.
+"""Linear layers that at inference on a CPU run in oneDNN, where they are large.
 
-`functional.linear` calls the BLAS that torch was built with, which on AMD processors (MKL) takes twice as long.
-Training, other devices and dtypes, tracing and export go the usual way.
+`functional.linear` calls the BLAS that torch was built with, which on some AMD processors (MKL) takes twice as long.
+For few rows what a call of oneDNN costs beside its arithmetic is more than that. Training, other devices and dtypes,
+tracing and export go the usual way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_FEW = 2**23  # multiplications
 
 
 @cache
@@ -26,10 +29,10 @@ def has_onednn() -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """functional.linear: x [..., inner], weight [outer, inner], bias [outer] -> [..., outer]."""
     usual = (
-        torch.is_grad_enabled()
+        x.numel() * weight.shape[0] < _FEW  # first: most are
+        or torch.is_grad_enabled()
         or x.dtype != torch.float32
         or x.device.type != "cpu"
-        or x.numel() == 0
         or not weight.is_contiguous()
         or not (bias is None or bias.is_contiguous())  # oneDNN would overlook the stride
         or torch.compiler.is_compiling()

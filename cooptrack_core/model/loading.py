@@ -14,6 +14,7 @@ from cooptrack_core.config import NetworkConfig
 from cooptrack_core.cooperation.codebook import Codebook, load_codebook
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.engine import engine_of
+from cooptrack_core.model.precision import note
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.rules import fitted, with_rules
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
@@ -38,8 +39,9 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         roadside = partner if role == "coop" else checkpoint.fingerprint
         identity = Identity(checkpoint.fingerprint, partner, True, str(path), codebook_of(config, path, roadside))
     engine = engine_of(model, config.engine, config.precision, device)
+    about = {} if config.precision == "fp32" else {"precision": note(config.precision, device)}
     network = NetworkRuntime(
-        engine, identity, device, seed=config.seed, matcher=matcher, reduced=config.engine != "eager"
+        engine, identity, device, seed=config.seed, matcher=matcher, about=about, reduced=config.engine != "eager"
     )
     network.warm_up()
     return network

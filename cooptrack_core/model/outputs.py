@@ -59,8 +59,8 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
     An own query counts as seen if it is visible [V] in the own image, which measured it, and the decoder alone would
     report it: what is remembered outside the view is predicted.
     """
-    own = done.perception.queries.select(0)
-    own_scores, measured = own.scores.cpu().numpy(), own.measured.cpu().numpy()
+    own = done.perception.queries
+    own_scores, measured = own.scores[0].cpu().numpy(), own.measured[0].cpu().numpy()
     count = len(done.refined)
     if done.cooperation is None or done.remote is None:
         return Origin(np.arange(count), (visible & measured) * SOURCE_EGO, {})
@@ -80,21 +80,19 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
 def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:
     """Rows of the queries that the frame reports, best first, of those marked in candidates [N] bool (spec 2.6)."""
     index = torch.nonzero(candidates).squeeze(-1)
-    chosen = queries.select(index)
-    output = box_code.select_output(
-        chosen.boxes, chosen.logits, chosen.scores, config.output_range_m, config.max_outputs
-    )
+    code, logits, scores = queries.boxes[index], queries.logits[index], queries.scores[index]
+    output = box_code.select_output(code, logits, scores, config.output_range_m, config.max_outputs)
     return np.asarray(index[output.index].cpu().numpy(), np.int64)
 
 
 def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
     """Boxes of some rows in the public convention."""
-    return _public(queries.boxes.detach()[torch.from_numpy(rows).to(queries.boxes.device)])
+    return _public(queries.boxes.detach(), rows)
 
 
-def _public(boxes: torch.Tensor) -> box_code.PublicBoxes:
-    """[R, 10] codes in the public convention."""
-    code = boxes.cpu().numpy().astype(np.float64)
+def _public(boxes: torch.Tensor, rows: Int | slice = slice(None)) -> box_code.PublicBoxes:
+    """Rows of [R, 10] codes in the public convention."""
+    code = boxes.cpu().numpy()[rows].astype(np.float64)
     code[:, [2, 3, 5]] = np.clip(code[:, [2, 3, 5]], *np.log(_SIZE_M))
     code[:, 8:10] = np.clip(code[:, 8:10], -_SPEED_MPS, _SPEED_MPS)
     return box_code.to_public(code)
@@ -171,7 +169,7 @@ def instances(
         instance_id=tracked.track_id[chosen],
         time_since_update_s=tracked.time_since_update_s[chosen],
         age_frames=tracked.age_frames[chosen],
-        features=_features(queries.select(index), preset, fingerprint),
+        features=_features(queries, index, preset, fingerprint),
     )
 
 
@@ -194,13 +192,13 @@ def measured_instances(
         instance_id=tracked.track_id[chosen],
         time_since_update_s=tracked.time_since_update_s[chosen],
         age_frames=tracked.age_frames[chosen],
-        features=_features(alone, preset, fingerprint),
+        features=_features(alone, slice(None), preset, fingerprint),
     )
 
 
-def _features(queries: Queries, preset: str, fingerprint: bytes) -> Features:
+def _features(queries: Queries, rows: torch.Tensor | slice, preset: str, fingerprint: bytes) -> Features:
     def stream(values: torch.Tensor) -> NDArray[np.float32]:
-        return np.asarray(values.float().cpu().numpy(), np.float32)
+        return np.asarray(values[rows].float().cpu().numpy(), np.float32)
 
     feats, embeds, motion = queries.query_feats, queries.query_embeds, queries.motion_feats
     return Features(stream(feats), stream(embeds), stream(motion), preset, fingerprint)
@@ -242,8 +240,8 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
     )
     ids = np.zeros(len(done.refined), np.int64)
     ids[reported] = done.advanced.queries.track_id.cpu().numpy()[reported]
-    own = done.perception.queries.select(0)
-    own_id = np.zeros(len(own), np.int64)
+    own_boxes = done.perception.queries.boxes[0]
+    own_id = np.zeros(len(own_boxes), np.int64)
     own_id[origin.ego_row[origin.ego_row >= 0]] = ids[origin.ego_row >= 0]
     ego_index, remote_index = _pairs(done)
     listed = origin.ego_row[reported]
@@ -257,10 +255,10 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
         pair_message_index=remote.owner[remote_index],
         pair_instance_index=remote.row[remote_index],
         pair_affinity=_affinity(done, ego_index, remote_index),
-        pair_ego_center_m=public_boxes(own, ego_index).center_m,
+        pair_ego_center_m=_public(own_boxes, ego_index).center_m,
         pair_remote_center_m=remote.center_m[remote_index],
         unmatched_ego_index=alone,
-        unmatched_ego_center_m=public_boxes(own, alone).center_m,
+        unmatched_ego_center_m=_public(own_boxes, alone).center_m,
         unmatched_remote_message_index=remote.owner[unmatched],
         unmatched_remote_instance_index=remote.row[unmatched],
         unmatched_remote_center_m=remote.center_m[unmatched],

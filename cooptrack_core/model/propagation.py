@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
 
@@ -29,7 +30,7 @@ def propagate(live: Queries, dt_s: float, T_new_from_old: Tensor, config: ModelC
 def move_points(live: Queries, dt_s: float, T_new_from_old: Tensor, config: ModelConfig) -> Tensor:
     """[A, 3] normalised reference points at the new time in the new frame."""
     x0, y0, _, x1, y1, _ = config.point_range_m
-    extent_m = live.ref_pts.new_tensor([x1 - x0, y1 - y0])
+    extent_m = constant((x1 - x0, y1 - y0), live.ref_pts)
     xy = live.ref_pts[..., :2] + live.boxes[..., 8:10] * dt_s / extent_m
     points_m = box_code.denormalise(torch.cat([xy, live.ref_pts[..., 2:]], -1), config.point_range_m)
     T = T_new_from_old.to(torch.float64)

@@ -8,6 +8,8 @@ published network searches from learned points alone, spec 1.5).
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
 from cooptrack_core.model.presets import ModelConfig
@@ -71,9 +74,14 @@ class ImageProposals(nn.Module):
         nn.init.normal_(self.values.weight, std=0.01)
         nn.init.zeros_(self.values.get_parameter("bias"))
 
+    def look(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> tuple[DenseBoxes | None, Proposals]:
+        """What dense() and forward() say; the dense output may be left out where nothing learns from it."""
+        dense = self.dense(maps, finest, lidar2img)
+        return dense, self(dense)
+
     def dense(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """maps [B, C, ..], the finest of the neck; finest [B, .., h, w] of the backbone; lidar2img [B, 4, 4]."""
-        view = _View(lidar2img.to(maps), finest.shape[-2:], self.config.image_size)
+        view = View(lidar2img.to(maps), finest.shape[-2:], self.config.image_size)
         geometry = view.description()  # [B, 4, h, w]
         coarser = F.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
         x = F.relu(self.finest(finest) + coarser)  # [B, head_dims, h, w]
@@ -102,7 +110,7 @@ class ImageProposals(nn.Module):
         )
 
 
-class _View:
+class View:
     """How a camera looks at the cells of a map."""
 
     def __init__(self, lidar2img: Tensor, size: tuple[int, int] | torch.Size, image_size: tuple[int, int]) -> None:
@@ -116,6 +124,12 @@ class _View:
         v, u = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         # Pixels have their centres at whole numbers.
         self.pixels = (torch.stack((u, v), dim=-1).to(lidar2img) + 0.5) * self.stride - 0.5  # [h, w, 2]
+
+    def at(self, cells: Tensor) -> View:
+        """The same for n of the cells [n], as if they were a map of one row."""
+        some = copy.copy(self)
+        some.pixels = self.pixels.flatten(0, 1)[cells][None]  # [1, n, 2]
+        return some
 
     def rays(self, pixels: Tensor) -> Tensor:
         """[B, h, w, 2] pixels -> [B, h, w, 3] direction in the lidar frame with depth 1."""
@@ -168,14 +182,14 @@ class _View:
         du_dv, residual, mixture = values[..., :2], values[..., 2], values[..., 3]
         pixels = self.pixels + du_dv * self.stride  # [B, h, w, 2]
         rays = self.rays(pixels)
-        size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
+        size = values[..., 5:8] + constant((0.6, 1.4, 0.5), values)  # log w, l, h of something like a car
         drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
         height_m = size[..., 2].clamp(-1.0, 1.8).exp()
         # Pixels and sizes learn from what they are: near the horizon a distance depends on them far too much.
         shown = pixels.detach(), drop.detach(), height_m.detach()
         by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
-        low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
+        low, high = (math.log(depth_m) for depth_m in DEPTH_RANGE_M)
         depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)
@@ -218,4 +232,4 @@ def scaled(code: Tensor, ref_pts: Tensor) -> Tensor:
     return torch.cat((ref_pts, rest), dim=-1)
 
 
-__all__ = ["DenseBoxes", "ImageProposals", "Proposals", "scaled"]
+__all__ = ["DenseBoxes", "ImageProposals", "Proposals", "View", "scaled"]

@@ -42,7 +42,7 @@ class Queries:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Queries:
         """The function applied to every field."""
-        return Queries(**{item.name: function(getattr(self, item.name)) for item in fields(self)})
+        return Queries(*[function(getattr(self, name)) for name in FIELDS])
 
     def select(self, index: Any) -> Queries:
         """Rows of unbatched queries by an integer, boolean or slice index."""
@@ -103,4 +103,7 @@ class Queries:
 
 
 def _joined(parts: Sequence[Queries], join: Callable[[list[Tensor]], Tensor]) -> Queries:
-    return Queries(**{item.name: join([getattr(part, item.name) for part in parts]) for item in fields(Queries)})
+    return Queries(*[join([getattr(part, name) for part in parts]) for name in FIELDS])
+
+
+FIELDS = tuple(item.name for item in fields(Queries))

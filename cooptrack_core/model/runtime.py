@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,13 +51,16 @@ class NetworkRuntime:
         *,
         seed: int = 0,
         matcher: str = "affinity",
+        about: Mapping[str, str] | None = None,
         reduced: bool = False,
     ) -> None:
         """matcher: `affinity` or `distance`, how a vehicle pairs its queries with the instances of others.
 
-        reduced: large JPEGs are decoded at a part of their size (`image_input`).
+        about: what else users should know of how it computes. reduced: large JPEGs are decoded at a part of their
+        size (`image_input`).
         """
         self.identity, self.device, self._reduced = identity, device, reduced
+        self._about = dict(about or {})
         self._model = model.to(device).eval()
         self._session = Session(self._model, seed, matcher)
         self._book = TrackBook()
@@ -103,7 +106,8 @@ class NetworkRuntime:
     @property
     def about(self) -> dict[str, str]:
         """What users want to know beside that."""
-        return {"device": str(self.device), "weights": self.identity.source, "parameters": f"{self.parameters:,}"}
+        known = {"device": str(self.device), "weights": self.identity.source, "parameters": f"{self.parameters:,}"}
+        return known | self._about
 
     def understands(self, message: Message) -> bool:
         """Whether the features come from the roadside network that this one was trained with."""

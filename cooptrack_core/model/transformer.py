@@ -30,8 +30,12 @@ def attend(
     def split(x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], attention.num_heads, attention.head_dim).transpose(1, 2)  # [B, heads, ., C]
 
-    q = linear(query, weights[0], biases[0])  # [B, Q, C]
-    k = linear(key, weights[1], biases[1])  # [B, S, C]
+    if query is key:  # one product of matrices instead of two
+        both = 2 * query.shape[-1]
+        q, k = linear(query, attention.in_proj_weight[:both], attention.in_proj_bias[:both]).chunk(2, dim=-1)
+    else:
+        q = linear(query, weights[0], biases[0])  # [B, Q, C]
+        k = linear(key, weights[1], biases[1])  # [B, S, C]
     seen = None if padding is None else ~padding[:, None, None]  # [B, 1, 1, S]
     attended = functional.scaled_dot_product_attention(split(q), split(k), split(v), seen, dropout)
     return project(attended.transpose(1, 2).flatten(-2))

@@ -12,7 +12,7 @@ from torch import Tensor
 from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import ModelConfig, get_preset
-from cooptrack_core.model.proposals import ROAD_Z_M, DenseBoxes, _View
+from cooptrack_core.model.proposals import ROAD_Z_M, DenseBoxes, View
 from cooptrack_core.training.dense_losses import BevHead, image_targets, proposal_losses
 from cooptrack_core.training.ground_truth import GroundTruth
 
@@ -46,7 +46,7 @@ TRUTH = GroundTruth(
 def saying(truth: GroundTruth, lidar2img: Tensor) -> tuple[DenseBoxes, Tensor]:
     """A dense output that is right at the cells that count, and how many of these there are."""
     targets, seen, codes = image_targets(truth, lidar2img, SHAPE, CONFIG)
-    view = _View(lidar2img[None], SHAPE, CONFIG.image_size)
+    view = View(lidar2img[None], SHAPE, CONFIG.image_size)
     boxes, pixels = torch.zeros(1, *SHAPE, 10), view.pixels[None].clone()
     depth, drop = torch.ones(1, *SHAPE), torch.ones(1, *SHAPE)
     cells = targets.weight > 0
@@ -63,7 +63,7 @@ def test_the_right_pixels_and_size_mean_the_right_box(lidar2img: Tensor, told_by
     truth = replace(TRUTH, boxes=TRUTH.boxes.clone())
     truth.boxes[:, 2] = ROAD_Z_M
     _, seen, codes = image_targets(truth, lidar2img, SHAPE, CONFIG)
-    view = _View(lidar2img[None], SHAPE, CONFIG.image_size)
+    view = View(lidar2img[None], SHAPE, CONFIG.image_size)
     values = torch.zeros(1, *SHAPE, 13)
     places = []
     for (u, v, _, drop), code in zip(seen, codes, strict=True):
@@ -88,7 +88,7 @@ def test_the_road_alone_puts_wheels_where_they_are() -> None:
     lidar2img = CAMERAS[0]
     point = torch.tensor([42.0, -6.0, ROAD_Z_M, 1.0])
     found = lidar2img @ point
-    view = _View(lidar2img[None], SHAPE, CONFIG.image_size)
+    view = View(lidar2img[None], SHAPE, CONFIG.image_size)
     pixel = (found[:2] / found[2])[None, None, None]
     assert view.road_depth(view.rays(pixel)).item() == pytest.approx(found[2].item(), rel=1e-4)
 
