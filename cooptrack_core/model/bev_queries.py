@@ -5,6 +5,8 @@ Cells are row-major: rows along y, columns along x of the agent's lidar frame, c
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,7 @@ def rotation_source(
     """
     rows, columns = size
     cx, cy = centre[0] - 0.5 * columns, centre[1] - 0.5 * rows  # from the middle of the grid
-    angle = torch.deg2rad(degrees.double())
+    angle = degrees.double() * (math.pi / 180.0)
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack((cos, sin, -sin, cos, cx - cos * cx + sin * cy, cy - sin * cx - cos * cy), dim=-1).reshape(
         -1, 3, 2

@@ -110,7 +110,7 @@ class _View:
         self.stride = image_size[0] / rows
         self.M = lidar2img[:, :3, :3]  # [B, 3, 3]
         self.offset = lidar2img[:, :3, 3]  # [B, 3]
-        inverse = torch.linalg.inv(self.M.double())
+        inverse = _inverse(self.M.double())
         self.M_inverse = inverse.to(lidar2img)
         self.centre = -(inverse @ self.offset.double()[..., None])[..., 0].to(lidar2img)  # [B, 3] optical centre
         v, u = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
@@ -195,6 +195,13 @@ class _View:
             (sin * direction[..., 0] - cos * direction[..., 1], cos * direction[..., 0] + sin * direction[..., 1]),
             dim=-1,
         )
+
+
+def _inverse(M: Tensor) -> Tensor:
+    """[B, 3, 3] by cofactors: torch.linalg.inv can neither be exported nor recorded in a CUDA graph."""
+    x, y, z = M.unbind(1)  # rows, [B, 3] each
+    columns = torch.stack((y.cross(z, -1), z.cross(x, -1), x.cross(y, -1)), dim=-1)
+    return columns / (x * columns[..., 0]).sum(-1)[:, None, None]
 
 
 def set_prior_of_map(layer: nn.Conv2d) -> None:

@@ -41,7 +41,7 @@ def claims(queries: Queries, found: Proposals, min_score: float = MIN_SCORE) -> 
     own, theirs = (box_code.center(boxes)[..., :2] for boxes in (queries.boxes, found.boxes))
     distance = torch.cdist(own, theirs)  # [B, N, P]
     allowed = queries.is_track[..., None] & (found.scores > min_score)[:, None]
-    allowed &= distance < GATE_M + GATE_PER_M * theirs.norm(dim=-1)[:, None]
+    allowed = allowed & (distance < GATE_M + GATE_PER_M * theirs.norm(dim=-1)[:, None])
     distance = torch.where(allowed, distance, torch.inf)
     nearest, peak = distance.min(-1)  # [B, N]
     back = distance.argmin(1)  # [B, P]
