@@ -14,7 +14,7 @@ from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
-    "overfit", "train", "fit-codebook", "evaluate", "tune", "compare", "robustness", "rate-curve", "figures",
+    "overfit", "train", "fit-codebook", "export", "evaluate", "tune", "compare", "robustness", "rate-curve", "figures",
 )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from cooptrack_core.model.association import UNSCORED, distances_m
 from cooptrack_core.model.fixed_shapes import Tensors, fixed
 from cooptrack_core.model.queries import Queries
 
-_STREAMS = ("query_feats", "query_embeds", "motion_feats", "ref_pts", "boxes")
-_NODE = ("query_feats", "motion_feats", "ref_pts")
-_KNOWN = ("is_track", "measured", "hits", "scores")
+STREAMS = ("query_feats", "query_embeds", "motion_feats", "ref_pts", "boxes")
+NODE = ("query_feats", "motion_feats", "ref_pts")
+KNOWN = ("is_track", "measured", "hits", "scores")
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Names:
     outputs: tuple[str, ...]
 
 
-ALIGNMENT = Names((*_STREAMS, "T_vehicle_from_infra"), (*(f"aligned_{name}" for name in _STREAMS), "in_range"))
+ALIGNMENT = Names((*STREAMS, "present", "T_vehicle_from_infra"), (*(f"aligned_{name}" for name in STREAMS), "in_range"))
 ASSOCIATION = Names(
-    (*(f"ego_{name}" for name in _NODE), *(f"remote_{name}" for name in _NODE), "before", "present"), ("affinity",)
+    (*(f"ego_{name}" for name in NODE), *(f"remote_{name}" for name in NODE), "before", "present"), ("affinity",)
 )
 FUSION = Names(
-    (*(f"ego_{name}" for name in _STREAMS + _KNOWN), *(f"remote_{name}" for name in _STREAMS), "message", "present"),
-    tuple(f"fused_{name}" for name in _STREAMS),
+    (*(f"ego_{name}" for name in STREAMS + KNOWN), *(f"remote_{name}" for name in STREAMS), "message", "present"),
+    tuple(f"fused_{name}" for name in STREAMS),
 )
 HEADS = Names(
-    _STREAMS, ("out_query_feats", "out_motion_feats", "out_logits", "out_scores", "out_boxes", "out_ref_pts")
+    STREAMS, ("out_query_feats", "out_motion_feats", "out_logits", "out_scores", "out_boxes", "out_ref_pts")
 )
 
 
@@ -76,13 +76,13 @@ class AlignmentGraph(_Graph):
         alignment.config = replace(alignment.config, options=options)
 
     def forward(self, *inputs: Tensor) -> Tensors:
-        """ALIGNMENT.inputs, [I, .] each and [4, 4] -> ALIGNMENT.outputs, [I, .] and [I] bool."""
-        *streams, T_vehicle_from_infra = inputs
+        """ALIGNMENT.inputs, [I, .] each, present [I] bool, [4, 4] -> ALIGNMENT.outputs, zero where not in range."""
+        *streams, present, T_vehicle_from_infra = inputs
         index = torch.zeros(len(streams[0]), dtype=torch.int64)
-        given = RemoteInstances(**dict(zip(_STREAMS, streams, strict=True)), owner=index, row=index, object_key=index)
-        in_range = move(given, T_vehicle_from_infra, self.model.alignment.config, keep_all=True).keep
+        given = RemoteInstances(**dict(zip(STREAMS, streams, strict=True)), owner=index, row=index, object_key=index)
+        in_range = move(given, T_vehicle_from_infra, self.model.alignment.config, keep_all=True).keep & present
         found = self.model.align([(given, T_vehicle_from_infra)])
-        return (*(getattr(found, name) for name in _STREAMS), in_range)
+        return (*(_where(in_range, getattr(found, name)) for name in STREAMS), in_range)
 
 
 class AssociationGraph(_Graph):
@@ -90,7 +90,7 @@ class AssociationGraph(_Graph):
 
     def forward(self, *inputs: Tensor) -> Tensors:
         """ASSOCIATION.inputs: [V, .] three times, [I, .] three times, before [V, I], present [I] bool -> [V, I]."""
-        ego, remote = self.queries(_NODE, inputs[:3]), self.queries(_NODE, inputs[3:6])
+        ego, remote = self.queries(NODE, inputs[:3]), self.queries(NODE, inputs[3:6])
         before, present = inputs[6:]
         logits = self.model.association.plain(ego, remote, before)
         near = distances_m(ego, remote, self.model.config) <= self.model.config.options.distance_gate_m
@@ -101,23 +101,20 @@ class FusionGraph(_Graph):
     """Aggregation of pairs, each on its own but for what a message puts off all its tracks alike."""
 
     def forward(self, *inputs: Tensor) -> Tensors:
-        """FUSION.inputs, [P, .] each, message [P] int64, present [P] bool -> FUSION.outputs, [P, .] each."""
+        """FUSION.inputs, [P, .] each, message [P] int64, present [P] bool -> FUSION.outputs, zero where absent."""
         *streams, message, present = inputs
-        split = len(_STREAMS) + len(_KNOWN)
-        ours = self.queries(_STREAMS + _KNOWN, tuple(streams[:split]))
-        theirs = self.queries(_STREAMS, tuple(streams[split:]))
+        split = len(STREAMS) + len(KNOWN)
+        ours = self.queries(STREAMS + KNOWN, tuple(streams[:split]))
+        theirs = self.queries(STREAMS, tuple(streams[split:]))
         ours = ours.with_(is_track=ours.is_track & present)
         layers, motion = self.model.aggregation, ours.motion_feats
         if self.model.config.motion_features:
             motion = layers.mixed(layers.fuse_motion, motion, theirs.motion_feats)
         ref_pts, boxes = layers.between(ours, theirs, message)
-        return (
-            layers.mixed(layers.fuse_features, ours.query_feats, theirs.query_feats),
-            layers.mixed(layers.fuse_embeddings, ours.query_embeds, theirs.query_embeds),
-            motion,
-            ref_pts,
-            ours.boxes if boxes is None else boxes,
-        )
+        feats = layers.mixed(layers.fuse_features, ours.query_feats, theirs.query_feats)
+        embeds = layers.mixed(layers.fuse_embeddings, ours.query_embeds, theirs.query_embeds)
+        fused = (feats, embeds, motion, ref_pts, ours.boxes if boxes is None else boxes)
+        return tuple(_where(present, values) for values in fused)
 
 
 class HeadsGraph(_Graph):
@@ -125,5 +122,10 @@ class HeadsGraph(_Graph):
 
     def forward(self, *inputs: Tensor) -> Tensors:
         """HEADS.inputs, [N, .] each -> HEADS.outputs, [N, .] each."""
-        done = self.model.alone(self.queries(_STREAMS, inputs))
+        done = self.model.alone(self.queries(STREAMS, inputs))
         return done.query_feats, done.motion_feats, done.logits, done.scores, done.boxes, done.ref_pts
+
+
+def _where(rows: Tensor, values: Tensor) -> Tensor:
+    """[I, .] values, zero in other rows."""
+    return torch.where(rows[:, None], values, torch.zeros_like(values))

@@ -1,0 +1,150 @@
+"""A network's graphs as files for other runtimes, each checked against the plain network before it counts as written."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cooptrack_core import __version__
+from cooptrack_core.model import fixed_cooperation as cooperation
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.example_cooperation import alignments, associations, fusions, heads
+from cooptrack_core.model.example_frames import Example, drive, random_frame
+from cooptrack_core.model.fixed_shapes import FrameGraph, frame_inputs, frame_outputs
+from cooptrack_core.model.onnx_files import OPSET, OnnxGraph, require, write_onnx
+from cooptrack_core.types import CooptrackError
+
+SCHEMA = "cooptrack-export-1"
+FORMATS = ("onnx", "torch-export")
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+TOLERANCE = 1e-3
+_DRIVE_FRAMES = 4
+
+Loaded = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One graph of a network."""
+
+    name: str
+    graph: nn.Module
+    names: cooperation.Names
+    examples: list[Example]  # the first is random
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that gives what the plain network gives."""
+
+    path: Path
+    largest_difference: float
+    where: str  # the output with it
+
+
+def parts_of(model: AgentModel, max_instances: int) -> list[Part]:
+    """The graphs of a network with examples; max_instances: rows of messages and pairs, and of their padding."""
+    prepared = prepare_for_inference(model)
+    assert isinstance(prepared, AgentModel)
+    plain = model.eval()
+    config = model.config
+    frames, seen = drive(plain, _DRIVE_FRAMES)
+    names = cooperation.Names(frame_inputs(config), frame_outputs(config))
+    parts = [
+        Part("perception", FrameGraph(prepared), names, [random_frame(plain), *frames]),
+        Part("heads", cooperation.HeadsGraph(prepared), cooperation.HEADS, heads(plain, seen)),
+    ]
+    if config.cooperative and config.fusion == "graph":
+        rows = max_instances
+        parts += [
+            Part("alignment", cooperation.AlignmentGraph(prepared), cooperation.ALIGNMENT, alignments(plain, seen, rows)),
+            Part(
+                "association", cooperation.AssociationGraph(prepared), cooperation.ASSOCIATION,
+                associations(plain, seen, rows),
+            ),
+            Part("fusion", cooperation.FusionGraph(prepared), cooperation.FUSION, fusions(plain, seen, rows)),
+        ]  # fmt: skip
+    return parts
+
+
+def write(part: Part, folder: Path, file_format: str) -> Written:
+    """Writes a part, loads it again and compares it with the plain network. Raises CooptrackError."""
+    path = folder / f"{part.name}{SUFFIXES[file_format]}"
+    example = part.examples[0].inputs
+    if file_format == "onnx":
+        require("onnxruntime", "cooptrack export")
+        write_onnx(part.graph, example, part.names.inputs, part.names.outputs, path)
+        loaded: Loaded = OnnxGraph(path, part.names.inputs, torch.get_num_threads())
+    else:
+        loaded = _write_exported(part.graph, example, path)
+    return compare(path, loaded, part)
+
+
+def compare(path: Path, loaded: Loaded, part: Part, tolerance: float = TOLERANCE) -> Written:
+    """The largest difference over all examples. Raises CooptrackError if it is above the tolerance."""
+    worst, where = 0.0, part.names.outputs[0]
+    for example in part.examples:
+        for name, got, expected in zip(part.names.outputs, loaded(example.inputs), example.expected, strict=True):
+            difference = float((got.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+            if not difference <= worst:  # what is not a number is worse than all
+                worst, where = difference, name
+    if not worst <= tolerance:
+        raise CooptrackError(
+            f"{path}: {where}: expected the plain network's values to {tolerance:g}, found a difference of {worst:.3g}; "
+            "do not use this file, and say which preset, torch and onnxruntime made it"
+        )
+    return Written(path, worst, where)
+
+
+def _write_exported(graph: nn.Module, example: Sequence[Tensor], path: Path) -> Loaded:
+    copies = tuple(value.detach().clone() for value in example)
+    with torch.inference_mode(False), torch.no_grad():
+        torch.export.save(torch.export.export(graph, copies, strict=False), str(path))
+        module = torch.export.load(str(path)).module()
+
+    def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        with torch.inference_mode(False), torch.no_grad():
+            return module(*(value.detach().clone() for value in tensors))
+
+    return run
+
+
+def description(
+    parts: Sequence[Part], written: Sequence[Written], model: AgentModel, fingerprint: bytes, source: str,
+    file_format: str, max_instances: int,
+) -> str:  # fmt: skip
+    """The JSON beside the files: whose weights, which versions, and every input and output with its shape."""
+    facts: dict[str, Any] = {
+        "schema": SCHEMA,
+        "preset": model.config.name,
+        "fingerprint": fingerprint.hex(),
+        "weights": source,
+        "format": file_format,
+        "opset": OPSET if file_format == "onnx" else None,
+        "max_instances": max_instances if model.config.cooperative else None,
+        "versions": {"cooptrack": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        "files": [_file_facts(part, file) for part, file in zip(parts, written, strict=True)],
+    }
+    return json.dumps(facts, indent=1) + "\n"
+
+
+def _file_facts(part: Part, file: Written) -> dict[str, Any]:
+    example = part.examples[0]
+    return {
+        "file": file.path.name,
+        "largest_difference": file.largest_difference,
+        "inputs": [_tensor_facts(*item) for item in zip(part.names.inputs, example.inputs, strict=True)],
+        "outputs": [_tensor_facts(*item) for item in zip(part.names.outputs, example.expected, strict=True)],
+    }
+
+
+def _tensor_facts(name: str, value: Tensor) -> dict[str, Any]:
+    return {"name": name, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
