@@ -57,16 +57,16 @@ class VisibleCells:
         return empty.scatter(1, self.index[..., None].expand_as(seen), seen)
 
 
-def visible_cells(points: Tensor, seen: Tensor, independent: bool, keep_all: bool = False) -> VisibleCells:
+def visible_cells(points: Tensor, seen: Tensor, independent: bool) -> VisibleCells:
     """points [B, HW, D, 2], seen [B, HW, D]; independent False: all samples take the cells of the first (spec 7.7).
 
-    keep_all: their number must not depend on the data, as is so while the network is exported.
+    While the network is exported all cells are kept, since their number must not depend on the data.
     """
     visible = seen.any(-1)  # [B, HW]
     if not independent:
         visible = visible[:1].expand_as(visible)
     total = visible.shape[1]
-    if keep_all or is_traced():
+    if is_traced():
         return VisibleCells(None, visible, points, total)
     count = int(visible.sum(1).max())
     index = visible.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]  # [B, M]

@@ -15,8 +15,6 @@ from cooptrack_core.model.transformer import TransformerStack
 class HistoryReasoner(nn.Module):
     """Semantic features attend to their own history and then to each other, motion features to their history."""
 
-    fixed_shapes = False  # True: no shape depends on the data (model/fixed_shapes.py)
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.with_history, self.with_motion = config.history_length > 0, config.motion_features
@@ -41,12 +39,11 @@ class HistoryReasoner(nn.Module):
             return pushed
         length, dims = pushed.history_feats.shape[-2:]
         time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
-        fixed = self.fixed_shapes
-        feats = _over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time, fixed)
+        feats = _over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
         if self.with_motion:
-            motion = _over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time, fixed)
+            motion = _over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,
@@ -66,13 +63,11 @@ def push(queries: Queries) -> Queries:
     )
 
 
-def _over_time(
-    stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor, fixed_shapes: bool = False
-) -> Tensor:
+def _over_time(stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
     """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
     x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
     present = time[-1:]  # [1, C]
-    if fixed_shapes or torch.is_grad_enabled() or stack.training:
+    if torch.is_grad_enabled() or stack.training:
         return stack(x, present, memory, time, hidden).view_as(feats)
     # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
     new = hidden[:, :-1].all(1)  # [B * N]
