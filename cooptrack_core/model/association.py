@@ -24,6 +24,8 @@ PAIRS_AT_ONCE = 4096  # at inference; so many rows of C channels stay in the cac
 class GraphAssociation(nn.Module):
     """Affinity of every ego query with every remote instance, from their features (nodes) and offset (edge)."""
 
+    short_cuts = True  # at inference: linear maps folded, pairs beyond the gate not scored
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -48,7 +50,7 @@ class GraphAssociation(nn.Module):
         before [V, I]: who was paired with whom (partners.remembered); None: nothing is known. At inference pairs
         beyond the distance gate, which can not match, are not scored: UNSCORED.
         """
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or not self.short_cuts:
             return self.plain(ego, remote, before)
         if math.isinf(self.config.options.distance_gate_m):
             return self._folded(ego, remote, before)

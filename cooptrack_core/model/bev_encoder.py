@@ -95,6 +95,7 @@ class BevEncoder(nn.Module):
     """Grid queries through all layers; one camera per agent."""
 
     anchors: Tensor
+    short_cuts = True  # only cells that the image shows look at it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -124,7 +125,7 @@ class BevEncoder(nn.Module):
         if prev_bev is not None:
             memory = torch.stack((rotate(prev_bev, can_bus[:, 17], self.config), start), dim=1)  # [B, 2, HW, C]
         points, valid = project(self.anchors, lidar2img, self.config.image_size)  # [B, HW, D, 2], [B, HW, D]
-        cells = visible_cells(points, valid, self.config.options.independent_batch)
+        cells = visible_cells(points, valid, self.config.options.independent_batch, self.short_cuts)
         scene = _Scene(
             position=position,
             memory=memory,

@@ -16,6 +16,8 @@ from cooptrack_core.model.linear import Linear
 class DeformableLayer(nn.Module):
     """Base of the attentions on the previous grid, on the image and on the grid; they differ in what they look at."""
 
+    implementation = "auto"  # of deformable_attention()
+
     def __init__(
         self,
         query_dims: int,
@@ -56,7 +58,7 @@ class DeformableLayer(nn.Module):
             weights = weights.reshape(*shape[:3], self.levels * self.points).softmax(-1).reshape(shape)
         else:
             weights = weights.reshape(shape).softmax(-1) / self.levels
-        return deformable_attention(value, shapes, locations.reshape(*shape, 2), weights)
+        return deformable_attention(value, shapes, locations.reshape(*shape, 2), weights, self.implementation)
 
     def project(self, attended: Tensor) -> Tensor:
         """[..., C] -> [..., C], with dropout."""

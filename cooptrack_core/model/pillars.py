@@ -57,16 +57,16 @@ class VisibleCells:
         return empty.scatter(1, self.index[..., None].expand_as(seen), seen)
 
 
-def visible_cells(points: Tensor, seen: Tensor, independent: bool) -> VisibleCells:
+def visible_cells(points: Tensor, seen: Tensor, independent: bool, short_cuts: bool = True) -> VisibleCells:
     """points [B, HW, D, 2], seen [B, HW, D]; independent False: all samples take the cells of the first (spec 7.7).
 
-    While the network is exported all cells are kept, since their number must not depend on the data.
+    Without short cuts, and while the network is exported, all cells are kept: their number must not depend on the data.
     """
     visible = seen.any(-1)  # [B, HW]
     if not independent:
         visible = visible[:1].expand_as(visible)
     total = visible.shape[1]
-    if is_traced():
+    if is_traced() or not short_cuts:
         return VisibleCells(None, visible, points, total)
     count = int(visible.sum(1).max())
     index = visible.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]  # [B, M]

@@ -15,6 +15,8 @@ from cooptrack_core.model.transformer import TransformerStack
 class HistoryReasoner(nn.Module):
     """Semantic features attend to their own history and then to each other, motion features to their history."""
 
+    short_cuts = True  # queries without a past look at nothing but the present
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.with_history, self.with_motion = config.history_length > 0, config.motion_features
@@ -39,11 +41,11 @@ class HistoryReasoner(nn.Module):
             return pushed
         length, dims = pushed.history_feats.shape[-2:]
         time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
-        feats = _over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
+        feats = self._over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
         if self.with_motion:
-            motion = _over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
+            motion = self._over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,
@@ -51,6 +53,20 @@ class HistoryReasoner(nn.Module):
             history_feats=_shift(queries.history_feats, feats.detach()),
             history_motion=_shift(queries.history_motion, motion.detach()),
         )
+
+    def _over_time(self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
+        """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
+        x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
+        present = time[-1:]  # [1, C]
+        if torch.is_grad_enabled() or stack.training or not self.short_cuts:
+            return stack(x, present, memory, time, hidden).view_as(feats)
+        # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
+        new = hidden[:, :-1].all(1)  # [B * N]
+        old = ~new
+        attended = torch.empty_like(x)
+        attended[new] = stack(x[new], present, memory[new, -1:], present)
+        attended[old] = stack(x[old], present, memory[old], time, hidden[old])
+        return attended.view_as(feats)
 
 
 def push(queries: Queries) -> Queries:
@@ -61,21 +77,6 @@ def push(queries: Queries) -> Queries:
         history_motion=_shift(queries.history_motion, queries.motion_feats),
         history_padding=torch.cat((queries.history_padding[..., 1:], valid), dim=-1),
     )
-
-
-def _over_time(stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
-    """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
-    x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
-    present = time[-1:]  # [1, C]
-    if torch.is_grad_enabled() or stack.training:
-        return stack(x, present, memory, time, hidden).view_as(feats)
-    # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
-    new = hidden[:, :-1].all(1)  # [B * N]
-    old = ~new
-    attended = torch.empty_like(x)
-    attended[new] = stack(x[new], present, memory[new, -1:], present)
-    attended[old] = stack(x[old], present, memory[old], time, hidden[old])
-    return attended.view_as(feats)
 
 
 def _shift(history: Tensor, newest: Tensor) -> Tensor:

@@ -1,0 +1,39 @@
+"""How a network computes: the plain modules, the same prepared for speed, or ONNX Runtime.
+
+Every engine gives the numbers of `eager` to the tolerance that docs/performance.md states; tests hold them to it.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.deformable_layer import DeformableLayer
+from cooptrack_core.types import CooptrackError
+
+
+def engine_of(model: AgentModel, engine: str, precision: str, device: torch.device) -> AgentModel:
+    """A network that is ready to run on a device; the model itself stays as it is. Raises CooptrackError."""
+    if precision != "fp32":
+        raise CooptrackError(f"network.precision: {precision} is not built yet; choose fp32")
+    if engine == "eager":
+        return plain(model).to(device)
+    if engine == "onnxruntime":
+        raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
+    fast = prepare_for_inference(model)
+    assert isinstance(fast, AgentModel)
+    return fast.to(device)
+
+
+def plain(model: AgentModel) -> AgentModel:
+    """The modules as they are trained, without anything that is there for speed. What the other engines are held to."""
+    model = copy.deepcopy(model).eval()
+    for module in model.modules():
+        if hasattr(module, "short_cuts"):
+            module.short_cuts = False
+        if isinstance(module, DeformableLayer):
+            module.implementation = "grid_sample"
+    return model
