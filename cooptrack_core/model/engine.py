@@ -22,7 +22,9 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
     if engine == "eager":
         return plain(model).to(device)
     if engine == "onnxruntime":
-        raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
+        from cooptrack_core.model.onnx_engine import onnx_network  # which needs checkpoints, and they the model
+
+        return onnx_network(model, device)
     fast = prepare_for_inference(model)
     assert isinstance(fast, AgentModel)
     return fast.to(device)
