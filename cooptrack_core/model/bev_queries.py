@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.presets import ModelConfig
 
 # The published network turns about this point of a map that it takes for 200 x 200 cells (spec 2.3).
@@ -91,7 +92,7 @@ def rotation_source(
         -1, 3, 2
     )  # rows: factor of x, factor of y, constant; columns: x, y
     # In the order of operations of an image rotation, so that ties between two cells are broken alike.
-    half = matrix.new_tensor((0.5 * columns, 0.5 * rows)).to(dtype)
+    half = constant((0.5 * columns, 0.5 * rows), matrix).to(dtype)
     x = torch.arange(columns, device=degrees.device, dtype=dtype) - 0.5 * (columns - 1)
     y = torch.arange(rows, device=degrees.device, dtype=dtype) - 0.5 * (rows - 1)
     ones = torch.ones(rows, columns, device=degrees.device, dtype=dtype)

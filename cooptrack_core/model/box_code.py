@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.positional import inverse_sigmoid
 
 CODE_SIZE = 10
@@ -43,7 +44,7 @@ def encode(boxes: Tensor) -> Tensor:
 
 def center(code: Tensor) -> Tensor:
     """[..., 10] code -> [..., 3] bottom centre, m."""
-    return code[..., list(CENTER)]
+    return torch.cat((code[..., :2], code[..., 4:5]), dim=-1)  # CENTER; a list of indices would be uploaded
 
 
 def with_center(code: Tensor, center_m: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ def gravity_center(boxes: Tensor) -> Tensor:
 
 def corners(boxes: Tensor) -> Tensor:
     """[..., 7+] box -> [..., 8, 3] corners, m."""
-    unit = boxes.new_tensor(_CORNERS) - boxes.new_tensor((0.5, 0.5, 0.0))  # [8, 3]
+    unit = constant(_CORNERS, boxes) - constant((0.5, 0.5, 0.0), boxes)  # [8, 3]
     local = unit * boxes[..., None, 3:6]  # [..., 8, 3]
     cos, sin = boxes[..., 6:7].cos(), boxes[..., 6:7].sin()  # [..., 1]
     x = local[..., 0] * cos + local[..., 1] * sin
@@ -179,5 +180,5 @@ def from_public(boxes: PublicBoxes) -> Float:
 
 
 def _low_and_extent(like: Tensor, point_range_m: Sequence[float]) -> tuple[Tensor, Tensor]:
-    low, high = like.new_tensor(point_range_m[:3]), like.new_tensor(point_range_m[3:])
+    low, high = constant(tuple(point_range_m[:3]), like), constant(tuple(point_range_m[3:]), like)
     return low, high - low

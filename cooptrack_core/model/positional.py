@@ -25,9 +25,11 @@ def sine_encoding(coordinates: Tensor, features: int) -> Tensor:
 
 def pe3d(ref_pts: Tensor, dims: int) -> Tensor:
     """[..., 3] normalised points -> [..., 3 * dims / 2], the coordinates in the order y, x, z."""
-    return sine_encoding(ref_pts[..., [1, 0, 2]], dims // 2).flatten(-2)  # [..., 3, dims / 2] -> [..., 3 * dims / 2]
+    # No list of indices, which would be uploaded.
+    turned = torch.cat((ref_pts[..., 1:2], ref_pts[..., :1], ref_pts[..., 2:]), dim=-1)
+    return sine_encoding(turned, dims // 2).flatten(-2)  # [..., 3, dims / 2] -> [..., 3 * dims / 2]
 
 
-def time_encoding(history_length: int, dims: int) -> Tensor:
+def time_encoding(history_length: int, dims: int, device: torch.device | None = None) -> Tensor:
     """[H, dims] encoding of the history slots, oldest (0) to newest (1)."""
-    return sine_encoding(torch.arange(history_length) / max(history_length - 1, 1), dims)
+    return sine_encoding(torch.arange(history_length, device=device) / max(history_length - 1, 1), dims)

@@ -8,6 +8,7 @@ published network searches from learned points alone, spec 1.5).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
 from cooptrack_core.model.presets import ModelConfig
 
 ROAD_Z_M = -1.8  # of the road in the lidar frames of V2X-Seq, to about 0.2 m (spec v2x-seq-spd.md 2.1)
 DEPTH_RANGE_M = (2.0, 160.0)
+_LOG_DEPTH_RANGE = tuple(math.log(depth_m) for depth_m in DEPTH_RANGE_M)
 HEAT_PRIOR = 0.02
 _GEOMETRY = 4  # numbers that tell the head how its camera looks at a cell
 _OUTPUTS = 13  # du, dv, depth residual, depth mixture, log drop, log w, log l, log h, sin, cos, vx, vy, z
@@ -113,7 +116,8 @@ class _View:
         inverse = _inverse(self.M.double())
         self.M_inverse = inverse.to(lidar2img)
         self.centre = -(inverse @ self.offset.double()[..., None])[..., 0].to(lidar2img)  # [B, 3] optical centre
-        v, u = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        cells = (torch.arange(count, device=lidar2img.device) for count in size)
+        v, u = torch.meshgrid(*cells, indexing="ij")
         # Pixels have their centres at whole numbers.
         self.pixels = (torch.stack((u, v), dim=-1).to(lidar2img) + 0.5) * self.stride - 0.5  # [h, w, 2]
 
@@ -168,15 +172,14 @@ class _View:
         du_dv, residual, mixture = values[..., :2], values[..., 2], values[..., 3]
         pixels = self.pixels + du_dv * self.stride  # [B, h, w, 2]
         rays = self.rays(pixels)
-        size = values[..., 5:8] + values.new_tensor((0.6, 1.4, 0.5))  # log w, l, h of something like a car
+        size = values[..., 5:8] + constant((0.6, 1.4, 0.5), values)  # log w, l, h of something like a car
         drop = (values[..., 4] + _MEAN_LOG_DROP).clamp(-4.0, 4.0).exp() * self.stride
         height_m = size[..., 2].clamp(-1.0, 1.8).exp()
         # Pixels and sizes learn from what they are: near the horizon a distance depends on them far too much.
         shown = pixels.detach(), drop.detach(), height_m.detach()
         by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
-        low, high = torch.tensor(DEPTH_RANGE_M, dtype=torch.float64).log().tolist()
-        depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
+        depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(*_LOG_DEPTH_RANGE).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)
         bottom = (centre[..., 2] - 0.5 * height_m).detach() + values[..., 12]

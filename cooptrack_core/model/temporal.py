@@ -40,7 +40,7 @@ class HistoryReasoner(nn.Module):
         if queries.scores.numel() == 0:
             return pushed
         length, dims = pushed.history_feats.shape[-2:]
-        time = self.time_embedding(time_encoding(length, dims).to(pushed.query_feats))  # [H, C]
+        time = self.time_embedding(time_encoding(length, dims, pushed.query_feats.device).to(pushed.query_feats))  # [H, C]
         feats = self._over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
