@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cooptrack_core.model.constants import constant
+from cooptrack_core.model.precision import full_precision
 from cooptrack_core.model.presets import ModelConfig
 
 # The published network turns about this point of a map that it takes for 200 x 200 cells (spec 2.3).
@@ -97,7 +98,8 @@ def rotation_source(
     y = torch.arange(rows, device=degrees.device, dtype=dtype) - 0.5 * (rows - 1)
     ones = torch.ones(rows, columns, device=degrees.device, dtype=dtype)
     cells = torch.stack((x.expand(rows, columns), y[:, None].expand(rows, columns), ones), dim=-1).reshape(-1, 3)
-    source = cells @ (matrix.to(dtype) / half)  # [B, HW, 2] in -1..1
+    with full_precision(degrees.device):
+        source = cells @ (matrix.to(dtype) / half)  # [B, HW, 2] in -1..1
     index = (((source + 1.0) * (2.0 * half) - 1.0) / 2.0).round()
     column, row = index[..., 0], index[..., 1]
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)

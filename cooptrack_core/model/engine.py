@@ -11,12 +11,15 @@ import torch
 
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.cuda_graph import recorded_network
 from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.types import CooptrackError
 
 
 def engine_of(model: AgentModel, engine: str, precision: str, device: torch.device) -> AgentModel:
     """A network that is ready to run on a device; the model itself stays as it is. Raises CooptrackError."""
+    if engine == "torch" and device.type == "cuda":
+        return recorded_network(model, device, precision)
     if precision != "fp32":
         raise CooptrackError(f"network.precision: {precision} is not built yet; choose fp32")
     if engine == "eager":

@@ -19,6 +19,7 @@ from cooptrack_core.model import box_code
 from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
+from cooptrack_core.model.precision import full_precision
 from cooptrack_core.model.presets import ModelConfig
 
 ROAD_Z_M = -1.8  # of the road in the lidar frames of V2X-Seq, to about 0.2 m (spec v2x-seq-spd.md 2.1)
@@ -76,13 +77,14 @@ class ImageProposals(nn.Module):
 
     def dense(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """maps [B, C, ..], the finest of the neck; finest [B, .., h, w] of the backbone; lidar2img [B, 4, 4]."""
-        view = _View(lidar2img.to(maps), finest.shape[-2:], self.config.image_size)
+        dtype = torch.promote_types(maps.dtype, torch.float32)  # of geometry
+        view = _View(lidar2img.to(maps.device, dtype), finest.shape[-2:], self.config.image_size)
         geometry = view.description()  # [B, 4, h, w]
         coarser = F.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
         x = F.relu(self.finest(finest) + coarser)  # [B, head_dims, h, w]
         x = F.relu(self.norm(self.trunk(torch.cat((x, geometry), dim=1))))
         x = F.relu(self.second(x))
-        boxes, pixels, depth_m, drop = view.boxes(self.values(x).permute(0, 2, 3, 1))
+        boxes, pixels, depth_m, drop = view.boxes(self.values(x).permute(0, 2, 3, 1).to(dtype))
         return DenseBoxes(self.heat(x), boxes, pixels, depth_m, drop, x)
 
     def forward(self, dense: DenseBoxes) -> Proposals:
@@ -124,7 +126,8 @@ class _View:
     def rays(self, pixels: Tensor) -> Tensor:
         """[B, h, w, 2] pixels -> [B, h, w, 3] direction in the lidar frame with depth 1."""
         ones = torch.ones_like(pixels[..., :1])
-        return torch.einsum("bij,bhwj->bhwi", self.M_inverse, torch.cat((pixels, ones), dim=-1))
+        with full_precision(pixels.device):
+            return torch.einsum("bij,bhwj->bhwi", self.M_inverse, torch.cat((pixels, ones), dim=-1))
 
     def road_depth(self, rays: Tensor) -> Tensor:
         """[B, h, w] depth at which rays [B, h, w, 3] meet the road; the far limit for those that do not."""
