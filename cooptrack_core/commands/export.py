@@ -1,4 +1,4 @@
-"""`cooptrack export`: a network as ONNX files or as programs of torch.export, each checked against the plain network."""
+"""`cooptrack export`: a network as ONNX files or as programs of torch.export, each checked against the plain one."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from cooptrack_core.model.onnx_files import require
     from cooptrack_core.progress import progress_bar
 
-    if args.format == "onnx":
-        require("onnxruntime", "cooptrack export")
+    for package in ("onnx", "onnxruntime") if args.format == "onnx" else ():
+        require(package, "to write ONNX files")
     model, identity = network_and_identity(args.preset, args.weights)
     if args.max_instances > model.config.num_queries:
         raise CooptrackError(

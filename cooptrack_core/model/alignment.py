@@ -104,9 +104,7 @@ class Moved:
     t: Tensor  # [3] m
 
 
-def move(
-    remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelConfig, keep_all: bool = False
-) -> Moved:
+def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelConfig, keep_all: bool = False) -> Moved:
     """[I] instances of one sender by T_vehicle_from_infra [4, 4] (m); x and y (not z) decide what is in range.
 
     keep_all: `keep` says what is in range, but the others stay: their number must not depend on the data.

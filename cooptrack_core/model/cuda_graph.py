@@ -23,7 +23,7 @@ _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def record_cuda_graph(function: Callable[[], Tensors]) -> tuple[Callable[[], object], Tensors]:
     """Records a function of tensors that stay where they are: (plays it again, its outputs, where they will be)."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # what the first runs set up must not be recorded
         for _ in range(_WARM_UPS):

@@ -1,4 +1,4 @@
-"""A network's graphs as files for other runtimes, each checked against the plain network before it counts as written."""
+"""A network's graphs as files for other runtimes, each checked against the plain network when it is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.example_cooperation import alignments, associations, fusions, heads
 from cooptrack_core.model.example_frames import Example, drive, random_frame
 from cooptrack_core.model.fixed_shapes import FrameGraph, frame_inputs, frame_outputs
-from cooptrack_core.model.onnx_files import OPSET, OnnxGraph, require, write_onnx
+from cooptrack_core.model.onnx_files import OPSET, OnnxGraph, quiet, require, write_onnx
 from cooptrack_core.types import CooptrackError
 
 SCHEMA = "cooptrack-export-1"
@@ -63,15 +63,12 @@ def parts_of(model: AgentModel, max_instances: int) -> list[Part]:
         Part("heads", cooperation.HeadsGraph(prepared), cooperation.HEADS, heads(plain, seen)),
     ]
     if config.cooperative and config.fusion == "graph":
-        rows = max_instances
+        given = plain, seen, max_instances
         parts += [
-            Part("alignment", cooperation.AlignmentGraph(prepared), cooperation.ALIGNMENT, alignments(plain, seen, rows)),
-            Part(
-                "association", cooperation.AssociationGraph(prepared), cooperation.ASSOCIATION,
-                associations(plain, seen, rows),
-            ),
-            Part("fusion", cooperation.FusionGraph(prepared), cooperation.FUSION, fusions(plain, seen, rows)),
-        ]  # fmt: skip
+            Part("alignment", cooperation.AlignmentGraph(prepared), cooperation.ALIGNMENT, alignments(*given)),
+            Part("association", cooperation.AssociationGraph(prepared), cooperation.ASSOCIATION, associations(*given)),
+            Part("fusion", cooperation.FusionGraph(prepared), cooperation.FUSION, fusions(*given)),
+        ]
     return parts
 
 
@@ -98,15 +95,15 @@ def compare(path: Path, loaded: Loaded, part: Part, tolerance: float = TOLERANCE
                 worst, where = difference, name
     if not worst <= tolerance:
         raise CooptrackError(
-            f"{path}: {where}: expected the plain network's values to {tolerance:g}, found a difference of {worst:.3g}; "
-            "do not use this file, and say which preset, torch and onnxruntime made it"
+            f"{path.name}: {where}: expected the plain network's values to {tolerance:g}, found a difference of "
+            f"{worst:.3g}; it is not kept: choose another --format, or other versions of torch and onnxruntime"
         )
     return Written(path, worst, where)
 
 
 def _write_exported(graph: nn.Module, example: Sequence[Tensor], path: Path) -> Loaded:
     copies = tuple(value.detach().clone() for value in example)
-    with torch.inference_mode(False), torch.no_grad():
+    with quiet(), torch.inference_mode(False), torch.no_grad():
         torch.export.save(torch.export.export(graph, copies, strict=False), str(path))
         module = torch.export.load(str(path)).module()
 

@@ -43,9 +43,7 @@ FUSION = Names(
     (*(f"ego_{name}" for name in STREAMS + KNOWN), *(f"remote_{name}" for name in STREAMS), "message", "present"),
     tuple(f"fused_{name}" for name in STREAMS),
 )
-HEADS = Names(
-    STREAMS, ("out_query_feats", "out_motion_feats", "out_logits", "out_scores", "out_boxes", "out_ref_pts")
-)
+HEADS = Names(STREAMS, ("out_query_feats", "out_motion_feats", "out_logits", "out_scores", "out_boxes", "out_ref_pts"))
 
 
 class _Graph(nn.Module):

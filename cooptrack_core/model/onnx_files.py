@@ -37,9 +37,10 @@ def write_onnx(
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:  # torch 2.5 and later
         options["dynamo"] = False
     # Inference tensors cannot be traced.
+    require("onnx", f"{path.name}: to write ONNX files")
     copies = tuple(value.detach().clone() for value in example)
     try:
-        with _quiet(), torch.inference_mode(False), torch.no_grad():
+        with quiet(), torch.inference_mode(False), torch.no_grad():
             torch.onnx.export(graph, copies, str(path), **options)
     except (RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -49,7 +50,7 @@ def write_onnx(
         ) from error
 
 
-class _quiet:
+class quiet:
     """What the tracer warns of (shapes are constants, the exporter is not the newest) is what is wanted."""
 
     def __enter__(self) -> None:

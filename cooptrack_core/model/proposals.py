@@ -111,8 +111,7 @@ class _View:
     """How a camera looks at the cells of a map."""
 
     def __init__(self, lidar2img: Tensor, size: tuple[int, int] | torch.Size, image_size: tuple[int, int]) -> None:
-        rows, columns = size
-        self.stride = image_size[0] / rows
+        self.stride = image_size[0] / size[0]
         self.M = lidar2img[:, :3, :3]  # [B, 3, 3]
         self.offset = lidar2img[:, :3, 3]  # [B, 3]
         inverse = _inverse(self.M.double())

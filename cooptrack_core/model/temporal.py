@@ -40,7 +40,8 @@ class HistoryReasoner(nn.Module):
         if queries.scores.numel() == 0:
             return pushed
         length, dims = pushed.history_feats.shape[-2:]
-        time = self.time_embedding(time_encoding(length, dims, pushed.query_feats.device).to(pushed.query_feats))  # [H, C]
+        encoding = time_encoding(length, dims, pushed.query_feats.device)
+        time = self.time_embedding(encoding.to(pushed.query_feats))  # [H, C]
         feats = self._over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
@@ -54,8 +55,10 @@ class HistoryReasoner(nn.Module):
             history_motion=_shift(queries.history_motion, motion.detach()),
         )
 
-    def _over_time(self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor) -> Tensor:
-        """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
+    def _over_time(
+        self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor
+    ) -> Tensor:
+        """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H]."""
         x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
         present = time[-1:]  # [1, C]
         if torch.is_grad_enabled() or stack.training or not self.short_cuts:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_runtime import START_NS, camera, config, model, street, vehicle_pose
 from scenarios import STEP_NS
+from small_runtime import START_NS, camera, config, model, street, vehicle_pose
 
 from cooptrack_core.config import NetworkConfig
 from cooptrack_core.model import onnx_engine
