@@ -62,8 +62,12 @@ def _used(names: Sequence[str], config: ModelConfig) -> tuple[str, ...]:
 
 
 def fixed(model: AgentModel) -> AgentModel:
-    """A copy in eval mode in which no shape depends on the data; it gives the same to about 1e-5."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
+    """A copy in eval mode in which no shape depends on the data; it gives the same to about 1e-5.
+
+    Parameters and buffers are those of the model itself.
+    """
+    shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
+    model = copy.deepcopy(model, shared).eval()
     model.bev_encoder.short_cuts = model.reasoner.short_cuts = False  # they depend on what is seen
     if model.config.cooperative and model.config.fusion == "graph":
         model.alignment.fixed_shapes = True

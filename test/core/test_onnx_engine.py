@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # So that much of what random pictures show is a track.
 RULES = "score_threshold=0.05,output_threshold=0.05,min_peak_score=0.02"
 CPU = torch.device("cpu")
-SMALL = config("inf")
+SMALL = config("inf", encoder_layers=1, decoder_layers=1)
 
 
 @pytest.fixture(scope="module")
