@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     for path, file in zip(paths, written, strict=True):
         size_mb = path.stat().st_size / 1e6
         print(f"  {path.name:20}{file.largest_difference:9.1e}  in {file.where:22}{size_mb:8.1f} MB")
+    if all(export.has_tied_peaks(parts[0], example) for example in parts[0].examples):
+        print("note: no example tells its peaks apart (untrained weights?): only the grid and the scores were compared")
     if model.config.cooperative and model.config.fusion != "graph":
         print("note: it cooperates before decoding; that part stays in Python")
     print_files([*paths, args.out / "export.json"])

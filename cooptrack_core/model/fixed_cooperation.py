@@ -47,9 +47,14 @@ HEADS = Names(STREAMS, ("out_query_feats", "out_motion_feats", "out_logits", "ou
 
 
 class _Graph(nn.Module):
+    needed: tuple[str, ...] = ()  # modules of the network; the others would only make its file larger
+
     def __init__(self, model: AgentModel) -> None:
         super().__init__()
         self.model = fixed(model)
+        for name, _ in list(self.model.named_children()):
+            if name not in self.needed:
+                delattr(self.model, name)
 
     def queries(self, names: tuple[str, ...], values: Tensors) -> Queries:
         """Queries of which only some fields are told."""
@@ -66,6 +71,8 @@ class _Graph(nn.Module):
 
 class AlignmentGraph(_Graph):
     """AgentModel.align of one message; the pose has to be a rotation already."""
+
+    needed = ("alignment", "motion_extractor", "query_embedding")
 
     def __init__(self, model: AgentModel) -> None:
         super().__init__(model)
@@ -86,6 +93,8 @@ class AlignmentGraph(_Graph):
 class AssociationGraph(_Graph):
     """The affinity, as a vehicle uses it: pairs that can not match have UNSCORED."""
 
+    needed = ("association",)
+
     def forward(self, *inputs: Tensor) -> Tensors:
         """ASSOCIATION.inputs: [V, .] three times, [I, .] three times, before [V, I], present [I] bool -> [V, I]."""
         ego, remote = self.queries(NODE, inputs[:3]), self.queries(NODE, inputs[3:6])
@@ -97,6 +106,8 @@ class AssociationGraph(_Graph):
 
 class FusionGraph(_Graph):
     """Aggregation of pairs, each on its own but for what a message puts off all its tracks alike."""
+
+    needed = ("aggregation",)
 
     def forward(self, *inputs: Tensor) -> Tensors:
         """FUSION.inputs, [P, .] each, message [P] int64, present [P] bool -> FUSION.outputs, zero where absent."""
@@ -117,6 +128,8 @@ class FusionGraph(_Graph):
 
 class HeadsGraph(_Graph):
     """AgentModel.alone: cross-domain layers where there are any, then the refinement heads."""
+
+    needed = ("aggregation", "heads")
 
     def forward(self, *inputs: Tensor) -> Tensors:
         """HEADS.inputs, [N, .] each -> HEADS.outputs, [N, .] each."""

@@ -112,3 +112,21 @@ def test_bad_requests_are_answered_in_a_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
     assert "onnxruntime is missing; pip install" in said(*out)
     assert not (tmp_path / "new").exists()
+
+
+def test_peaks_whose_order_rounding_decides_are_compared_without_it(tmp_path):
+    """An untrained image head: rows of what follows are of other peaks, the grid and the scores are not."""
+    perception = export.parts_of(model(config("inf", proposals=8, encoder_layers=1, decoder_layers=1)), 12)[0]
+    outputs = perception.names.outputs
+    first = perception.examples[0].expected
+    scores = first[outputs.index("peak_scores")].clone()
+    scores[:, 1] = scores[:, 0]
+    tied = [scores if name == "peak_scores" else value for name, value in zip(outputs, first, strict=True)]
+    example = export.Example(perception.examples[0].inputs, tuple(tied))
+    part = export.Part("perception", perception.graph, perception.names, [example])
+    assert export.has_tied_peaks(part, example)
+    swapped = [v.flip(1) if n not in ("bev", "peak_scores") else v for n, v in zip(outputs, tied, strict=True)]
+    assert export.compare(tmp_path / "x.onnx", lambda _: swapped, part).largest_difference == 0.0
+    swapped[outputs.index("bev")] = swapped[outputs.index("bev")] + 0.01
+    with pytest.raises(CooptrackError, match="bev"):
+        export.compare(tmp_path / "x.onnx", lambda _: swapped, part)
