@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cooptrack_core.model.autocast import full_precision
 from cooptrack_core.model.constants import constant
-from cooptrack_core.model.precision import full_precision
 from cooptrack_core.model.presets import ModelConfig
 
 # The published network turns about this point of a map that it takes for 200 x 200 cells (spec 2.3).

@@ -24,6 +24,7 @@ CENTER = (0, 1, 4)  # entries of the code that hold the centre of the bottom fac
 MATCHED_ENTRIES = 8  # the matching cost of training leaves the velocity out (spec 7.3)
 # Order of the corners of the unit box (spec 2.6); the 3D box spans -0.5..0.5 in x and y, 0..1 in z.
 _CORNERS = ((0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 0), (1, 0, 0), (1, 0, 1), (1, 1, 1), (1, 1, 0))
+_UNIT_CORNERS = tuple((x - 0.5, y - 0.5, float(z)) for x, y, z in _CORNERS)
 
 Float = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def encode(boxes: Tensor) -> Tensor:
 
 def center(code: Tensor) -> Tensor:
     """[..., 10] code -> [..., 3] bottom centre, m."""
-    return torch.cat((code[..., :2], code[..., 4:5]), dim=-1)  # CENTER; a list of indices would be uploaded
+    return torch.cat((code[..., 0:2], code[..., 4:5]), dim=-1)  # of CENTER; faster than an index
 
 
 def with_center(code: Tensor, center_m: Tensor) -> Tensor:
@@ -92,8 +93,7 @@ def gravity_center(boxes: Tensor) -> Tensor:
 
 def corners(boxes: Tensor) -> Tensor:
     """[..., 7+] box -> [..., 8, 3] corners, m."""
-    unit = constant(_CORNERS, boxes) - constant((0.5, 0.5, 0.0), boxes)  # [8, 3]
-    local = unit * boxes[..., None, 3:6]  # [..., 8, 3]
+    local = constant(_UNIT_CORNERS, boxes) * boxes[..., None, 3:6]  # [..., 8, 3]
     cos, sin = boxes[..., 6:7].cos(), boxes[..., 6:7].sin()  # [..., 1]
     x = local[..., 0] * cos + local[..., 1] * sin
     y = local[..., 1] * cos - local[..., 0] * sin
@@ -143,7 +143,7 @@ def select_output(
     """
     index = scores.argsort(descending=True, stable=True)[:max_outputs]
     boxes = decode(code[index])
-    low, high = boxes.new_tensor(output_range_m[:3]), boxes.new_tensor(output_range_m[3:])
+    low, high = constant(tuple(output_range_m[:3]), boxes), constant(tuple(output_range_m[3:]), boxes)
     inside = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(-1)
     index, boxes = index[inside], boxes[inside]
     return Output(index, boxes, scores[index], logits[index].argmax(-1))
@@ -180,5 +180,5 @@ def from_public(boxes: PublicBoxes) -> Float:
 
 
 def _low_and_extent(like: Tensor, point_range_m: Sequence[float]) -> tuple[Tensor, Tensor]:
-    low, high = constant(tuple(point_range_m[:3]), like), constant(tuple(point_range_m[3:]), like)
-    return low, high - low
+    low = constant(tuple(point_range_m[:3]), like)
+    return low, constant(tuple(b - a for a, b in zip(point_range_m[:3], point_range_m[3:], strict=True)), like)

@@ -1,5 +1,4 @@
-"""Numbers of the code as tensors, made once for each device: an upload in every frame would wait for the device, and
-cannot be recorded in a CUDA graph."""
+"""Tensors of a few numbers that every frame needs, made once for each device and dtype."""
 
 from __future__ import annotations
 
@@ -9,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cooptrack_core.model.deformable_attention import is_traced
-
 
 def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
-    """Nested tuples of numbers with dtype and device of `like`. Nobody may change the result in place."""
-    return like.new_tensor(values) if is_traced() else _made(values, like.dtype, like.device)
+    """The numbers, or tuples of them, as a tensor with dtype and device of `like`; nobody may change it."""
+    if torch.compiler.is_compiling():  # there, tensors are of no lasting use
+        return like.new_tensor(values)
+    return _made(values, like.dtype, like.device)
 
 
 @lru_cache(maxsize=256)
 def _made(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # training may use them, too
+    with torch.inference_mode(False):  # training may use it, too
         return torch.tensor(values, dtype=dtype, device=device)

@@ -30,7 +30,8 @@ def record_cuda_graph(function: Callable[[], Tensors]) -> tuple[Callable[[], obj
             function()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may go on using the GPU.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         outputs = function()
     return graph.replay, outputs
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cooptrack_core.model.autocast import full_precision
 from cooptrack_core.model.constants import constant
 from cooptrack_core.model.deformable_attention import is_traced
-from cooptrack_core.model.precision import full_precision
 from cooptrack_core.model.presets import ModelConfig
 
 _MIN_DEPTH_M = 1e-5

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from cooptrack_core.model.constants import constant
+
 EPSILON = 1e-5
 
 
@@ -18,16 +20,15 @@ def inverse_sigmoid(x: Tensor) -> Tensor:
 
 def sine_encoding(coordinates: Tensor, features: int) -> Tensor:
     """[...] normalised coordinates -> [..., features]: sine at even, cosine at odd features, periods 1 to 10000."""
-    pairs = torch.arange((features + 1) // 2, dtype=coordinates.dtype, device=coordinates.device)
-    angle = 2.0 * math.pi * coordinates[..., None] / 10000.0 ** (2.0 * pairs / features)  # [..., features / 2]
+    periods = constant(tuple(10000.0 ** (2.0 * i / features) for i in range((features + 1) // 2)), coordinates)
+    angle = 2.0 * math.pi * coordinates[..., None] / periods  # [..., features / 2]
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)[..., :features]
 
 
 def pe3d(ref_pts: Tensor, dims: int) -> Tensor:
     """[..., 3] normalised points -> [..., 3 * dims / 2], the coordinates in the order y, x, z."""
-    # No list of indices, which would be uploaded.
-    turned = torch.cat((ref_pts[..., 1:2], ref_pts[..., :1], ref_pts[..., 2:]), dim=-1)
-    return sine_encoding(turned, dims // 2).flatten(-2)  # [..., 3, dims / 2] -> [..., 3 * dims / 2]
+    yxz = torch.cat((ref_pts[..., 1:2], ref_pts[..., 0:1], ref_pts[..., 2:]), dim=-1)
+    return sine_encoding(yxz, dims // 2).flatten(-2)  # [..., 3, dims / 2] -> [..., 3 * dims / 2]
 
 
 def time_encoding(history_length: int, dims: int, device: torch.device | None = None) -> Tensor:

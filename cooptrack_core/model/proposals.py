@@ -16,15 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.autocast import full_precision
 from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
-from cooptrack_core.model.precision import full_precision
 from cooptrack_core.model.presets import ModelConfig
 
 ROAD_Z_M = -1.8  # of the road in the lidar frames of V2X-Seq, to about 0.2 m (spec v2x-seq-spd.md 2.1)
 DEPTH_RANGE_M = (2.0, 160.0)
-_LOG_DEPTH_RANGE = tuple(math.log(depth_m) for depth_m in DEPTH_RANGE_M)
 HEAT_PRIOR = 0.02
 _GEOMETRY = 4  # numbers that tell the head how its camera looks at a cell
 _OUTPUTS = 13  # du, dv, depth residual, depth mixture, log drop, log w, log l, log h, sin, cos, vx, vy, z
@@ -181,7 +180,8 @@ class _View:
         shown = pixels.detach(), drop.detach(), height_m.detach()
         by_road, by_size = self.by_road(*shown).log(), self.by_size(*shown).log()
         share = mixture.sigmoid()
-        depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(*_LOG_DEPTH_RANGE).exp()
+        low, high = (math.log(depth_m) for depth_m in DEPTH_RANGE_M)
+        depth = (share * by_road + (1.0 - share) * by_size + residual).clamp(low, high).exp()
         centre = self.centre[:, None, None] + rays * depth[..., None]  # [B, h, w, 3] gravity centre
         psi = self._turned(values[..., 8:10], rays)
         bottom = (centre[..., 2] - 0.5 * height_m).detach() + values[..., 12]
