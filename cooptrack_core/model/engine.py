@@ -38,7 +38,7 @@ def plain(model: AgentModel) -> AgentModel:
     model = copy.deepcopy(model).eval()
     for module in model.modules():
         if hasattr(module, "short_cuts"):
-            module.short_cuts = False
+            module.short_cuts = False  # type: ignore[assignment]
         if isinstance(module, DeformableLayer):
             module.implementation = "grid_sample"
     return model

@@ -39,14 +39,12 @@ class HistoryReasoner(nn.Module):
         pushed = push(queries)
         if queries.scores.numel() == 0:
             return pushed
-        length, dims = pushed.history_feats.shape[-2:]
-        encoding = time_encoding(length, dims, pushed.query_feats.device)
-        time = self.time_embedding(encoding.to(pushed.query_feats))  # [H, C]
-        feats = self._over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
+        time = self.times(pushed)  # [H, C]
+        feats = self.over_time(self.history, pushed.query_feats, pushed.history_feats, pushed.history_padding, time)
         feats = self.spatial(feats, pushed.query_embeds, feats, pushed.query_embeds)  # [B, N, C]
         motion = pushed.motion_feats
         if self.with_motion:
-            motion = self._over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
+            motion = self.over_time(self.motion, motion, pushed.history_motion, pushed.history_padding, time)
         return pushed.with_(
             query_feats=feats,
             motion_feats=motion,
@@ -55,21 +53,17 @@ class HistoryReasoner(nn.Module):
             history_motion=_shift(queries.history_motion, motion.detach()),
         )
 
-    def _over_time(
+    def times(self, queries: Queries) -> Tensor:
+        """[H, C] embeddings of the history slots."""
+        length, dims = queries.history_feats.shape[-2:]
+        encoding = time_encoding(length, dims, queries.query_feats.device)
+        return self.time_embedding(encoding.to(queries.query_feats))
+
+    def over_time(
         self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor
     ) -> Tensor:
         """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H]."""
-        x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
-        present = time[-1:]  # [1, C]
-        if torch.is_grad_enabled() or stack.training or not self.short_cuts:
-            return stack(x, present, memory, time, hidden).view_as(feats)
-        # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
-        new = hidden[:, :-1].all(1)  # [B * N]
-        old = ~new
-        attended = torch.empty_like(x)
-        attended[new] = stack(x[new], present, memory[new, -1:], present)
-        attended[old] = stack(x[old], present, memory[old], time, hidden[old])
-        return attended.view_as(feats)
+        return _over_time(stack, feats, history, padding, time, self.short_cuts)
 
 
 def push(queries: Queries) -> Queries:
@@ -80,6 +74,23 @@ def push(queries: Queries) -> Queries:
         history_motion=_shift(queries.history_motion, queries.motion_feats),
         history_padding=torch.cat((queries.history_padding[..., 1:], valid), dim=-1),
     )
+
+
+def _over_time(
+    stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor, short_cuts: bool = True
+) -> Tensor:
+    """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
+    x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
+    present = time[-1:]  # [1, C]
+    if torch.is_grad_enabled() or stack.training or not short_cuts:
+        return stack(x, present, memory, time, hidden).view_as(feats)
+    # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
+    new = hidden[:, :-1].all(1)  # [B * N]
+    old = ~new
+    attended = torch.empty_like(x)
+    attended[new] = stack(x[new], present, memory[new, -1:], present)
+    attended[old] = stack(x[old], present, memory[old], time, hidden[old])
+    return attended.view_as(feats)
 
 
 def _shift(history: Tensor, newest: Tensor) -> Tensor:
