@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 # What a profile and `make bench` call the stages of a network, in the order of a frame.
 NETWORK_STAGES = (
-    "decode image", "prepare image", "backbone", "BEV encoder", "proposals", "decoder", "MDFE", "history", "CAA",
-    "GBA", "heads", "life cycle", "outputs",
+    "decode image", "prepare image", "frame graph", "backbone", "BEV encoder", "proposals", "decoder", "MDFE",
+    "history", "CAA", "GBA", "heads", "life cycle", "outputs",
 )  # fmt: skip
 # Of a training step, beside those of the network that its forward pass has.
 TRAINING_STAGES = ("data", "losses", "backward", "optimizer")

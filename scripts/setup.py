@@ -36,7 +36,7 @@ CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 PINNED_BESIDE_ROS = ("safetensors==", "setuptools<", "torch==")
 # What asks for packages that cooptrack has in another form: scripts/constraints.txt says why.
 WITHOUT_DEPENDENCIES = ("trackeval==",)
-SIZE_OF_THE_REST = "about 1 GB on disk"
+SIZE_OF_THE_REST = "about 1.1 GB on disk"
 TOO_OLD = ("ardent", "bouncy", "crystal", "dashing", "eloquent", "foxy", "galactic", "humble", "iron")
 # What another workspace or environment has set must not reach an environment made of wheels.
 FOREIGN = (
@@ -142,7 +142,7 @@ def install(distribution: str | None) -> None:
     environment = base_environment(distribution)
     pip = [str(PYTHON), "-m", "pip"]
     pytorch = pytorch_source.choose(pip, environment)
-    arguments = ["-e", ".[eval,network,synth,video,dev]", *pytorch.arguments]
+    arguments = ["-e", ".[eval,network,onnx,synth,video,dev]", *pytorch.arguments]
     if distribution is None:
         arguments += ["-r", "compat/requirements-ros.txt", "-c", "scripts/constraints.txt"]
         title = f"installing into .venv: ROS 2 Kilted and Python packages, {SIZE_OF_THE_REST}; {pytorch.description}"

@@ -150,18 +150,20 @@ class AgentModel(nn.Module):
         prev_bev: Tensor | None,
         *,
         all_layers: bool = True,
+        bev_known: Tensor | None = None,
     ) -> Perception:
         """One frame of B agents up to history reasoning (spec 1.2, steps 4 to 8).
 
         images [B, 3, h, w] normalised and padded; lidar2img [B, 4, 4] to its pixels; can_bus [B, 18] with
         the differences to the frame before; queries [B, N]; prev_bev [B, HW, C] or None in a first frame.
         all_layers False: boxes and classes of the last decoder layer alone, which is what inference needs.
+        bev_known [B] bool: False for a sample in its first frame, whose prev_bev is not looked at; None: True for all.
         """
         with stage("backbone"):
             pyramid = self.backbone.pyramid(images)
             maps = self.neck(pyramid[-self.backbone.levels :])
         with stage("BEV encoder"):
-            bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev)
+            bev = self.bev_encoder(maps, lidar2img, can_bus, prev_bev, bev_known)
         dense = peaks = None
         if self.config.proposals:
             with stage("proposals"):
@@ -182,8 +184,8 @@ class AgentModel(nn.Module):
         The decoder only knows what the camera shows: a track of what others see would be drawn to something else.
         """
         # Before decoding the decoder hears what others say.
-        stays = queries.is_track & ~queries.measured & (self.config.fusion == "graph")
-        coasting = stays[..., None]  # [B, N, 1]
+        stays = queries.is_track & ~queries.measured
+        coasting = (stays if self.config.fusion == "graph" else torch.zeros_like(stays))[..., None]  # [B, N, 1]
         ref_pts = torch.where(coasting, queries.ref_pts, decoder.last_ref_pts)
         boxes = torch.where(coasting, queries.boxes, decoder.boxes[-1])
         logits = torch.where(coasting, queries.logits, decoder.logits[-1])
@@ -211,12 +213,14 @@ class AgentModel(nn.Module):
         def put(values: Tensor, first: Tensor) -> Tensor:
             return torch.cat((torch.where(fresh, first, values[:, :count]), values[:, count:]), dim=1)
 
+        # Not by torch.where, which ONNX Runtime does not have for booleans.
+        measured = (fresh[..., 0] & found.free) | (~fresh[..., 0] & queries.measured[:, :count])
         return queries.with_(
             boxes=put(queries.boxes, found.boxes),
             ref_pts=put(queries.ref_pts, found.ref_pts),
             query_feats=put(queries.query_feats, found.feats),
             query_embeds=put(queries.query_embeds, embeds[:, :count]),
-            measured=put(queries.measured[..., None], found.free[..., None])[..., 0],
+            measured=torch.cat((measured, queries.measured[:, count:]), dim=1),
         )
 
     def align(self, messages: Sequence[tuple[RemoteInstances, Tensor]]) -> RemoteInstances:

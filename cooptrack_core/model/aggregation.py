@@ -24,6 +24,8 @@ _TRACKS_THAT_TELL = 4  # so many, at least, tell what a message shifts
 class Aggregation(nn.Module):
     """Learned fusion of pairs, and two layers that bring fused and unfused features to one domain."""
 
+    fixed_shapes = False  # True: no shape depends on the data (model/fixed_cooperation.py)
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -59,10 +61,10 @@ class Aggregation(nn.Module):
     def cross_domain(self, queries: Queries) -> Queries:
         """[V] queries -> the same with features mixed with their positions; for all, fused or not (spec 5.5)."""
         embeds = queries.query_embeds
-        feats = self._mixed(self.cross_domain_features, queries.query_feats, embeds)
+        feats = self.mixed(self.cross_domain_features, queries.query_feats, embeds)
         if not self.config.motion_features:
             return queries.with_(query_feats=feats)
-        motion = self._mixed(self.cross_domain_motion, queries.motion_feats, embeds)
+        motion = self.mixed(self.cross_domain_motion, queries.motion_feats, embeds)
         return queries.with_(query_feats=feats, motion_feats=motion)
 
     def _with_pairs(
@@ -82,9 +84,9 @@ class Aggregation(nn.Module):
             return torch.cat((values, rest[len(rows) :]))  # [M, .] on top of [V - M, .]
 
         def fused(mlp: nn.Module, a: Tensor, b: Tensor, rest: Tensor) -> Tensor:
-            return in_front(self._mixed(mlp, a, b), rest)
+            return in_front(self.mixed(mlp, a, b), rest)
 
-        ref_pts, boxes = self._between(ours, theirs, message)
+        ref_pts, boxes = self.between(ours, theirs, message)
         motion = queries.motion_feats
         if self.config.motion_features:
             motion = fused(self.fuse_motion, ours.motion_feats, theirs.motion_feats, motion)
@@ -96,12 +98,12 @@ class Aggregation(nn.Module):
             boxes=queries.boxes if boxes is None else in_front(boxes, queries.boxes),
         )
 
-    def _mixed(self, layers: nn.Module, own: Tensor, other: Tensor) -> Tensor:
+    def mixed(self, layers: nn.Module, own: Tensor, other: Tensor) -> Tensor:
         """[P, C] own features with what the other [P, C] add."""
         mixed: Tensor = layers(torch.cat((own, other), dim=-1))
         return own + mixed if self.residual else mixed
 
-    def _between(self, ours: Queries, theirs: Queries, message: Tensor) -> tuple[Tensor, Tensor | None]:
+    def between(self, ours: Queries, theirs: Queries, message: Tensor) -> tuple[Tensor, Tensor | None]:
         """Where P pairs are [P, 3], and with weighted_boxes their box codes [P, 10]: between both, by learned shares.
 
         What a message puts off all tracks alike is an error of its pose more than their motion: a learned part of it
@@ -111,7 +113,8 @@ class Aggregation(nn.Module):
             return (ours.ref_pts + theirs.ref_pts) / 2.0, None
         way = theirs.ref_pts - ours.ref_pts  # [P, 3]
         way_m = way[:, :2] * constant(self.extent_m, way)
-        shift_m = common_shift(way_m.detach(), ours.is_track, message)  # [P, 2]
+        shift_of = common_shift_of_all if self.fixed_shapes else common_shift
+        shift_m = shift_of(way_m.detach(), ours.is_track, message)  # [P, 2]
         is_track, measured = ours.is_track.to(way), ours.measured.to(way)
         life = torch.stack((is_track, measured, 0.1 * ours.hits.clamp(max=10).to(way), ours.scores), dim=-1)  # [P, 4]
         told = (ours.query_feats, theirs.query_feats, ours.ref_pts, theirs.ref_pts, 10.0 * way, 0.5 * shift_m, life)
@@ -138,6 +141,17 @@ def common_shift(way_m: Tensor, is_track: Tensor, message: Tensor) -> Tensor:
         if int((mine & is_track).sum()) >= _TRACKS_THAT_TELL:
             shift[mine] = way_m[mine & is_track].median(dim=0).values
     return shift
+
+
+@torch.no_grad()
+def common_shift_of_all(way_m: Tensor, is_track: Tensor, message: Tensor) -> Tensor:
+    """The same without a loop over messages: [P, P] comparisons instead."""
+    tells = (message[:, None] == message) & is_track  # [P, P] whether q tells of the message of p
+    count = tells.sum(1)  # [P]
+    told = torch.where(tells[..., None], way_m[None], torch.inf)  # [P, P, 2]
+    middle = (count - 1).clamp(min=0) // 2
+    median = told.sort(dim=1).values.gather(1, middle[:, None, None].expand(-1, 1, 2))[:, 0]
+    return torch.where((count >= _TRACKS_THAT_TELL)[:, None], median, 0.0)
 
 
 def _start_at_zero(layers: nn.Module) -> None:

@@ -104,8 +104,11 @@ class Moved:
     t: Tensor  # [3] m
 
 
-def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelConfig) -> Moved:
-    """[I] instances of one sender by T_vehicle_from_infra [4, 4] (m); x and y (not z) decide what is in range."""
+def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelConfig, keep_all: bool = False) -> Moved:
+    """[I] instances of one sender by T_vehicle_from_infra [4, 4] (m); x and y (not z) decide what is in range.
+
+    keep_all: `keep` says what is in range, but the others stay: their number must not depend on the data.
+    """
     R, t = T_vehicle_from_infra[:3, :3], T_vehicle_from_infra[:3, 3]
     if config.options.orthonormalise_extrinsics:
         R = nearest_rotation(R)
@@ -113,9 +116,10 @@ def move(remote: RemoteInstances, T_vehicle_from_infra: Tensor, config: ModelCon
     points_m = box_code.denormalise(remote.ref_pts, config.roadside_point_range_m) @ R.T + t
     point_range = points_m.new_tensor(config.point_range_m)
     keep = ((points_m[:, :2] >= point_range[:2]) & (points_m[:, :2] <= point_range[3:5])).all(-1)
-    remote = remote.select(keep)
+    if not keep_all:
+        remote, points_m = remote.select(keep), points_m[keep]
     boxes = box_code.encode(box_code.rotate_translate(box_code.decode(remote.boxes), R, t))
-    ref_pts = box_code.normalise(points_m, config.point_range_m)[keep]
+    ref_pts = box_code.normalise(points_m, config.point_range_m)
     return Moved(replace(remote, ref_pts=ref_pts, boxes=boxes), keep, R, t)
 
 
@@ -134,6 +138,8 @@ def _learned_streams(config: ModelConfig) -> dict[str, str]:
 
 class CrossAgentAlignment(nn.Module):
     """The pose moves points and boxes exactly, and features through a rotation and a shift that it is mapped to."""
+
+    fixed_shapes = False  # True: what is out of range stays, and is marked (model/fixed_cooperation.py)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -166,7 +172,7 @@ class CrossAgentAlignment(nn.Module):
 
     def forward(self, remote: RemoteInstances, T_vehicle_from_infra: Tensor) -> tuple[RemoteInstances, Tensor]:
         """[I] instances of one sender and T_vehicle_from_infra [4, 4] (m) -> those within range [I'], keep [I] bool."""
-        moved = move(remote, T_vehicle_from_infra, self.config)
+        moved = move(remote, T_vehicle_from_infra, self.config, self.fixed_shapes)
         if not self.streams:
             return moved.remote, moved.keep
         rotation, shift = self.latent_pose(moved.R, moved.t)  # [blocks, s, s], [C]

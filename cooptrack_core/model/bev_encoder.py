@@ -27,6 +27,7 @@ class _Scene:
 
     position: Tensor  # [HW, C]
     memory: Tensor | None  # [B, 2, HW, C] previous grid and queries of this frame; None: first frame
+    known: Tensor | None  # [B] bool, False: a first frame in spite of it; None: none is
     memory_centres: Tensor  # [B, HW, 2, P, 2] where a cell lies in the previous and in the present grid, 0..1
     tokens: Tensor  # [B, S, C] image features of all levels
     shapes: list[tuple[int, int]]  # (h, w) of each level
@@ -48,7 +49,11 @@ class TemporalAttention(DeformableLayer):
 
     def forward(self, x: Tensor, scene: _Scene) -> Tensor:
         """Running queries x [B, HW, C] -> [B, HW, C], without the residual."""
-        memory = torch.stack((x, x), dim=1) if scene.memory is None else scene.memory  # [B, 2, HW, C]
+        memory = scene.memory  # [B, 2, HW, C]
+        if memory is None:
+            memory = torch.stack((x, x), dim=1)
+        elif scene.known is not None:
+            memory = torch.where(scene.known[:, None, None, None], memory, torch.stack((x, x), dim=1))
         # Officially the first B entries of the (sample, queue) stack stand for the previous grids (spec 7.7).
         past = memory[:, 0] if self.independent_batch else memory.flatten(0, 1)[: len(x)]
         queries = torch.cat((past, x + scene.position), dim=-1)  # [B, HW, 2C]
@@ -101,11 +106,19 @@ class BevEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.register_buffer("anchors", pillar_anchors(config), persistent=False)  # [HW, D, 3] m
 
-    def forward(self, maps: Sequence[Tensor], lidar2img: Tensor, can_bus: Tensor, prev_bev: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        lidar2img: Tensor,
+        can_bus: Tensor,
+        prev_bev: Tensor | None,
+        known: Tensor | None = None,
+    ) -> Tensor:
         """One frame of B agents -> their grids [B, HW, C].
 
         maps: [B, C, h_i, w_i], fine to coarse; lidar2img [B, 4, 4] to pixels of the padded network input;
-        can_bus [B, 18] with the differences to the previous frame; prev_bev [B, HW, C], None in a first frame.
+        can_bus [B, 18] with the differences to the previous frame; prev_bev [B, HW, C], None in a first frame;
+        known [B] bool: False for a sample whose first frame it is, whatever prev_bev says; None: True for all.
         """
         start, position = self.queries(can_bus)  # [B, HW, C], [HW, C]
         memory = None
@@ -116,6 +129,7 @@ class BevEncoder(nn.Module):
         scene = _Scene(
             position=position,
             memory=memory,
+            known=known,
             memory_centres=self._memory_centres(can_bus),
             tokens=self._tokens(maps),
             shapes=[(x.shape[-2], x.shape[-1]) for x in maps],

@@ -5,9 +5,13 @@ Cells are row-major: rows along y, columns along x of the agent's lidar frame, c
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from cooptrack_core.model.autocast import full_precision
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.presets import ModelConfig
 
 # The published network turns about this point of a map that it takes for 200 x 200 cells (spec 2.3).
@@ -86,18 +90,19 @@ def rotation_source(
     """
     rows, columns = size
     cx, cy = centre[0] - 0.5 * columns, centre[1] - 0.5 * rows  # from the middle of the grid
-    angle = torch.deg2rad(degrees.double())
+    angle = degrees.double() * (math.pi / 180.0)
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack((cos, sin, -sin, cos, cx - cos * cx + sin * cy, cy - sin * cx - cos * cy), dim=-1).reshape(
         -1, 3, 2
     )  # rows: factor of x, factor of y, constant; columns: x, y
     # In the order of operations of an image rotation, so that ties between two cells are broken alike.
-    half = matrix.new_tensor((0.5 * columns, 0.5 * rows)).to(dtype)
+    half = constant((0.5 * columns, 0.5 * rows), matrix).to(dtype)
     x = torch.arange(columns, device=degrees.device, dtype=dtype) - 0.5 * (columns - 1)
     y = torch.arange(rows, device=degrees.device, dtype=dtype) - 0.5 * (rows - 1)
     ones = torch.ones(rows, columns, device=degrees.device, dtype=dtype)
     cells = torch.stack((x.expand(rows, columns), y[:, None].expand(rows, columns), ones), dim=-1).reshape(-1, 3)
-    source = cells @ (matrix.to(dtype) / half)  # [B, HW, 2] in -1..1
+    with full_precision(degrees.device):
+        source = cells @ (matrix.to(dtype) / half)  # [B, HW, 2] in -1..1
     index = (((source + 1.0) * (2.0 * half) - 1.0) / 2.0).round()
     column, row = index[..., 0], index[..., 1]
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)

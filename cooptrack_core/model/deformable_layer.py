@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.deformable_attention import deformable_attention
 from cooptrack_core.model.linear import Linear
 
@@ -48,7 +49,7 @@ class DeformableLayer(nn.Module):
         b, count, _ = queries.shape
         value = self.value_proj(memory).reshape(b, -1, self.heads, memory.shape[-1] // self.heads)
         # Long last dimensions: broadcasting over pairs of numbers would take longer than all the rest.
-        size = queries.new_tensor([(w, h) for h, w in shapes])[:, None].expand(-1, self.points, -1)  # [L, P, 2]
+        size = constant(tuple((w, h) for h, w in shapes), queries)[:, None].expand(-1, self.points, -1)  # [L, P, 2]
         offsets = self.sampling_offsets(queries) / size.repeat(self.heads, 1, 1).flatten()
         offsets = offsets.reshape(b, count, self.heads, self.levels * self.points * 2)
         locations = centres.reshape(b, count, 1, self.levels * self.points * 2) + offsets

@@ -12,6 +12,7 @@ import torch
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.cuda_graph import recorded_network
 from cooptrack_core.model.deformable_layer import DeformableLayer
 from cooptrack_core.model.fast.network import faster
 from cooptrack_core.model.precision import lower
@@ -20,11 +21,17 @@ from cooptrack_core.types import CooptrackError
 
 def engine_of(model: AgentModel, engine: str, precision: str, device: torch.device) -> AgentModel:
     """A network that is ready to run on a device; the model itself stays as it is. Raises CooptrackError."""
+    if engine == "torch" and device.type == "cuda":
+        return recorded_network(model, device, precision)
     if engine == "onnxruntime":
-        raise CooptrackError("network.engine: onnxruntime is not built yet; choose torch")
+        from cooptrack_core.model.onnx_engine import onnx_network  # which needs checkpoints, and they the model
+
+        if precision != "fp32":
+            raise CooptrackError(f"network.precision: {precision} is not for engine onnxruntime; choose fp32 or torch")
+        return onnx_network(model, device)
     if engine == "eager":
         made = plain(model).to(device)
-    elif device.type == "cpu" and precision == "fp32":
+    elif precision == "fp32":
         keep_memory()
         return faster(model)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,15 +30,11 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     """The network of an agent. Raises CooptrackError with file, expected and found, and the remedy."""
     device = choose_device(config.device)
     preset = f"{config.preset}_{role}"
+    model, identity = network_and_identity(preset, config.weights, config.seed, config.rules)
     path = store.find(config.weights, preset)
-    if path is None:
-        model, identity = untrained_network(preset, config.seed, config.rules)
-    else:
-        checkpoint = store.load(path, preset)
-        model = _under(config.rules, checkpoint.config, checkpoint.state)
-        partner = checkpoint.metadata.roadside_fingerprint
-        roadside = partner if role == "coop" else checkpoint.fingerprint
-        identity = Identity(checkpoint.fingerprint, partner, True, str(path), codebook_of(config, path, roadside))
+    if path is not None:
+        roadside = identity.roadside_fingerprint if role == "coop" else identity.fingerprint
+        identity = replace(identity, codebook=codebook_of(config, path, roadside))
     engine = engine_of(model, config.engine, config.precision, device)
     about = {} if config.precision == "fp32" else {"precision": note(config.precision, device)}
     network = NetworkRuntime(
@@ -45,6 +42,17 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
     )
     network.warm_up()
     return network
+
+
+def network_and_identity(preset: str, weights: str, seed: int = 0, rules: str = "") -> tuple[AgentModel, Identity]:
+    """The plain modules of a preset such as `tiny_coop` with their weights. Raises CooptrackError as load_network."""
+    path = store.find(weights, preset)
+    if path is None:
+        return untrained_network(preset, seed, rules)
+    checkpoint = store.load(path, preset)
+    model = _under(rules, checkpoint.config, checkpoint.state)
+    partner = checkpoint.metadata.roadside_fingerprint
+    return model, Identity(checkpoint.fingerprint, partner, True, str(path))
 
 
 def codebook_of(config: NetworkConfig, weights: Path, roadside_fingerprint: bytes | None) -> Codebook | None:

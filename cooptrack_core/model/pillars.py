@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cooptrack_core.model.autocast import full_precision
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.deformable_attention import is_traced
 from cooptrack_core.model.presets import ModelConfig
 
@@ -28,9 +30,10 @@ def project(anchors: Tensor, lidar2img: Tensor, image_size: tuple[int, int]) -> 
     """[HW, D, 3] points by [B, 4, 4] -> (u, v as shares of the image [B, HW, D, 2], seen [B, HW, D] bool)."""
     height, width = image_size
     flat = torch.cat((anchors, torch.ones_like(anchors[..., :1])), dim=-1).flatten(0, 1)  # [HW * D, 4]
-    found = (flat @ lidar2img.to(flat.dtype).transpose(1, 2)).reshape(-1, *anchors.shape[:2], 4)  # [B, HW, D, 4]
+    with full_precision(anchors.device):
+        found = (flat @ lidar2img.to(flat.dtype).transpose(1, 2)).reshape(-1, *anchors.shape[:2], 4)  # [B, HW, D, 4]
     depth = found[..., 2:3]
-    uv = found[..., :2] / depth.clamp(min=_MIN_DEPTH_M) / found.new_tensor((width, height))
+    uv = found[..., :2] / depth.clamp(min=_MIN_DEPTH_M) / constant((width, height), found)
     seen = (depth[..., 0] > _MIN_DEPTH_M) & ((uv > 0.0) & (uv < 1.0)).all(-1)
     return uv, seen
 

@@ -31,6 +31,6 @@ def pe3d(ref_pts: Tensor, dims: int) -> Tensor:
     return sine_encoding(yxz, dims // 2).flatten(-2)  # [..., 3, dims / 2] -> [..., 3 * dims / 2]
 
 
-def time_encoding(history_length: int, dims: int) -> Tensor:
+def time_encoding(history_length: int, dims: int, device: torch.device | None = None) -> Tensor:
     """[H, dims] encoding of the history slots, oldest (0) to newest (1)."""
-    return sine_encoding(torch.arange(history_length) / max(history_length - 1, 1), dims)
+    return sine_encoding(torch.arange(history_length, device=device) / max(history_length - 1, 1), dims)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.autocast import full_precision
 from cooptrack_core.model.constants import constant
 from cooptrack_core.model.linear import Linear
 from cooptrack_core.model.mlp import set_prior
@@ -81,13 +82,14 @@ class ImageProposals(nn.Module):
 
     def dense(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> DenseBoxes:
         """maps [B, C, ..], the finest of the neck; finest [B, .., h, w] of the backbone; lidar2img [B, 4, 4]."""
-        view = View(lidar2img.to(maps), finest.shape[-2:], self.config.image_size)
+        dtype = torch.promote_types(maps.dtype, torch.float32)  # of geometry
+        view = View(lidar2img.to(maps.device, dtype), finest.shape[-2:], self.config.image_size)
         geometry = view.description()  # [B, 4, h, w]
         coarser = F.interpolate(self.coarser(maps), size=finest.shape[-2:], mode="nearest")
         x = F.relu(self.finest(finest) + coarser)  # [B, head_dims, h, w]
         x = F.relu(self.norm(self.trunk(torch.cat((x, geometry), dim=1))))
         x = F.relu(self.second(x))
-        boxes, pixels, depth_m, drop = view.boxes(self.values(x).permute(0, 2, 3, 1))
+        boxes, pixels, depth_m, drop = view.boxes(self.values(x).permute(0, 2, 3, 1).to(dtype))
         return DenseBoxes(self.heat(x), boxes, pixels, depth_m, drop, x)
 
     def forward(self, dense: DenseBoxes) -> Proposals:
@@ -114,14 +116,14 @@ class View:
     """How a camera looks at the cells of a map."""
 
     def __init__(self, lidar2img: Tensor, size: tuple[int, int] | torch.Size, image_size: tuple[int, int]) -> None:
-        rows, columns = size
-        self.stride = image_size[0] / rows
+        self.stride = image_size[0] / size[0]
         self.M = lidar2img[:, :3, :3]  # [B, 3, 3]
         self.offset = lidar2img[:, :3, 3]  # [B, 3]
-        inverse = torch.linalg.inv(self.M.double())
+        inverse = _inverse(self.M.double())
         self.M_inverse = inverse.to(lidar2img)
         self.centre = -(inverse @ self.offset.double()[..., None])[..., 0].to(lidar2img)  # [B, 3] optical centre
-        v, u = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        cells = (torch.arange(count, device=lidar2img.device) for count in size)
+        v, u = torch.meshgrid(*cells, indexing="ij")
         # Pixels have their centres at whole numbers.
         self.pixels = (torch.stack((u, v), dim=-1).to(lidar2img) + 0.5) * self.stride - 0.5  # [h, w, 2]
 
@@ -134,7 +136,8 @@ class View:
     def rays(self, pixels: Tensor) -> Tensor:
         """[B, h, w, 2] pixels -> [B, h, w, 3] direction in the lidar frame with depth 1."""
         ones = torch.ones_like(pixels[..., :1])
-        return torch.einsum("bij,bhwj->bhwi", self.M_inverse, torch.cat((pixels, ones), dim=-1))
+        with full_precision(pixels.device):
+            return torch.einsum("bij,bhwj->bhwi", self.M_inverse, torch.cat((pixels, ones), dim=-1))
 
     def road_depth(self, rays: Tensor) -> Tensor:
         """[B, h, w] depth at which rays [B, h, w, 3] meet the road; the far limit for those that do not."""
@@ -209,6 +212,13 @@ class View:
             (sin * direction[..., 0] - cos * direction[..., 1], cos * direction[..., 0] + sin * direction[..., 1]),
             dim=-1,
         )
+
+
+def _inverse(M: Tensor) -> Tensor:
+    """[B, 3, 3] by cofactors: torch.linalg.inv can neither be exported nor recorded in a CUDA graph."""
+    x, y, z = M.unbind(1)  # rows, [B, 3] each
+    columns = torch.stack((y.cross(z, -1), z.cross(x, -1), x.cross(y, -1)), dim=-1)
+    return columns / (x * columns[..., 0]).sum(-1)[:, None, None]
 
 
 def set_prior_of_map(layer: nn.Conv2d) -> None:

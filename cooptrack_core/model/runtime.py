@@ -177,9 +177,15 @@ class NetworkRuntime:
         before = None if memory is None else Before(memory.stamp_s, memory.T_map_from_sensor)
         T_image = image_time(before, stamp_s, T_map_from_sensor, frame.image_delay_s, self.config)
         made = image_input(frame, self.config, T_image, reduced=self._reduced)
-        image = torch.from_numpy(made.image).to(self.device)
+        image = self._uploaded(torch.from_numpy(made.image))
         lidar2img = torch.from_numpy(made.lidar2img.astype(np.float32)).to(self.device)
         return NetworkInput(image, lidar2img, T_map_from_sensor, stamp_s)
+
+    def _uploaded(self, image: Tensor) -> Tensor:
+        """The image on the device; from pinned memory the processor need not wait for it."""
+        if self.device.type != "cuda":
+            return image.to(self.device)
+        return image.pin_memory().to(self.device, non_blocking=True)
 
     def _remote(
         self, message: Message, row: int, stamp_ns: int, T_map_from_ego: Float

@@ -56,7 +56,8 @@ class HistoryReasoner(nn.Module):
     def times(self, queries: Queries) -> Tensor:
         """[H, C] embeddings of the history slots."""
         length, dims = queries.history_feats.shape[-2:]
-        return self.time_embedding(time_encoding(length, dims).to(queries.query_feats))
+        encoding = time_encoding(length, dims, queries.query_feats.device)
+        return self.time_embedding(encoding.to(queries.query_feats))
 
     def over_time(
         self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor

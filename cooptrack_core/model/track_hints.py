@@ -41,7 +41,7 @@ def claims(queries: Queries, found: Proposals, min_score: float = MIN_SCORE) -> 
     own, theirs = (box_code.center(boxes)[..., :2] for boxes in (queries.boxes, found.boxes))
     distance = torch.cdist(own, theirs)  # [B, N, P]
     allowed = queries.is_track[..., None] & (found.scores > min_score)[:, None]
-    allowed &= distance < GATE_M + GATE_PER_M * theirs.norm(dim=-1)[:, None]
+    allowed = allowed & (distance < GATE_M + GATE_PER_M * theirs.norm(dim=-1)[:, None])
     distance = torch.where(allowed, distance, torch.inf)
     nearest, peak = distance.min(-1)  # [B, N]
     back = distance.argmin(1)  # [B, P]
@@ -108,11 +108,16 @@ class TrackHints(nn.Module):
         along = (way * ray).sum(-1, keepdim=True) * ray
         ground = start[..., :2] + along_gain * along + across_gain * (way - along)
         height = start[..., 2:] + size_gain * (end[..., 2:] - start[..., 2:])
-        size = own[..., [2, 3, 5]] + size_gain * (theirs - own)[..., [2, 3, 5]]
+        size = _size(own) + size_gain * _size(theirs - own)
         # Front and back look alike: the track knows better.
         facing = torch.where((own[..., 6:8] * theirs[..., 6:8]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
         turn = F.normalize(own[..., 6:8] + turn_gain * (facing * theirs[..., 6:8] - own[..., 6:8]), dim=-1)
         return torch.cat((ground, size[..., :2], height, size[..., 2:], turn, own[..., 8:]), dim=-1)
+
+
+def _size(code: Tensor) -> Tensor:
+    """[.., 10] -> [.., 3] log w, log l, log h; a list of indices would be uploaded"""
+    return torch.cat((code[..., 2:4], code[..., 5:6]), dim=-1)
 
 
 def _at(values: Tensor, index: Tensor) -> Tensor:

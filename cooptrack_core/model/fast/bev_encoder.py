@@ -75,11 +75,19 @@ class FastBevEncoder(BevEncoder):
         self._cells = x.repeat(rows), y.repeat_interleave(columns)  # [HW] each
         self._seen: Recent[_Seen] = Recent()
 
-    def forward(self, maps: Sequence[Tensor], lidar2img: Tensor, can_bus: Tensor, prev_bev: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        maps: Sequence[Tensor],
+        lidar2img: Tensor,
+        can_bus: Tensor,
+        prev_bev: Tensor | None,
+        known: Tensor | None = None,
+    ) -> Tensor:
         """As BevEncoder."""
-        usual = prev_bev is None or len(lidar2img) != 1 or torch.is_grad_enabled() or maps[0].dtype != torch.float32
+        usual = prev_bev is None or known is not None or len(lidar2img) != 1 or maps[0].dtype != torch.float32
+        usual = usual or torch.is_grad_enabled()
         if usual or maps[0].shape[-1] * maps[0].shape[-2] * 16 > _MAX_EXACT_ROWS:
-            return super().forward(maps, lidar2img, can_bus, prev_bev)
+            return super().forward(maps, lidar2img, can_bus, prev_bev, known)
         assert prev_bev is not None
         moved = self.queries.can_bus_mlp(can_bus)  # [1, C] is added to all grid queries
         # A grid that is not turned is the same.
