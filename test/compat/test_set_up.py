@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import environment
 import free_domain
@@ -17,9 +18,19 @@ import pytorch_source
 import steps
 import system_check
 
-import setup as set_up
-
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _of_scripts(name: str) -> ModuleType:
+    """The root has a setup.py as well."""
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+set_up = _of_scripts("setup")
 
 
 @pytest.fixture
