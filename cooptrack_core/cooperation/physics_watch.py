@@ -108,7 +108,7 @@ class PhysicsWatch:
         self._heard = +self._heard
         self._one_since = {i: at for i, at in self._one_since.items() if now.stamp_s - at <= _KEPT_S}
         found = {
-            "overlap": min(_overlapping(message.instances), _MOST_OVERLAPS),
+            "overlap": min(overlapping(message.instances), _MOST_OVERLAPS),
             "replay": self._repeated(message.instances),
             "jump": 0, "resize": 0, "speed": 0, "drift": 0, "bend": 0,
         }  # fmt: skip
@@ -233,7 +233,7 @@ def _least(in_map: Float, in_sensor: Float) -> Float:
     return np.asarray(np.minimum(_length(in_map), _length(in_sensor)))
 
 
-def _overlapping(instances: Instances) -> int:
+def overlapping(instances: Instances) -> int:
     """Pairs of boxes of one message that cannot both be there."""
     c, s, h = instances.center_m, instances.size_m, instances.heading_rad
     longest_m = s[:, :2].max(axis=1, initial=0.0)
@@ -254,13 +254,16 @@ def _most_shared(center_m: Float, size_m: Float, heading_rad: Float, a: Int, b: 
     along, across = np.abs(c * offset[:, 0] + s * offset[:, 1]), np.abs(c * offset[:, 1] - s * offset[:, 0])
     cos, sin, half_a, half_b = np.abs(np.cos(turn)), np.abs(np.sin(turn)), size_m[a, :2] / 2, size_m[b, :2] / 2
     reach_m = half_b[:, 0] * cos + half_b[:, 1] * sin, half_b[:, 0] * sin + half_b[:, 1] * cos
-    common = [
-        np.clip(np.minimum(half_a[:, axis], away + reach_m[axis]) - np.maximum(-half_a[:, axis], away - reach_m[axis]), 0, None)
-        for axis, away in enumerate((along, across))
-    ]
+    common = []
+    for axis, away in enumerate((along, across)):
+        top, bottom = (
+            np.minimum(half_a[:, axis], away + reach_m[axis]),
+            np.maximum(-half_a[:, axis], away - reach_m[axis]),
+        )
+        common.append(np.maximum(top - bottom, 0.0))
     areas = 4 * half_a.prod(axis=1), 4 * half_b.prod(axis=1)
     shared = np.minimum(common[0] * common[1], np.minimum(*areas))
     return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-12))
 
 
-__all__ = ["PhysicsWatch"]
+__all__ = ["PhysicsWatch", "overlapping"]
