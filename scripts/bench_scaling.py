@@ -21,6 +21,7 @@ from bench.machine import gpu_name, machine_line
 from bench_agents import late_row, learned_row, timed
 
 from cooptrack_core.model.agent_model import AgentModel
+from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.association import UNSCORED, GraphAssociation, match_by_affinity
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.presets import ModelConfig, get_preset
@@ -123,6 +124,7 @@ def association_ms(
 
     Random features; every instance has a query half a metre from it, the other queries are anywhere.
     """
+    keep_memory()  # as every process with a network does
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     config = get_preset(preset)

@@ -110,11 +110,9 @@ def motion_of(message: Message, reports: Sequence[Report], config: LatencyConfig
     diagonal = np.zeros((len(instances), 3, 2))
     diagonal[:, 0], diagonal[:, 1], diagonal[:, 2] = 1e-6, 1.0 / std_mps**2, 1.0 / _LATERAL_STD_MPS2**2
     right[:, 1] += mean_mps * diagonal[:, 1]
-    solved, variance = np.zeros((len(instances), 3, 2)), np.zeros((len(instances), 2))
-    for axis in range(2):
-        full = normal + diagonal[:, :, axis, None] * np.eye(3)
-        solved[:, :, axis] = np.linalg.solve(full, right[:, :, axis, None])[..., 0]
-        variance[:, axis] = np.linalg.inv(full)[:, 1, 1]
+    full = normal + diagonal.transpose(2, 0, 1)[..., None] * np.eye(3)  # [2, N, 3, 3] by axis
+    solved = np.linalg.solve(full, right.transpose(2, 0, 1)[..., None])[..., 0].transpose(1, 2, 0)  # [N, 3, 2]
+    variance = np.linalg.inv(full)[:, :, 1, 1].T  # [N, 2]
     # Reports that lie off their line by more than they should make the velocity as much less certain.
     off_m = (xy_m - np.einsum("ki,nia->kna", terms, solved)) * seen[..., None]
     count = np.maximum(weight.sum(axis=0), 1e-9)

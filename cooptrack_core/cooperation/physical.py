@@ -33,13 +33,14 @@ LIMITS = {
 }
 _ANY = Limits(60.0, 100.0, 10.0)
 _ROWS = [LIMITS[name] for name in CLASS_NAMES] + [_ANY]
+_TABLE = np.array([(row.longest_m, row.fastest_mps, row.acceleration_mps2) for row in _ROWS])
 
 
 def limits_of(class_id: NDArray[np.int64]) -> tuple[Float, Float, Float]:
     """[N] longest edge m, speed m/s and acceleration m/s^2 of each class; of an unknown one those of any."""
     known = (class_id >= 0) & (class_id < len(CLASS_NAMES))
     rows = np.where(known, class_id, len(CLASS_NAMES))
-    table = np.array([(row.longest_m, row.fastest_mps, row.acceleration_mps2) for row in _ROWS])[rows]
+    table = _TABLE[rows]
     return table[:, 0], table[:, 1], table[:, 2]
 
 

@@ -113,7 +113,8 @@ class SightWatch:
         known = self.claims
         in_map = apply(T_map, reported.center_m)[:, :2]
         ids = reported.instance_id.tolist()
-        vanished = [i for i, claim in known.items() if i not in set(ids)]
+        present = set(ids)
+        vanished = [i for i in known if i not in present]
         found = []
         for row, i in enumerate(ids):
             if i not in known or i == 0:

@@ -66,8 +66,9 @@ def carry_on(T_previous: Float, T_now: Float, gap_s: float, later_s: float) -> F
     """Pose later_s after T_now of what came from T_previous within gap_s and keeps its speed and turn rate."""
     step, share = inverse(T_previous) @ T_now, later_s / gap_s
     turn = Rotation.from_matrix(step[:3, :3]).as_rotvec()
-    halfway = Rotation.from_rotvec(0.5 * (share - 1.0) * turn)  # from the chord of one arc to that of the other
-    return T_now @ make_transform(Rotation.from_rotvec(share * turn).as_matrix(), share * halfway.apply(step[:3, 3]))
+    # The second from the chord of one arc to that of the other.
+    whole, halfway = Rotation.from_rotvec([share * turn, 0.5 * (share - 1.0) * turn]).as_matrix()
+    return T_now @ make_transform(whole, share * (halfway @ step[:3, 3]))
 
 
 def is_rotation(R: ArrayLike, tolerance: float = 1e-6) -> bool:

@@ -19,6 +19,7 @@ RULE_LIMIT_M = 3.5  # match_by_distance leaves pairs farther apart alone
 AFFINITY_PRIOR = 0.1  # where training starts: most pairs are not the same object
 UNSCORED = -1e4  # logit of a pair that can not match; finite, so that losses stay so
 PAIRS_AT_ONCE = 4096  # at inference; so many rows of C channels stay in the cache
+_PRODUCTS = 8  # products of a matrix in the time of one that is asked for by itself
 
 
 class GraphAssociation(nn.Module):
@@ -71,9 +72,10 @@ class GraphAssociation(nn.Module):
 
     def _folded(self, ego: Queries, remote: Queries, before: Tensor | None) -> Tensor:
         """plain() with the three linear maps of an edge made one and no [V, I, C] tensor: [V, I] logits."""
-        similarity = self._similarity(ego, remote)  # [V, I]
-        ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
         scorer = self._scorer()
+        nodes, theirs, offset = self._nodes(ego, remote, scorer)
+        similarity = linear(nodes, theirs, offset)  # [V, I]
+        ego_side, remote_side = self._edge_sides(ego, remote)  # [V, C], [I, C]
         logits = torch.empty_like(similarity)
         step = max(1, PAIRS_AT_ONCE // max(1, len(remote)))
         for start in range(0, len(ego), step):
@@ -90,34 +92,42 @@ class GraphAssociation(nn.Module):
         columns = pairs % max(1, len(remote))
         # [S] ego rows that have any pair; [P] which of these is that of a pair.
         near, rows = torch.unique(pairs // max(1, len(remote)), return_inverse=True)
-        similarity = self._similarity(ego, remote, near)[rows, columns]  # [P]
-        ego_side, remote_side = self._edge_sides(ego, remote, near)
-        told = torch.zeros_like(similarity) if before is None else before.flatten()[pairs]  # [P]
         scorer = self._scorer()
-        parts = zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, similarity, told)), strict=True)
-        scores = [
-            scorer(self._with_memory(ego_side.index_select(0, r) - remote_side.index_select(0, c), m), s)
-            for r, c, s, m in parts
-        ]
-        logits = similarity.new_full((allowed.numel(),), UNSCORED)
+        nodes, theirs, offset = self._nodes(ego, remote, scorer, near)
+        # Where few of all pairs are near, their products are fewer than those of a matrix.
+        whole = linear(nodes, theirs, offset) if len(pairs) * _PRODUCTS > len(nodes) * len(theirs) else None  # [S, I]
+        ego_side, remote_side = self._edge_sides(ego, remote, near)
+        scores = []
+        for r, c, p in zip(*(torch.split(part, PAIRS_AT_ONCE) for part in (rows, columns, pairs)), strict=True):
+            hidden = ego_side.index_select(0, r).sub_(remote_side.index_select(0, c))
+            hidden = self._with_memory(hidden, None if before is None else before.flatten()[p])
+            if whole is None:
+                products = nodes.index_select(0, r).mul_(theirs.index_select(0, c)).sum(1)
+                similarity = products.add_(offset.index_select(0, c))
+            else:
+                similarity = whole[r, c]
+            scores.append(scorer(hidden, similarity))
+        logits = nodes.new_full((allowed.numel(),), UNSCORED)
         return logits.index_copy_(0, pairs, torch.cat(scores)).view_as(allowed)
 
-    def _similarity(self, ego: Queries, remote: Queries, rows: Tensor | None = None) -> Tensor:
-        """[S, I] products of the nodes of some rows of the ego queries with those of the remote ones.
+    def _nodes(
+        self, ego: Queries, remote: Queries, scorer: _PairScorer, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[S, C] of some rows of the ego queries, [I, C] and [I] of the remote ones.
 
-        The maps between them are made one, and applied to the remote side, of which there is less.
+        The products of the first two plus the last are the similarities of the nodes. What is linear between them is
+        one map, applied to the remote side, of which there is less.
         """
         hidden = self.ego_node[1](self.ego_node[0](self._inputs(ego, rows)))
-        second = self.ego_node[2]
-        assert isinstance(second, nn.Linear)
-        k = linear(self.remote_node(self._inputs(remote)), self._scorer().between_nodes)  # [I, C]
-        return linear(hidden, linear(k, second.weight.T.contiguous()), k @ second.bias)
+        theirs = self.remote_node[1](self.remote_node[0](self._inputs(remote)))
+        return hidden, *scorer.across(theirs)
 
     def _scorer(self) -> _PairScorer:
         """Products of weights, made anew only after these have changed."""
-        if torch.compiler.is_compiling() or any(weight.is_inference() for weight in self.parameters()):
+        weights = list(self.parameters())
+        if torch.compiler.is_compiling() or any(weight.is_inference() for weight in weights):
             return _PairScorer(self)  # no version tells of changes
-        versions = tuple((id(weight), weight.data_ptr(), weight._version) for weight in self.parameters())
+        versions = tuple((id(weight), weight.data_ptr(), weight._version) for weight in weights)
         if self._products is None or self._products[0] != versions:
             self._products = versions, _PairScorer(self)
         return self._products[1]
@@ -148,7 +158,7 @@ class GraphAssociation(nn.Module):
 
 
 class _PairScorer:
-    """What follows the first layer of an edge, its linear maps multiplied into one; and the map between nodes."""
+    """What follows the first layer of an edge, its linear maps multiplied into one; and what lies between two nodes."""
 
     def __init__(self, association: GraphAssociation) -> None:
         second, third, norm, last = (
@@ -163,8 +173,19 @@ class _PairScorer:
         self.weight = fold @ second.weight  # [C, C]
         self.bias = fold @ second.bias + third.bias  # [C]
         self.similarity_weight = third.weight.sum(1)  # [C], the similarity goes to all channels alike
-        self.between_nodes = (association.wq @ association.wk.T) * association.similarity_scale  # [C, C]
         self.norm, self.last = norm, last
+        ours, theirs = association.ego_node[2], association.remote_node[2]
+        assert isinstance(ours, nn.Linear) and isinstance(theirs, nn.Linear)
+        between = (association.wq @ association.wk.T) * association.similarity_scale  # [C, C]
+        half = between @ theirs.weight  # [C, C]
+        self.across_weight = ours.weight.T @ half  # [C, C]
+        self.across_bias = ours.weight.T @ (between @ theirs.bias)  # [C]
+        self.offset_weight = ours.bias @ half  # [C]
+        self.offset = ours.bias @ (between @ theirs.bias)  # a number
+
+    def across(self, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """[I, C] hidden layers of remote nodes -> [I, C] to be multiplied with those of ego nodes, [I] to be added."""
+        return linear(theirs, self.across_weight, self.across_bias), theirs @ self.offset_weight + self.offset
 
     def __call__(self, hidden: Tensor, similarity: Tensor) -> Tensor:
         """[P, C] edges before their ReLU (overwritten), [P] similarity of the nodes -> [P] logits."""
@@ -176,8 +197,8 @@ def distances_m(ego: Queries, remote: Queries, config: ModelConfig) -> Tensor:
     """[V, I] distances in space between reference points, m."""
     a, b = (box_code.denormalise(side.ref_pts.detach(), config.point_range_m) for side in (ego, remote))
     # By coordinate: a norm over a last axis of three takes three times as long.
-    squares = [(a[:, None, axis] - b[:, axis]).square() for axis in range(3)]
-    return (squares[0] + squares[1] + squares[2]).sqrt()
+    squares = [(a[:, None, axis] - b[:, axis]).square_() for axis in range(3)]
+    return squares[0].add_(squares[1]).add_(squares[2]).sqrt_()
 
 
 @torch.no_grad()
@@ -192,7 +213,11 @@ def match_by_affinity(
     affinity = logits.sigmoid()
     allowed = affinity >= config.options.affinity_threshold
     if math.isfinite(config.options.distance_gate_m):
-        allowed &= distances_m(ego, remote, config) <= config.options.distance_gate_m
+        rows, columns = allowed.nonzero().unbind(1)  # few: others need not be measured
+        a, b = (box_code.denormalise(side.ref_pts, config.point_range_m) for side in (ego, remote))
+        apart = a.index_select(0, rows).sub_(b.index_select(0, columns)).square_()
+        distance_m = apart[:, 0].add(apart[:, 1]).add_(apart[:, 2]).sqrt_()
+        allowed[rows, columns] = distance_m <= config.options.distance_gate_m
     return match(1.0 - affinity, allowed, owner)
 
 
@@ -210,13 +235,15 @@ def match(cost: Tensor, allowed: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]
 
     cost, allowed (bool) [V, I]; owner [I].
     """
-    costs, masks, owners = cost.double().cpu().numpy(), allowed.cpu().numpy(), owner.cpu().numpy()
+    possible = allowed.any(1).nonzero()[:, 0]  # [R] queries that anybody may go to
+    costs, masks = cost[possible].double().cpu().numpy(), allowed[possible].cpu().numpy()
+    owners, rows = owner.cpu().numpy(), possible.cpu().numpy()
     queries, instances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for agent in np.unique(owners):
         columns = np.flatnonzero(owners == agent)
         alone = len(columns) == len(owners)  # then nothing needs to be copied
         row, column = assign(costs, masks) if alone else assign(costs[:, columns], masks[:, columns])
-        queries.append(row)
+        queries.append(rows[row])
         instances.append(columns[column])
     ego_index, remote_index = np.concatenate(queries), np.concatenate(instances)
     order = np.lexsort((remote_index, ego_index))

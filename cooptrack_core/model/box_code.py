@@ -141,12 +141,16 @@ def select_output(
 
     At most max_outputs by score, of these the ones whose bottom centre lies in the output range, bounds included.
     """
+    index = selected(code, scores, output_range_m, max_outputs)
+    return Output(index, decode(code[index]), scores[index], logits[index].argmax(-1))
+
+
+def selected(code: Tensor, scores: Tensor, output_range_m: Sequence[float], max_outputs: int) -> Tensor:
+    """[M] int64 rows of what select_output takes."""
     index = scores.argsort(descending=True, stable=True)[:max_outputs]
-    boxes = decode(code[index])
-    low, high = constant(tuple(output_range_m[:3]), boxes), constant(tuple(output_range_m[3:]), boxes)
-    inside = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(-1)
-    index, boxes = index[inside], boxes[inside]
-    return Output(index, boxes, scores[index], logits[index].argmax(-1))
+    places = center(code).index_select(0, index)
+    low, high = constant(tuple(output_range_m[:3]), places), constant(tuple(output_range_m[3:]), places)
+    return index[((places >= low) & (places <= high)).all(-1)]
 
 
 @dataclass(frozen=True)

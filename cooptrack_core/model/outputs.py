@@ -32,6 +32,8 @@ Int = NDArray[np.int64]
 _SIZE_M = (0.05, 60.0)
 _SPEED_MPS = 100.0
 _NEAREST_M = 0.1  # in front of the camera
+_ANY, _EDGE, _SPEED = (-np.inf, np.inf), tuple(np.log(_SIZE_M)), (-_SPEED_MPS, _SPEED_MPS)
+_LEAST, _MOST = np.array((_ANY, _ANY, _EDGE, _EDGE, _ANY, _EDGE, _ANY, _ANY, _SPEED, _SPEED)).T  # of codes
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ def origin_of(done: Step, config: ModelConfig, agent_ids: Sequence[str], visible
 def reported_rows(queries: Queries, candidates: torch.Tensor, config: ModelConfig) -> Int:
     """Rows of the queries that the frame reports, best first, of those marked in candidates [N] bool (spec 2.6)."""
     index = torch.nonzero(candidates).squeeze(-1)
-    code, logits, scores = queries.boxes[index], queries.logits[index], queries.scores[index]
-    output = box_code.select_output(code, logits, scores, config.output_range_m, config.max_outputs)
-    return np.asarray(index[output.index].cpu().numpy(), np.int64)
+    code, scores = queries.boxes[index], queries.scores[index]
+    rows = box_code.selected(code, scores, config.output_range_m, config.max_outputs)
+    return np.asarray(index[rows].cpu().numpy(), np.int64)
 
 
 def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
@@ -93,9 +95,7 @@ def public_boxes(queries: Queries, rows: Int) -> box_code.PublicBoxes:
 def _public(boxes: torch.Tensor, rows: Int | slice = slice(None)) -> box_code.PublicBoxes:
     """Rows of [R, 10] codes in the public convention."""
     code = boxes.cpu().numpy()[rows].astype(np.float64)
-    code[:, [2, 3, 5]] = np.clip(code[:, [2, 3, 5]], *np.log(_SIZE_M))
-    code[:, 8:10] = np.clip(code[:, 8:10], -_SPEED_MPS, _SPEED_MPS)
-    return box_code.to_public(code)
+    return box_code.to_public(np.minimum(np.maximum(code, _LEAST), _MOST))
 
 
 def tracks(
@@ -124,8 +124,7 @@ def _tracks(
     queries: Queries, rows: Int, ids: Int, sources: Int, agents: Sequence[tuple[str, ...]], book: TrackBook,
     frame_index: int, stamp_ns: int,
 ) -> TrackedObjects:  # fmt: skip
-    n = len(rows)
-    boxes, life = public_boxes(queries, rows), book.of(ids, frame_index, stamp_ns)
+    n, boxes, life = len(rows), public_boxes(queries, rows), book.of(ids, frame_index, stamp_ns)
     return TrackedObjects(
         stamp_ns=stamp_ns,
         track_id=ids,
@@ -243,11 +242,12 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
     own_boxes = done.perception.queries.boxes[0]
     own_id = np.zeros(len(own_boxes), np.int64)
     own_id[origin.ego_row[origin.ego_row >= 0]] = ids[origin.ego_row >= 0]
-    ego_index, remote_index = _pairs(done)
-    listed = origin.ego_row[reported]
-    alone = np.setdiff1d(listed[listed >= 0], ego_index)
+    listed, (ego_index, remote_index) = origin.ego_row[reported], _pairs(done)
     remote = _Remote.of(done)
-    unmatched = np.setdiff1d(np.arange(len(remote.owner)), remote_index)
+    lonely, unheard = np.zeros(len(own_boxes), bool), np.ones(len(remote.owner), bool)
+    lonely[listed[listed >= 0]], lonely[ego_index], unheard[remote_index] = True, False, False
+    alone, unmatched = np.flatnonzero(lonely), np.flatnonzero(unheard)
+    centers_m = _public(own_boxes, np.concatenate([ego_index, alone])).center_m
     joined = np.zeros(0, np.int64) if done.cooperation is None else done.cooperation.fused.row_of_remote.cpu().numpy()
     return Associations(
         messages=uses,
@@ -255,10 +255,10 @@ def associations(done: Step, origin: Origin, messages: Sequence[Message], stamp_
         pair_message_index=remote.owner[remote_index],
         pair_instance_index=remote.row[remote_index],
         pair_affinity=_affinity(done, ego_index, remote_index),
-        pair_ego_center_m=_public(own_boxes, ego_index).center_m,
+        pair_ego_center_m=centers_m[: len(ego_index)],
         pair_remote_center_m=remote.center_m[remote_index],
         unmatched_ego_index=alone,
-        unmatched_ego_center_m=_public(own_boxes, alone).center_m,
+        unmatched_ego_center_m=centers_m[len(ego_index) :],
         unmatched_remote_message_index=remote.owner[unmatched],
         unmatched_remote_instance_index=remote.row[unmatched],
         unmatched_remote_center_m=remote.center_m[unmatched],

@@ -40,7 +40,16 @@ class TrackBook:
 
     def record(self, track_id: Int, sources: Int, frame_index: int, stamp_ns: int) -> None:
         """Notes that the tracks [N] were seen by `sources` (bits; 0: not at all, only predicted)."""
-        new = np.setdiff1d(track_id, self._id)
+        new = track_id[~np.isin(track_id, self._id)]
+        if len(new):
+            self._begin(np.unique(new), frame_index, stamp_ns)
+        rows = np.searchsorted(self._id, track_id)
+        seen = rows[sources > 0]
+        self._hits[seen] += 1
+        self._updated_ns[seen] = stamp_ns
+        self._sources[rows] |= sources
+
+    def _begin(self, new: Int, frame_index: int, stamp_ns: int) -> None:
         order = np.argsort(np.concatenate([self._id, new]), kind="stable")
         blank = np.zeros(len(new), np.int64)
         self._id = np.concatenate([self._id, new])[order]
@@ -48,15 +57,12 @@ class TrackBook:
         self._hits = np.concatenate([self._hits, blank])[order]
         self._sources = np.concatenate([self._sources, blank])[order]
         self._updated_ns = np.concatenate([self._updated_ns, blank + stamp_ns])[order]
-        rows = np.searchsorted(self._id, track_id)
-        seen = rows[sources > 0]
-        self._hits[seen] += 1
-        self._updated_ns[seen] = stamp_ns
-        self._sources[rows] |= sources
 
     def keep(self, track_id: Int) -> None:
         """Forgets all tracks but these."""
         known = np.isin(self._id, track_id)
+        if known.all():
+            return
         for name in ("_id", "_born", "_hits", "_sources", "_updated_ns"):
             setattr(self, name, getattr(self, name)[known])
 

@@ -133,3 +133,22 @@ def test_a_sensor_that_misjudges_range_gives_way_by_its_share_of_it():
         for share in (0.0, 0.1)
     )
     assert near_m < 1.0 < 1.5 < far_m
+
+
+def test_a_track_that_is_measured_twice_in_a_frame_counts_both():
+    """As if the second measurement had come a moment later."""
+    bound, plain = InfluenceBound(TrustConfig()), InfluenceBound(TrustConfig())
+    tracks = no_tracks(0)
+
+    def sight(places, ids) -> Sight:
+        seen = cars(*places)
+        return Sight(seen.center_m, seen.size_m, seen.heading_rad, seen.class_id, np.array(ids))
+
+    for k in range(6):
+        twice = sight([(10.0 + k, 0), (30.0, 5.0), (10.2 + k, 0.1), (0, 0)], [4, 9, 4, 0])
+        bound.bounded(k * STEP_NS, np.eye(4), twice, tracks)
+        for places, ids in (([(10.0 + k, 0), (30.0, 5.0)], [4, 9]), ([(10.2 + k, 0.1)], [4])):
+            plain.bounded(k * STEP_NS, np.eye(4), sight(places, ids), tracks)
+    for name in ("track_id", "position_m", "velocity_mps", "count", "variance_m2"):
+        np.testing.assert_array_equal(getattr(bound._own, name), getattr(plain._own, name))
+    assert bound._own.count.tolist() == [12, 6]

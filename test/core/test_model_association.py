@@ -18,7 +18,7 @@ from network_cases import (
 )
 from torch import Tensor
 
-from cooptrack_core.model import box_code
+from cooptrack_core.model import association, box_code
 from cooptrack_core.model.alignment import RemoteInstances, as_queries
 from cooptrack_core.model.association import (
     UNSCORED,
@@ -171,3 +171,18 @@ def test_training_scores_every_pair() -> None:
     logits = module(random_queries(30, config), as_queries(aligned(6, config), config))
     assert (logits > UNSCORED).all()
     assert logits.requires_grad
+
+
+@pytest.mark.parametrize("products", [0, 10**9])
+def test_products_of_near_pairs_are_those_of_all(products: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether few pairs are near or most."""
+    monkeypatch.setattr(association, "_PRODUCTS", products)
+    monkeypatch.setattr(association, "PAIRS_AT_ONCE", 7)
+    config = small_config(Options(distance_gate_m=60.0))
+    module = GraphAssociation(config).eval()
+    ego, theirs = random_queries(20, config), as_queries(aligned(9, config), config)
+    with torch.inference_mode():
+        found, plain = module(ego, theirs), module.plain(ego, theirs)
+    scored = found != UNSCORED
+    assert 7 < int(scored.sum()) < scored.numel()
+    torch.testing.assert_close(found[scored], plain[scored], rtol=1e-4, atol=1e-5)

@@ -184,3 +184,28 @@ def test_as_many_objects_without_ids_as_there_are_stay_apart():
     for k in range(5):
         watch.look(0.1 * k, HERE, HERE, cars((15, 0), (25, 6), (35, -6)), nothing, Coverage(), 2.0)
     assert len(watch.claims) <= 4
+
+
+def test_the_bound_of_places_follows_the_quantile_of_their_differences():
+    rng = np.random.default_rng(1)
+    for count in (0, 1, 7, 30, 100):
+        scale, samples = Scale(), [0.3] * 5
+        for value in rng.uniform(0.0, 2.0, count):
+            scale.add(value)
+            samples.append(value)
+        assert scale.bound_m() == 1.5 + 3.0 * min(float(np.quantile(samples[-60:], 0.7)), 1.5)
+
+
+def test_places_are_in_sight_one_by_one_as_all_together():
+    rng, T_map = np.random.default_rng(2), yawed(0.7, 100.0, -40.0)
+    coverage, one_by_one = Coverage(), Coverage()
+    for _ in range(20):
+        places = np.column_stack((rng.uniform(-40, 40, (8, 2)), np.zeros(8)))
+        coverage.add(places, T_map)
+        for k in range(len(places)):
+            one_by_one.add(places[k : k + 1], T_map)
+    asked = np.column_stack((rng.uniform(-60, 60, (300, 2)), np.zeros(300)))
+    together = coverage.in_sight(asked, T_map)
+    assert 30 < together.sum() < 270
+    assert [bool(one_by_one.in_sight(asked[k : k + 1], T_map)[0]) for k in range(300)] == together.tolist()
+    assert coverage.in_sight(asked[:0], T_map).shape == (0,)

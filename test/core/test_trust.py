@@ -15,7 +15,9 @@ from simulated import UNIT
 from cooptrack_core.config import LateFusionConfig, VehicleConfig
 from cooptrack_core.cooperation.channel import Channel
 from cooptrack_core.cooperation.disturbance import Disturbance
+from cooptrack_core.cooperation.physics_watch import PhysicsWatch, overlapping
 from cooptrack_core.cooperation.trust import WEIGHTS, TrustMonitor
+from cooptrack_core.geometry.overlap import box_iou
 from cooptrack_core.offline import make_agents, run
 from cooptrack_core.trust_config import TrustConfig
 from cooptrack_core.types import Instances
@@ -290,3 +292,39 @@ def test_the_page_on_trust_lists_every_evidence_with_what_it_costs():
     page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d.]+) \|$", page, re.MULTILINE)
     assert {name: float(cost) for name, cost in rows} == WEIGHTS
+
+
+def test_boxes_that_overlap_are_all_found_though_few_polygons_are_intersected():
+    rng, found = np.random.default_rng(3), 0
+    for _ in range(30):
+        n = 25
+        center = np.column_stack((rng.uniform(0, 12, (n, 2)), np.zeros(n)))
+        size = np.column_stack((rng.uniform(1, 6, n), rng.uniform(0.5, 3, n), np.full(n, 1.5)))
+        center[n // 2 :] = center[: n - n // 2] + 0.2 * rng.standard_normal((n - n // 2, 3))
+        size[n // 2 :] = size[: n - n // 2] * rng.uniform(0.8, 1.2, (n - n // 2, 3))
+        heading = rng.uniform(-4, 4, n)
+        heading[n // 2 :] = heading[: n - n // 2] + rng.choice([0.0, np.pi, 0.1, 1.0], n - n // 2)
+        instances = Instances.create(center, size, heading, np.zeros(n, np.int64), np.ones(n))
+        a, b = np.triu_indices(n, 1)
+        close = np.hypot(*(center[a] - center[b])[:, :2].T) < size[a, :2].max(axis=1) / 2
+        share = box_iou(center[a], size[a], heading[a], center[b], size[b], heading[b])[0]
+        expected = int(((share > 0.6) & close).sum())
+        assert overlapping(instances) == expected
+        found += expected
+    assert found > 50
+
+
+def test_what_was_said_is_known_again_for_300_messages_and_no_longer():
+    watch = PhysicsWatch()
+
+    def say(k: int, stamp: int) -> dict[str, int]:
+        return watch.judge(message(stamp, moving(k, seed=k)))
+
+    stamps = iter(range(1, 10_000))
+    for k in range(3):
+        assert "replay" not in say(k, next(stamps))
+    assert say(0, next(stamps))["replay"] == 3
+    for k in range(3, 303):
+        assert "replay" not in say(k, next(stamps))
+    assert "replay" not in say(0, next(stamps))  # forgotten
+    assert say(302, next(stamps))["replay"] == 3

@@ -37,8 +37,9 @@ class Winograd:
         filters, channels = weight.shape[:2]
         moved = torch.einsum("ij,fcjk,lk->ilcf", G, weight.double(), G)
         self.weight = moved.reshape(_TILE**2, channels, filters).to(weight.dtype)
+        # Along one side of the tiles after the other: a third of the sums of both at once.
         B, A = (torch.tensor(matrix, dtype=weight.dtype) for matrix in (_INPUT, _OUTPUT))
-        self.to_tiles, self.from_tiles = torch.kron(B, B), torch.kron(A, A)  # [36, 36], [16, 36]
+        self.to_tiles, self.from_tiles = B.expand(_TILE, -1, -1), A.expand(_STEP, -1, -1)  # [6, 6, 6], [4, 4, 6]
 
     def __call__(self, x: Tensor) -> Tensor:
         """[1, channels, h, w] -> [1, filters, h, w], channels last."""
@@ -50,20 +51,24 @@ class Winograd:
         at_once = max(1, _NUMBERS_AT_ONCE // (columns * channels))
         for start in range(0, rows, at_once):
             count = min(at_once, rows - start)
-            part = padded[start * _STEP : (start + count) * _STEP + 2]
-            line = padded.shape[1] * channels
-            size = (_TILE, _TILE, count, columns, channels)
-            tiles = part.as_strided(
-                size, (line, channels, _STEP * line, _STEP * channels, 1), part.storage_offset()
-            )  # overlapping
-            moved = torch.mm(self.to_tiles, tiles.reshape(_TILE**2, -1)).view(_TILE**2, -1, channels)
-            found = torch.bmm(moved, self.weight).view(_TILE**2, -1)
-            back = torch.mm(self.from_tiles, found).view(_STEP, _STEP, count, columns, filters)
+            moved = self._moved(padded[start * _STEP : (start + count) * _STEP + 2], count, columns)
+            found = torch.bmm(moved.view(_TILE**2, -1, channels), self.weight)
+            half = torch.mm(self.from_tiles[0], found.view(_TILE, -1)).view(_STEP, _TILE, -1)
+            back = torch.bmm(self.from_tiles, half).view(_STEP, _STEP, count, columns, filters)
             result[start : start + count] = back.permute(2, 0, 3, 1, 4)
         image = result.view(rows * _STEP, columns * _STEP, filters)
         if image.shape[:2] != (h, w):
             image = image[:h, :w].contiguous()
         return image.permute(2, 0, 1)[None]
+
+    def _moved(self, part: Tensor, count: int, columns: int) -> Tensor:
+        """[6, 6, tiles * channels] of padded rows [4 * count + 2, 4 * columns + 2, channels]; tiles overlap."""
+        line, channels = part.stride(0), part.shape[2]
+        strips = part.as_strided((count, _TILE, line), (_STEP * line, line, 1), part.storage_offset())
+        half = torch.bmm(self.to_tiles[:1].expand(count, -1, -1), strips)
+        size = (_TILE, _TILE, count, columns, channels)
+        tiles = half.as_strided(size, (line, channels, _TILE * line, _STEP * channels, 1))
+        return torch.bmm(self.to_tiles, tiles.reshape(_TILE, _TILE, -1))
 
 
 def _tiles(pixels: int) -> int:
