@@ -16,6 +16,7 @@ PRESET ?=
 WEIGHTS ?=
 ROADSIDE_WEIGHTS ?=
 DEVICE ?=
+ENGINE ?=
 LOCKSTEP ?=
 RVIZ ?= false
 VIDEO ?= true
@@ -38,7 +39,7 @@ PYTHON ?=
 demo_options = --out "$(OUT)" $(if $(SCENE),--scene $(SCENE)) $(if $(MODE),--mode $(MODE)) $(if $(DETECTOR),--detector $(DETECTOR)) \
   $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration-s $(DURATION)) $(if $(SIZE),--image-size $(SIZE)) \
   $(if $(RATE),--rate $(RATE)) $(if $(filter true,$(LOCKSTEP)),--lockstep) $(if $(filter false,$(LOCKSTEP)),--no-lockstep) \
-  $(if $(PRESET),--preset "$(PRESET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(DEVICE),--device "$(DEVICE)") \
+  $(if $(PRESET),--preset "$(PRESET)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(ENGINE),--engine $(ENGINE)) \
   $(if $(ROADSIDE_WEIGHTS),--roadside-weights "$(ROADSIDE_WEIGHTS)") $(if $(filter true,$(RVIZ)),--rviz) \
   $(if $(filter false,$(VIDEO)),--no-video)
 
@@ -50,7 +51,7 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
-	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of bench-scaling: PLOTS; of all: PYTHON"
+	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE ENGINE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of bench-scaling: PLOTS; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
