@@ -22,7 +22,7 @@ from cooptrack_core.model.fixed_shapes import FrameGraph, frame_inputs, frame_ou
 from cooptrack_core.model.onnx_files import OPSET, OnnxGraph, quiet, require, write_onnx
 from cooptrack_core.types import CooptrackError
 
-SCHEMA = "cooptrack-export-1"
+SCHEMA = "cooptrack/export/1"
 FORMATS = ("onnx", "torch-export")
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 TOLERANCE = 1e-3

@@ -37,7 +37,7 @@ def test_the_description_says_whose_graphs_they_are_and_how_to_call_them(exporte
     folder, printed = exported
     facts = json.loads((folder / "export.json").read_text())
     weights = store.load(store.SHIPPED / "tiny_inf.safetensors", "tiny_inf")
-    assert facts["schema"] == "cooptrack-export-1" and facts["preset"] == "tiny_inf"
+    assert facts["schema"] == "cooptrack/export/1" and facts["preset"] == "tiny_inf"
     assert facts["fingerprint"] == weights.fingerprint.hex() and facts["opset"] == 17
     assert facts["versions"]["torch"] == torch.__version__ and facts["max_instances"] is None
     assert [file["file"] for file in facts["files"]] == ["perception.onnx", "heads.onnx"]
