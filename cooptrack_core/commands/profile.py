@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         check_positive(f"--{name}", getattr(args, name))
     if not args.out.resolve().parent.is_dir():
         raise CooptrackError(f"{args.out}: --out: its folder does not exist; make it, or choose another")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # torch's profiler otherwise says on the terminal that it starts
     from cooptrack_core.timing.profiling import profile
 
     vehicle, roadside = network_configs(args, threads=args.threads)
