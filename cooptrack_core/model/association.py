@@ -122,6 +122,10 @@ class GraphAssociation(nn.Module):
         theirs = self.remote_node[1](self.remote_node[0](self._inputs(remote)))
         return hidden, *scorer.across(theirs)
 
+    def prepare(self) -> None:
+        """Makes the products of weights that inference needs; otherwise its first frame does."""
+        self._scorer()
+
     def _scorer(self) -> _PairScorer:
         """Products of weights, made anew only after these have changed."""
         weights = list(self.parameters())

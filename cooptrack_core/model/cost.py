@@ -120,6 +120,8 @@ def multiply_adds(model: AgentModel, remote_instances: int = 0) -> int:
     height, width = config.image_size
     image = torch.zeros(1, 3, height, width)
     can_bus, memory = torch.zeros(1, 18), torch.zeros(1, config.bev_cells, config.embed_dims)
+    if config.cooperative and config.fusion == "graph":
+        model.association.prepare()  # no part of a frame
     with MultiplyAddCounter() as counter:
         fresh = model.assemble(None).map(lambda value: value[None])
         queries = model.perceive(image, _camera(width, height), can_bus, fresh, memory).queries.select(0)
