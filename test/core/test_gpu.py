@@ -54,7 +54,7 @@ def amota(scenes: Path, out: Path, precision: str, device: str = "cuda") -> floa
     given = ["evaluate", str(scenes), "--detector", "network", "--mode", "learned", "--out", str(out)]
     assert cli.main([*given, "--precision", precision, "--device", device]) == 0
     found = json.loads((out / "metrics.json").read_text())
-    return float(found["tracking"]["amota"])
+    return float(found["tracking"]["mean"]["amota"])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
