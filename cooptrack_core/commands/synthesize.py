@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "320x180 px, without point clouds unless asked for",
     )  # fmt: skip
     add("--every", type=int, metavar="N", help="of the benchmark only every N-th sequence; for trying things out")
+    add("--train-every", type=int, metavar="N", help="of its train sequences only every N-th; val stays whole")
     add("--shard", metavar="I/N", help="make only the I-th of N parts; once all are there the dataset is completed")
     add("--seed", type=int, help="same seed and options give the same bytes (7)")
     add("--sequences", type=int, help="number of sequences, each with its own traffic (1)")
@@ -125,9 +126,14 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
         if given:
             name = next(iter(given)).replace("_", "-")
             raise CooptrackError(f"synthesize: --{name}: does not go with --benchmark, whose content is fixed; omit it")
-        given = {"benchmark": BENCHMARKS[0], "seed": 1, "every": 1 if args.every is None else args.every}
-    elif args.every is not None:
-        raise CooptrackError("synthesize: --every: chooses from the benchmark; add --benchmark or omit it")
+        parts = {"every": args.every, "train_every": args.train_every}
+        chosen = {name: value for name, value in parts.items() if value is not None}
+        given = {"benchmark": BENCHMARKS[0], "seed": 1, **chosen}
+    else:
+        for name in ("every", "train_every"):
+            if getattr(args, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise CooptrackError(f"synthesize: {option}: chooses from the benchmark; add --benchmark or omit it")
     return SceneOptions(
         width_px=int(match[1]), height_px=int(match[2]), renderer=renderer, supersample=args.supersample,
         jpeg_quality=args.jpeg_quality, pairs=args.pairs,

@@ -88,6 +88,8 @@ def test_ids_do_not_depend_on_how_many_sequences_are_made() -> None:
     assert [SLICE.first_frame_of(n) for n in SLICE.numbers] == [0, 360, 720]
     assert replace(SLICE, every=1).first_frame_of(240) == 720
     assert len(replace(SLICE, every=1).numbers) == 255
+    fewer = replace(SLICE, every=1, train_every=4).numbers
+    assert list(fewer) == [*range(0, 240, 4), *range(240, 255)]
 
 
 def test_rendered_pictures_carry_the_weather(tmp_path: Path) -> None:
@@ -229,6 +231,7 @@ def test_sieve_before_the_projection_loses_nobody_in_view() -> None:
         (["--benchmark", "--duration-s", "5"], "--duration-s"),
         (["--benchmark", "--skewed-extrinsics"], "--skewed-extrinsics"),
         (["--every", "4"], "--every"),
+        (["--train-every", "4"], "--train-every"),
         (["--benchmark", "--every", "0"], "--every"),
         (["--benchmark", "--shard", "0/3"], "--shard"),
         (["--benchmark", "--shard", "4/3"], "--shard"),

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -125,7 +125,7 @@ def prepare(root_name: str, options: SceneOptions, number: int) -> None:
         write_bytes(root, file, save_motion(make_scene(options, number)))
 
 
-def _simulate(root: Path, options: SceneOptions, jobs: int, numbers: range) -> None:
+def _simulate(root: Path, options: SceneOptions, jobs: int, numbers: Sequence[int]) -> None:
     """The motion of these sequences, unless it is recorded."""
     if options.benchmark:
         return

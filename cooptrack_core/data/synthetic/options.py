@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cooptrack_core.data.synthetic.coopsynth.plan import BENCHMARKS, RATE_HZ, SEQUENCES, first_pair, sequence_plan
+from cooptrack_core.data.synthetic.coopsynth.plan import (
+    BENCHMARKS,
+    RATE_HZ,
+    SEQUENCES,
+    TRAIN_SEQUENCES,
+    first_pair,
+    sequence_plan,
+)
 from cooptrack_core.types import CooptrackError
 
 RENDERERS = ("auto", "egl", "rays", "none")
@@ -31,6 +39,7 @@ class SceneOptions:
     point_clouds: str = "sparse"
     benchmark: str = ""  # its name; sequences, duration_s, rate_hz and split are then the benchmark's
     every: int = 1  # of the benchmark's sequences: all, or every n-th
+    train_every: int = 1  # of its train sequences alone; val stays whole
     pairs: int = 1  # vehicles with sensors, and as many roadside units, in the same traffic
     pair: int = 0  # which of them this dataset is of
 
@@ -64,6 +73,7 @@ class SceneOptions:
             ),
             ("--benchmark", self.benchmark in ("", *BENCHMARKS), self.benchmark, f"choose {' or '.join(BENCHMARKS)}"),
             ("--every", 1 <= self.every <= 120, self.every, "give 1 to 120"),
+            ("--train-every", 1 <= self.train_every <= 120, self.train_every, "give 1 to 120"),
             ("--pairs", 1 <= self.pairs <= 4, self.pairs, "give 1 to 4; an intersection has four corners"),
             ("--pair", 0 <= self.pair < self.pairs, self.pair, "give a pair that there is"),
             ("--split", self.split in SPLITS, self.split, f"choose from {', '.join(SPLITS)}"),
@@ -83,9 +93,11 @@ class SceneOptions:
         return SEQUENCES if self.benchmark else self.sequences
 
     @property
-    def numbers(self) -> range:
+    def numbers(self) -> Sequence[int]:
         """Numbers of the sequences that are made."""
-        return range(0, self.total, self.every if self.benchmark else 1)
+        if not self.benchmark:
+            return range(self.total)
+        return [n for n in range(0, self.total, self.every) if n >= TRAIN_SEQUENCES or n % self.train_every == 0]
 
     def frames_of(self, number: int) -> int:
         """Frames of a sequence."""
