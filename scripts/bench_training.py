@@ -42,7 +42,7 @@ def dataset() -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
         status = cli.main([
             "synthesize", str(DATA), "--sequences", str(SCENES), "--duration-s", str(LENGTH_S), "--image-size", IMAGE,
-            "--point-clouds", "none", "--supersample", "1.0", "--jobs", "1",
+            "--overwrite", "--point-clouds", "none", "--supersample", "1.0", "--jobs", "1",
         ])  # fmt: skip
     if status:
         raise SystemExit(status)

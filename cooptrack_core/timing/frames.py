@@ -41,7 +41,7 @@ def frames_of(root: Path, sequence: str | None = None, count: int | None = None)
 
 
 def synthesize(root: Path, pairs: int) -> None:
-    """A synthetic scene of so many pairs of images, 1920x1080, at `root`; one that is there already stays."""
+    """A synthetic scene of so many pairs of images, 1920x1080, at `root`; the same that is there already stays."""
     from cooptrack_core.data.synthetic import generate, renderers
     from cooptrack_core.data.synthetic.options import SceneOptions
 
@@ -49,7 +49,7 @@ def synthesize(root: Path, pairs: int) -> None:
     options = SceneOptions(
         seed=SYNTHETIC_SEED, duration_s=pairs / 10, renderer=renderer, point_clouds="none", split="val"
     )  # fmt: skip
-    generate.generate(root, options, 1)
+    generate.generate(root, options, 1, overwrite=True)  # unless it is of these options and this program
 
 
 def frame_at(frames: Sequence[Frame], number: int) -> Frame:
