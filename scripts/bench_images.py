@@ -45,7 +45,7 @@ from cooptrack_ros.conversions import stamp_message, stamp_ns
 
 WIDTH, HEIGHT, ENLARGED, PICTURES = 1920, 1080, 3, 4
 TYPES = {"compressed": (CompressedImage, "image/compressed"), "raw": (Image, "image")}
-NETWORK_STAGES = ("network", *CORE_STAGES)
+OF_CORE = ("network", *CORE_STAGES)
 DECODING = "network.decode image"
 OUTSIDE = ("convert_in", "receive_to_start", "wait_tf", "publish")  # until the tracks are out
 GOAL_MS = 5.0  # p99 outside core and decoding
@@ -228,7 +228,7 @@ def report(
         rows = [row for row in found.timings if DECODING in row]  # done in full
         if not rows:
             sys.exit(f"bench_images: {agent} processed no image; see its log")
-        outside = np.array([row["total"] - sum_ms({s: row.get(s, 0.0) for s in NETWORK_STAGES}) for row in rows])
+        outside = np.array([row["total"] - sum_ms({s: row.get(s, 0.0) for s in OF_CORE}) for row in rows])
         percentiles(f"{agent} without core and decoding", outside)
         for stage in OUTSIDE:
             percentiles(f"  {stage}", [row[stage] for row in rows])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from cooptrack_core.model.convnext import ConvNeXt
 from cooptrack_core.model.presets import ModelConfig
 
 Norm = Callable[[int], nn.Module]
+Module = TypeVar("Module", bound=nn.Module)
 _BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 _CHANNELS_PER_GROUP = 16  # of GroupNorm, the best value of Wu and He, ECCV 2018
 
@@ -158,7 +160,7 @@ class ResNet(nn.Module):
                 nn.init.zeros_(module.last_norm().get_parameter("weight"))
 
 
-def prepare_for_inference(model: nn.Module) -> nn.Module:
+def prepare_for_inference(model: Module) -> Module:
     """An eval-mode copy of a model (or of a part of one) that runs faster on CPU, equal to about 1e-5.
 
     Convolutions take in the BatchNorm that follows them and all images lie channels last. Its parameters no longer

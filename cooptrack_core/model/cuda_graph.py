@@ -61,10 +61,8 @@ def recorded_network(
     model: AgentModel, device: torch.device, precision: str = "fp32", record: Record = record_cuda_graph
 ) -> FixedShapeNetwork:
     """The network on a GPU with its frame as a CUDA graph; nothing runs before the first frame."""
-    prepared = prepare_for_inference(model)
-    assert isinstance(prepared, AgentModel)
-    prepared = prepared.to(device)
+    prepared = prepare_for_inference(model).to(device)
     frame = FrameGraph(prepared).to(device)
     if precision != "fp32":
         lower(frame.model, precision, device)
-    return FixedShapeNetwork(prepared, Replayed(frame, record))
+    return FixedShapeNetwork.of(prepared, Replayed(frame, record))

@@ -35,15 +35,8 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
         keep_memory()
         return faster(model)
     else:
-        made = prepared(model).to(device)
+        made = prepare_for_inference(model).to(device)
     return made if precision == "fp32" else lower(made, precision, device)
-
-
-def prepared(model: AgentModel) -> AgentModel:
-    """A copy whose norms are folded into its convolutions, for any device."""
-    made = prepare_for_inference(model)
-    assert isinstance(made, AgentModel)
-    return made
 
 
 def plain(model: AgentModel) -> AgentModel:

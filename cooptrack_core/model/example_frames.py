@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cooptrack_core.geometry.transforms import make_transform
 from cooptrack_core.model.agent_model import AgentModel, Perception
 from cooptrack_core.model.fixed_shapes import Tensors, frame_tensors, perception_tensors
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.retyped import retyped
 from cooptrack_core.model.session import NetworkInput, Session
 
 _STEP_S = 0.1
@@ -52,11 +53,14 @@ def blank_frame(model: AgentModel) -> Tensors:
 class _Recorder(AgentModel):
     """The plain network, and its frames one after the other."""
 
-    def __init__(self, model: AgentModel) -> None:
-        nn.Module.__init__(self)
-        vars(self).update(vars(model))  # its modules and parameters, as they are
-        self.frames: list[Example] = []
-        self.seen: list[Queries] = []
+    frames: list[Example]
+    seen: list[Queries]
+
+    @staticmethod
+    def of(model: AgentModel) -> _Recorder:
+        made = retyped(model, _Recorder)
+        made.frames, made.seen = [], []
+        return made
 
     def perceive(
         self,
@@ -90,7 +94,7 @@ def picture(height: int, width: int, seed: int) -> Tensor:
 
 def drive(model: AgentModel, count: int, seed: int = 0) -> tuple[list[Example], list[Queries]]:
     """The frames of a vehicle alone that drives and turns, and their queries [N] after history reasoning."""
-    recorder = _Recorder(model)
+    recorder = _Recorder.of(model)
     session = Session(recorder, seed)
     height, width = model.config.image_size
     for i in range(count):
@@ -120,7 +124,7 @@ def random_frame(model: AgentModel, seed: int = 0) -> Example:
         history_padding=torch.rand(count, history, generator=generator) < 0.5,
         is_track=torch.arange(count) >= count - _TRACKS,
     )
-    recorder = _Recorder(model)
+    recorder = _Recorder.of(model)
     height, width = config.image_size
     grid = normal(1, config.bev_cells, dims)
     batch = queries.map(lambda value: value[None])

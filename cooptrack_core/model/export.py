@@ -55,7 +55,6 @@ class Written:
 def parts_of(model: AgentModel, max_instances: int) -> list[Part]:
     """The graphs of a network with examples; max_instances: rows of messages and pairs, and of their padding."""
     prepared = prepare_for_inference(model)
-    assert isinstance(prepared, AgentModel)
     plain = model.eval()
     config = model.config
     frames, seen = drive(plain, _DRIVE_FRAMES)

@@ -19,6 +19,7 @@ from cooptrack_core.model.decoder import DecoderOutput
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.proposals import Proposals
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.retyped import retyped
 from cooptrack_core.stage_clock import stage
 
 Tensors = tuple[Tensor, ...]
@@ -106,11 +107,14 @@ class FixedShapeNetwork(AgentModel):
     Frames that the engine is not made for (a batch, all decoder layers) go the usual way.
     """
 
-    def __init__(self, model: AgentModel, run: Run) -> None:
+    _run_frame: Run
+
+    @staticmethod
+    def of(model: AgentModel, run: Run) -> FixedShapeNetwork:
         """run: from the tensors of frame_inputs() to new tensors in the order of frame_outputs()."""
-        nn.Module.__init__(self)
-        vars(self).update(vars(model))  # its modules and parameters, as they are
-        self._run_frame = run
+        made = retyped(model, FixedShapeNetwork)
+        made._run_frame = run
+        return made
 
     def perceive(
         self,

@@ -33,10 +33,9 @@ def onnx_network(model: AgentModel, device: torch.device) -> FixedShapeNetwork:
         raise CooptrackError(f"network.engine: onnxruntime runs on the CPU, not on {device.type}; choose device cpu")
     require("onnxruntime", "network.engine onnxruntime")
     prepared = prepare_for_inference(model)
-    assert isinstance(prepared, AgentModel)
     with _frame_file(model, prepared) as path:
         frame = OnnxGraph(path, frame_inputs(model.config), torch.get_num_threads())
-    return FixedShapeNetwork(faster(model), frame)
+    return FixedShapeNetwork.of(faster(model), frame)
 
 
 def cache_folder(model: AgentModel) -> Path:

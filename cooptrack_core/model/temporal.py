@@ -62,8 +62,18 @@ class HistoryReasoner(nn.Module):
     def over_time(
         self, stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor
     ) -> Tensor:
-        """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H]."""
-        return _over_time(stack, feats, history, padding, time, self.short_cuts)
+        """Queries attend to their own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
+        x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
+        present = time[-1:]  # [1, C]
+        if torch.is_grad_enabled() or stack.training or not self.short_cuts:
+            return stack(x, present, memory, time, hidden).view_as(feats)
+        # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
+        new = hidden[:, :-1].all(1)  # [B * N]
+        old = ~new
+        attended = torch.empty_like(x)
+        attended[new] = stack(x[new], present, memory[new, -1:], present)
+        attended[old] = stack(x[old], present, memory[old], time, hidden[old])
+        return attended.view_as(feats)
 
 
 def push(queries: Queries) -> Queries:
@@ -74,23 +84,6 @@ def push(queries: Queries) -> Queries:
         history_motion=_shift(queries.history_motion, queries.motion_feats),
         history_padding=torch.cat((queries.history_padding[..., 1:], valid), dim=-1),
     )
-
-
-def _over_time(
-    stack: TransformerStack, feats: Tensor, history: Tensor, padding: Tensor, time: Tensor, short_cuts: bool = True
-) -> Tensor:
-    """Every query attends to its own slots: feats [B, N, C], history [B, N, H, C], padding [B, N, H], time [H, C]."""
-    x, memory, hidden = feats.flatten(0, 1)[:, None], history.flatten(0, 1), padding.flatten(0, 1)
-    present = time[-1:]  # [1, C]
-    if torch.is_grad_enabled() or stack.training or not short_cuts:
-        return stack(x, present, memory, time, hidden).view_as(feats)
-    # Most queries have no past. They need only the newest slot, and attention to one slot is cheap.
-    new = hidden[:, :-1].all(1)  # [B * N]
-    old = ~new
-    attended = torch.empty_like(x)
-    attended[new] = stack(x[new], present, memory[new, -1:], present)
-    attended[old] = stack(x[old], present, memory[old], time, hidden[old])
-    return attended.view_as(feats)
 
 
 def _shift(history: Tensor, newest: Tensor) -> Tensor:

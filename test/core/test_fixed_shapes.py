@@ -102,7 +102,7 @@ def test_a_frame_that_the_graph_is_not_made_for_goes_the_usual_way():
         raise AssertionError
 
     made = model(KINDS["coop"])
-    fixed = FixedShapeNetwork(made, never)
+    fixed = FixedShapeNetwork.of(made, never)
     image, lidar2img, can_bus, grid, _, *_ = example_frames.blank_frame(made)
     queries = made.fresh_queries().map(lambda value: value.detach()[None])
     with torch.inference_mode():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +22,8 @@ from cooptrack_core.model.fast.proposals import FastProposals
 from cooptrack_core.model.fast.reasoner import FastReasoner
 from cooptrack_core.model.feed_forward import FeedForward
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.retyped import retyped
 
-Kind = TypeVar("Kind", bound=nn.Module)
 _FOLDED: dict[type[nn.Module], type[nn.Module]] = {
     BasicBlock: FoldedBasicBlock,
     Bottleneck: FoldedBottleneck,
@@ -56,20 +54,19 @@ class FastAgentModel(AgentModel):
 def faster(model: AgentModel) -> AgentModel:
     """An eval-mode copy for inference on a CPU. Load and save the original: names of parameters differ."""
     prepared = prepare_for_inference(model)
-    assert isinstance(prepared, AgentModel)
     if not has_fused_convolution():
         return prepared
     _replace_convolutions(prepared)
-    made = _as(prepared, FastAgentModel)
+    made = retyped(prepared, FastAgentModel)
     _replace_small_layers(made)
-    made.reasoner = _as(made.reasoner, FastReasoner)
+    made.reasoner = retyped(made.reasoner, FastReasoner)
     made.reasoner.prepare()
-    made.bev_encoder = _as(made.bev_encoder, FastBevEncoder)
+    made.bev_encoder = retyped(made.bev_encoder, FastBevEncoder)
     made.bev_encoder.prepare(made.config.map_levels)
-    made.decoder = _as(made.decoder, FastDecoder)
+    made.decoder = retyped(made.decoder, FastDecoder)
     made.decoder.prepare()
     if made.config.proposals:
-        made.proposals = _as(made.proposals, FastProposals)
+        made.proposals = retyped(made.proposals, FastProposals)
         made.proposals.prepare()
     made.prepare()
     return made
@@ -79,25 +76,17 @@ def _replace_convolutions(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
             if type(module) is nn.Conv2d:
-                setattr(parent, name, _as(module, FastConv2d))
+                setattr(parent, name, retyped(module, FastConv2d))
             elif type(module) in _FOLDED and is_folded(module):
-                setattr(parent, name, _as(module, _FOLDED[type(module)]))
+                setattr(parent, name, retyped(module, _FOLDED[type(module)]))
 
 
 def _replace_small_layers(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
             if type(module) is nn.Sequential and all(isinstance(layer, FastSequential.KINDS) for layer in module):
-                made = _as(module, FastSequential)
+                made = retyped(module, FastSequential)
                 made.prepare()
                 setattr(parent, name, made)
             elif type(module) in _SMALL:
-                setattr(parent, name, _as(module, _SMALL[type(module)]))
-
-
-def _as(module: nn.Module, kind: type[Kind]) -> Kind:
-    """The same parameters and parts, of a class that goes another way with them."""
-    made = kind.__new__(kind)
-    state: dict[str, Any] = module.__dict__
-    made.__dict__.update(state)
-    return made
+                setattr(parent, name, retyped(module, _SMALL[type(module)]))

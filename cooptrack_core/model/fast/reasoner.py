@@ -38,10 +38,7 @@ class FastReasoner(HistoryReasoner):
             return
         stacks = (self.history, self.motion) if self.with_motion else (self.history,)
         self._single = {
-            stack: [
-                (_Single(layer.self_attention), _Single(layer.cross_attention))
-                for layer in of_kind(stack.layers, TransformerLayer)
-            ]
+            stack: [(_Single(layer.self_attention), _Single(layer.cross_attention)) for layer in _layers(stack)]
             for stack in stacks
         }
         self._times: Tensor | None = None
@@ -62,9 +59,7 @@ class FastReasoner(HistoryReasoner):
         newest = memory[:, -1]  # [B * N, C]
         old = (~hidden[:, :-1]).any(1).nonzero()[:, 0]  # queries with a past
         keys, seen = memory[old], ~hidden[old]
-        for layer, (itself, newest_only) in zip(
-            of_kind(stack.layers, TransformerLayer), self._single[stack], strict=True
-        ):
+        for layer, (itself, newest_only) in zip(_layers(stack), self._single[stack], strict=True):
             x = layer.norms[0](x + itself(x))
             attended = newest_only(newest)
             if len(old):
