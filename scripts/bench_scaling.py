@@ -213,7 +213,8 @@ def draw(curves: list[Curve], folder: Path, machine: str) -> list[Path]:
                 axes[0][0].plot(curve.x, values, marker="o", label=label)
             if curve.key == "association":
                 axes[0][0].axhline(ASSOCIATION_GOAL_MS, color="#1c2530", linewidth=0.8, linestyle="--", label="goal")
-            axes[0][0].set(title=curve.title, xlabel=curve.x_label, ylabel="processor time (ms)", ylim=(0, None))
+            axes[0][0].set(title=curve.title, xlabel=curve.x_label, ylabel="processor time (ms)")
+            axes[0][0].set_ylim(0, 1.3 * max(map(max, curve.lines.values())))  # room for the legend
             axes[0][0].set_xlim(0, None)
             axes[0][0].legend(loc="upper left")
             figure.supxlabel(machine, fontsize=6, color="#5b6673")
