@@ -28,6 +28,7 @@ from cooptrack_ros.conversions import stamp_ns
 AGENTS = {"roadside_node": "/rsu", "vehicle_node": "/vehicle"}
 NODES = (*AGENTS, "marker_node", "replay_node")
 _AGES_KEPT = 2000
+_ASKED, _ANSWER_S = 6, 10.0  # configuring a network takes seconds
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -82,11 +83,16 @@ class System:
         self._launch = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True)
         rclpy.init()
         self.monitor = Monitor()
+        self._changes = self._clients(ChangeState, "change_state")
+        self._states = self._clients(GetState, "get_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.monitor)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._ending = False
         self._thread.start()
+
+    def _clients(self, kind: type, service: str) -> dict[str, Any]:
+        return {n: self.monitor.create_client(kind, f"{space}/{n}/{service}") for n, space in AGENTS.items()}
 
     def _spin(self) -> None:
         while not self._ending:
@@ -124,26 +130,23 @@ class System:
             time.sleep(0.05)
 
     def change_state(self, node: str, transition: int) -> bool:
-        """Asks an agent for a transition; whether it agreed."""
-        client = self.monitor.create_client(ChangeState, f"{AGENTS[node]}/{node}/change_state")
-        try:
-            return bool(self._answer(client, ChangeState.Request(transition=Transition(id=transition))).success)
-        finally:
-            self.monitor.destroy_client(client)
+        """Asks an agent for a transition; whether it agreed. An answer that got lost counts as no."""
+        return bool(self._answer(self._changes[node], ChangeState.Request(transition=Transition(id=transition))).success)
 
     def state(self, node: str) -> str:
         """Label of its lifecycle state."""
-        client = self.monitor.create_client(GetState, f"{AGENTS[node]}/{node}/get_state")
-        try:
-            return str(self._answer(client, GetState.Request()).current_state.label)
-        finally:
-            self.monitor.destroy_client(client)
+        return str(self._answer(self._states[node], GetState.Request()).current_state.label)
 
     def _answer(self, client: Any, request: Any) -> Any:
-        self.wait_until(client.service_is_ready, client.srv_name)
-        done = client.call_async(request)
-        self.wait_until(done.done, client.srv_name)
-        return done.result()
+        # For 20 s a killed node looks like the service, and its successor misses what comes before it is discovered.
+        for _ in range(_ASKED):
+            self.wait_until(client.service_is_ready, client.srv_name)
+            done = client.call_async(request)
+            with contextlib.suppress(TimeoutError):
+                self.wait_until(done.done, client.srv_name, _ANSWER_S)
+                return done.result()
+            client.remove_pending_request(done)
+        raise TimeoutError(f"{client.srv_name}: asked {_ASKED} times, no answer within {_ANSWER_S:g} s")
 
     def close(self) -> None:
         """Ends everything, politely first."""
