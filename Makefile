@@ -21,8 +21,8 @@ LOCKSTEP ?=
 RVIZ ?= false
 VIDEO ?= true
 OUT ?= demo
-# Options of `make test`: arguments of pytest.
-TESTS ?= test
+# Options of `make test`: arguments of pytest; empty: every test, those without a ROS graph side by side.
+TESTS ?=
 # A dataset for `make robustness`; empty: a synthetic scene without images is made, which detector simulated needs.
 DATA ?=
 # `make fuzz`: number of messages and seed. `make soak`: length in seconds, a bag (empty: a synthetic one).
@@ -48,6 +48,9 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
   export ROS_LOG_DIR=$${ROS_LOG_DIR:-$(CURDIR)/log/ros} && \
   export ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(python scripts/free_domain.py)}
 
+every_test = python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile test/core; core=$$?; \
+  python -m pytest -q test/compat test/ros && [ $$core = 0 ]
+
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -58,7 +61,7 @@ demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 
 test: build ## every check and test
 	@. scripts/env.sh; python scripts/lint.py; checks=$$?; \
-	$(own_graph) && python -m pytest -q $(TESTS) && \
+	$(own_graph) && $(if $(TESTS),python -m pytest -q $(TESTS),$(every_test)) && \
 	{ [ $$checks = 0 ] || { echo "The tests passed, the checks before them did not: make lint" >&2; exit 1; }; }
 
 bench: build ## measure speed and memory: networks, agents, nodes, evaluation, training
