@@ -131,7 +131,8 @@ class System:
 
     def change_state(self, node: str, transition: int) -> bool:
         """Asks an agent for a transition; whether it agreed. An answer that got lost counts as no."""
-        return bool(self._answer(self._changes[node], ChangeState.Request(transition=Transition(id=transition))).success)
+        wanted = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self._answer(self._changes[node], wanted).success)
 
     def state(self, node: str) -> str:
         """Label of its lifecycle state."""
