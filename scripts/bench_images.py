@@ -138,15 +138,15 @@ class Bench(Node):
     def __init__(self, transport: str, seen_by: dict[str, Camera]) -> None:
         super().__init__("bench")
         self.seen_by = seen_by
-        self.seen = {agent: Seen() for agent in AGENTS}
+        self.seen = {agent: Seen() for agent in seen_by}
         image_type, topic = TYPES[transport]
-        self.images = {a: self.create_publisher(image_type, f"/{a}/{topic}", 5) for a in AGENTS}
-        self.infos = {a: self.create_publisher(CameraInfo, f"/{a}/camera_info", 5) for a in AGENTS}
+        self.images = {a: self.create_publisher(image_type, f"/{a}/{topic}", 5) for a in seen_by}
+        self.infos = {a: self.create_publisher(CameraInfo, f"/{a}/camera_info", 5) for a in seen_by}
         self.tf = self.create_publisher(TFMessage, "/tf", 100)
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self.static = self.create_publisher(TFMessage, "/tf_static", latched)
         self.static.publish(mounting(seen_by))
-        for agent in AGENTS:
+        for agent in seen_by:
             self.create_subscription(StageTimings, f"/{agent}/debug/timings", self._timings(agent), 50)
             self.create_subscription(TrackedObjectArray, f"/{agent}/tracks", self._tracks(agent), 50)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 50)
@@ -195,8 +195,8 @@ def drive(bench: Bench, serialised: dict[str, list[bytes]], count: int, hz: floa
     """Sends images at a steady rate, those of the vehicle between those of the roadside unit; returns s taken."""
     begin_s = time.monotonic()
     for index in range(count):
-        for place, agent in enumerate(AGENTS):
-            bench.spin_until(begin_s + (index + place / len(AGENTS)) / hz)
+        for place, agent in enumerate(serialised):
+            bench.spin_until(begin_s + (index + place / len(serialised)) / hz)
             bench.send(agent, serialised[agent][index % PICTURES])
     taken_s = time.monotonic() - begin_s
     bench.spin_until(time.monotonic() + LOST_AT_END_S + 1.0)  # until the last diagnostics, too
@@ -249,13 +249,14 @@ def bench_transport(transport: str, seen_by: dict[str, Camera], args: argparse.N
     common = {"detector": "network", "network.device": "cpu", "network.threads": 1, "image_transport": transport}
     options = [part for name, value in common.items() for part in ("-p", f"{name}:={value}")]
     processes = {}
-    for agent, node in NODES.items():
+    for agent in seen_by:
+        node = NODES[agent]
         command = [sys.executable, "-m", f"cooptrack_ros.{node}", "--ros-args", "-r", f"__ns:=/{agent}", *options]
         processes[agent] = subprocess.Popen([*command, *(OF_VEHICLE if node == "vehicle_node" else ())])
     try:
         with rclpy.init():
             bench = Bench(transport, seen_by)
-            serialised = {a: [message_bytes(transport, a, p) for p in seen_by[a].pixels] for a in AGENTS}
+            serialised = {a: [message_bytes(transport, a, p) for p in seen_by[a].pixels] for a in seen_by}
             bench.wait_for_agents()
             drive(bench, serialised, round(2 * args.hz), args.hz)
             for seen in bench.seen.values():
@@ -264,7 +265,8 @@ def bench_transport(transport: str, seen_by: dict[str, Camera], args: argparse.N
             sent = round(args.seconds * args.hz)
             wall_s = drive(bench, serialised, sent, args.hz)
             cores = {agent: (cpu_s(process.pid) - before[agent]) / wall_s for agent, process in processes.items()}
-            report(transport, bench.seen, cores, sent, len(serialised["rsu"][0]), 1e3 / args.hz)
+            size_bytes = max(len(pictures[0]) for pictures in serialised.values())
+            report(transport, bench.seen, cores, sent, size_bytes, 1e3 / args.hz)
     finally:
         for process in processes.values():
             process.terminate()
@@ -277,11 +279,14 @@ def main() -> int:
     parser.add_argument("--transports", nargs="+", choices=sorted(TYPES), default=["compressed", "raw"])
     parser.add_argument("--hz", type=float, default=10.0, help="images per s and agent")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement, s")
+    parser.add_argument(
+        "--agents", nargs="+", choices=AGENTS, default=list(AGENTS), help="one: as if it had the computer for itself"
+    )
     args = parser.parse_args()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"synthetic images at {args.hz:g} Hz on {machine}, load average {os.getloadavg()[0]:.1f}")
     print("monotonic clock; from the entry of the callback that completes a frame until its tracks are published")
-    seen_by = cameras()
+    seen_by = {agent: camera for agent, camera in cameras().items() if agent in args.agents}
     for transport in args.transports:
         bench_transport(transport, seen_by, args)
     return 0
