@@ -180,6 +180,7 @@ def test_bf16_tracks_are_near_those_of_fp32() -> None:
     )
     for ours, theirs in ((fp32, bf16), (bf16, fp32)):
         partners: dict[int, int] = {}
+        # From the last frame to the first, which so has the last word.
         began = {id_: score for tracks in ours[::-1] for id_, score in zip(tracks.track_id, tracks.score, strict=True)}
         for a, b in zip(ours, theirs, strict=True):
             sure = np.flatnonzero([began[id_] > 0.2 + 0.03 for id_ in a.track_id])
