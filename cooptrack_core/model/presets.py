@@ -54,6 +54,7 @@ class Options:
     # Queries and tracks.
     random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
     ids_for_background: bool = False  # official: every query gets an id, about 850 in each frame
+    filtered_velocity: bool = True  # of a track, by where it was before; official: what the network says of it
     # Training.
     affinity_of_tracks: bool = True  # the affinity learns of all tracks; official: of what the vehicle is sure to see
     located_scores: bool = True  # scores of what is fused also say how well it is placed; official: what it is
@@ -84,6 +85,7 @@ OFFICIAL = Options(
     scale_about_corner=False,
     random_fresh_queries=True,
     ids_for_background=True,
+    filtered_velocity=False,
     affinity_of_tracks=False,
     located_scores=False,
     independent_batch=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cooptrack_core.model import box_code
+from cooptrack_core.model import box_code, track_motion
 from cooptrack_core.model.constants import constant
 from cooptrack_core.model.presets import ModelConfig
 from cooptrack_core.model.queries import Queries
@@ -24,7 +24,8 @@ def propagate(live: Queries, dt_s: float, T_new_from_old: Tensor, config: ModelC
         T = T_new_from_old.to(boxes)
         boxes = box_code.encode(box_code.rotate_translate(box_code.decode(boxes), T[:3, :3], T[:3, 3]))
     boxes = box_code.with_center(boxes, center_m)
-    return live.with_(ref_pts=ref_pts, boxes=boxes)
+    motion = track_motion.moved(live.motion, dt_s, T_new_from_old)
+    return live.with_(ref_pts=ref_pts, boxes=boxes, motion=motion)
 
 
 def move_points(live: Queries, dt_s: float, T_new_from_old: Tensor, config: ModelConfig) -> Tensor:

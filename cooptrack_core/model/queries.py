@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 NO_ID = -1
+MOTION_NUMBERS = 11  # of the state of a motion filter (model/track_motion.py)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Queries:
     misses: Tensor  # [N] int64 consecutive frames below the score threshold (disappear_time), or not measured
     hits: Tensor  # [N] int64 frames in which it was active
     measured: Tensor  # [N] bool, a peak of the image or an instance of another agent is theirs in this frame
+    motion: Tensor  # [N, 11] state of the filter of a track's motion (model/track_motion.py), zeros: none
 
     def __len__(self) -> int:
         return self.scores.shape[-1]
@@ -99,6 +101,7 @@ class Queries:
             misses=zeros(dtype=torch.int64),
             hits=zeros(dtype=torch.int64),
             measured=torch.ones(count, dtype=torch.bool, device=like.device),
+            motion=zeros(MOTION_NUMBERS),
         )
 
 

@@ -18,6 +18,7 @@ from cooptrack_core.model.life_cycle import Advanced, advance
 from cooptrack_core.model.partners import Partners, known_tracks, remember
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.track_motion import observed
 from cooptrack_core.stage_clock import stage
 
 Float = NDArray[np.float64]
@@ -109,6 +110,8 @@ class Session:
         with stage("heads"):
             refined = model.refine(own)
         with stage("life cycle"):
+            if model.config.options.filtered_velocity:
+                refined = observed(refined)
             advanced = advance(refined, self.next_id, model.config)
         self.next_id = advanced.next_id
         if cooperation is not None and remote is not None:

@@ -15,7 +15,7 @@ from cooptrack_core.checkpoints.official import published_name
 from cooptrack_core.model import box_code
 from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.presets import OFFICIAL, ModelConfig, Options, get_preset
-from cooptrack_core.model.queries import NO_ID, Queries
+from cooptrack_core.model.queries import MOTION_NUMBERS, NO_ID, Queries
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 Module = TypeVar("Module", bound=nn.Module)
@@ -78,6 +78,7 @@ def random_queries(count: int, config: ModelConfig, seed: int = 0, dtype: torch.
         misses=torch.zeros(count, dtype=torch.int64),
         hits=torch.zeros(count, dtype=torch.int64),
         measured=torch.ones(count, dtype=torch.bool),
+        motion=torch.zeros(count, MOTION_NUMBERS, dtype=dtype),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from cooptrack_core.model.heads import RefinementHeads
 from cooptrack_core.model.motion_features import MotionExtractor
 from cooptrack_core.model.presets import ModelConfig, get_preset
-from cooptrack_core.model.queries import Queries
+from cooptrack_core.model.queries import MOTION_NUMBERS, Queries
 from cooptrack_core.model.temporal import HistoryReasoner, push
 from cooptrack_core.model.transformer import TransformerStack
 
@@ -30,7 +30,8 @@ def published(given: dict[str, Tensor], side: str) -> Queries:
     values = {ours: given[f"{side}/{theirs}"] for ours, theirs in QUERY_ARRAYS.items()}
     ids = values["track_id"]
     none = torch.zeros_like(ids)
-    return Queries(**values, is_track=none.bool(), misses=none, hits=none, measured=ids > -9)
+    motion = torch.zeros(len(ids), MOTION_NUMBERS)
+    return Queries(**values, is_track=none.bool(), misses=none, hits=none, measured=ids > -9, motion=motion)
 
 
 def test_motion_features_equal_the_published_network() -> None:
