@@ -35,7 +35,7 @@ class LatencyConfig:
         maximum=10.0,
     )  # fmt: skip
     network_lag_ms: float = parameter(
-        100.0, "with detector network: places of moving objects that a sender's network tracks lag by this, ms",
+        30.0, "with detector network: places of moving objects that a sender's network tracks lag by this, ms",
         minimum=0.0, maximum=1000.0,
     )  # fmt: skip
     correct_clock_offset: bool = parameter(

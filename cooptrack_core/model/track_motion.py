@@ -10,6 +10,7 @@ estimator with a small probability of change; Bar-Shalom, Li, Kirubarajan 2001, 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cooptrack_core.model import box_code
@@ -27,6 +28,9 @@ FIRST_SPEED_STD_MPS = 6.0
 ACCELERATION_STD_MPS2 = 2.0
 DRIFT_MPS = 0.3  # of the place of what stands
 CHANGES = 0.02  # probability from one measurement to the next
+FORWARD_FROM_MPS, SURE_SIGMAS = 2.5, 3.0  # slower ones may drive backwards
+SETTLED_HITS = 8  # a new track first moves to where it belongs
+HEADING_STD_RAD = 0.15  # of what the network says, front and back aside
 FAR_OFF_SIGMAS = 2.5  # what is farther off its prediction counts less: another agent sees it elsewhere
 
 
@@ -58,14 +62,31 @@ def known(state: Tensor) -> Tensor:
 def observed(queries: Queries) -> Queries:
     """[N] queries of a finished frame: their states have heard where they are now, their boxes how fast they are.
 
-    What was not measured goes on as predicted. A first state begins with the velocity that the box has.
+    What was not measured goes on as predicted. A first state begins with the velocity that the box has. What surely
+    drives faces where it drives.
     """
     place, said = box_code.center(queries.boxes)[:, :2], queries.boxes[:, 8:10]
     begun, measured = known(queries.motion)[:, None], queries.measured[:, None]
     state = torch.where(measured, _updated(queries.motion, place), queries.motion)
     state = torch.where(begun, state, _first(place, said))
     velocity = torch.where(begun, state[:, MOVES, None] * state[:, VELOCITY], said)
-    return queries.with_(motion=state, boxes=torch.cat((queries.boxes[:, :8], velocity), dim=1))
+    turned = _turned(queries.boxes[:, 6:8], velocity, state[:, VV])
+    turned = torch.where(begun & (queries.hits >= SETTLED_HITS)[:, None], turned, queries.boxes[:, 6:8])
+    return queries.with_(motion=state, boxes=torch.cat((queries.boxes[:, :6], turned, velocity), dim=1))
+
+
+def _turned(heading: Tensor, velocity: Tensor, variance: Tensor) -> Tensor:
+    """[N, 2] sine and cosine of headings [N, 2], turned towards velocities [N, 2] of variance [N] that are beyond doubt.
+
+    Front and back look alike in an image: what drives faster than anybody backs up faces where it drives.
+    """
+    speed = velocity.norm(dim=1)
+    sure = (speed > FORWARD_FROM_MPS) & (speed > SURE_SIGMAS * variance.sqrt())
+    forward = -velocity / speed.clamp(min=0.1)[:, None]  # as the code has directions: psi = -heading - pi / 2
+    facing = torch.where((heading * forward).sum(1) < 0, -1.0, 1.0)[:, None] * F.normalize(heading, dim=1)
+    share = HEADING_STD_RAD**2 / (HEADING_STD_RAD**2 + variance / speed.clamp(min=0.1) ** 2)
+    mixed = F.normalize(facing + share[:, None] * (forward - facing), dim=1)
+    return torch.where(sure[:, None], mixed, heading)
 
 
 def _first(place: Tensor, velocity: Tensor) -> Tensor:

@@ -21,10 +21,14 @@ STILL = torch.eye(4, dtype=torch.float64)
 DT_S = 0.1
 
 
+BACKWARDS_RAD = 0.8 - math.pi  # how their images look
+
+
 def at(place: Tensor, measured: bool = True, velocity: tuple[float, float] = (0.0, 0.0)) -> Queries:
-    """[N] queries of which nothing is known but where they are, m."""
+    """[N] queries of which nothing is known but where they are, m, and what they face by their image."""
     queries = cases.random_queries(len(place), CONFIG)
     boxes = queries.boxes.clone()
+    boxes[:, 6:8] = torch.tensor([-math.cos(BACKWARDS_RAD), -math.sin(BACKWARDS_RAD)])
     boxes[:, 8:10] = torch.tensor(velocity)
     centre = torch.cat((place.float(), torch.zeros(len(place), 1)), dim=1)
     boxes = box_code.with_center(boxes, centre)
@@ -38,7 +42,7 @@ def follow(places: Tensor, T_step: Tensor = STILL, measured: list[bool] | None =
     for k, place in enumerate(places):
         now = at(place, True if measured is None else measured[k])
         if found:
-            now = now.with_(motion=moved(found[-1].motion, DT_S, T_step))
+            now = now.with_(motion=moved(found[-1].motion, DT_S, T_step), hits=found[-1].hits + 1)
         found.append(observed(now))
     return found
 
@@ -119,6 +123,20 @@ def test_turned_and_shifted_frame_turns_velocities_alone() -> None:
     still, moving = follow(places)[-1], follow(torch.stack(seen), T_new_from_old)[-1]
     assert torch.allclose(velocity(moving), velocity(still) @ total[:2, :2].T.float(), atol=1e-3)
     assert torch.allclose(moving.motion[:, 4:7], still.motion[:, 4:7], atol=1e-4)
+
+
+@pytest.mark.parametrize("speed_mps", [4.0, 12.0])
+def test_what_drives_backwards_by_its_image_is_turned_round(speed_mps: float) -> None:
+    last = follow(drive(speed_mps, 0.7, 15, 0.1))[-1]
+    headings = torch.from_numpy(box_code.to_public(last.boxes.double().numpy()).heading_rad)
+    assert float((headings - 0.7).abs().max()) < 0.13  # its image is 0.1 off beside
+    assert float((headings - 0.7).abs().mean()) < 0.09  # and its way tells more than that
+
+
+def test_what_backs_up_slowly_keeps_its_heading() -> None:
+    places = drive(1.0, 0.7, 15, 0.1)
+    frames = follow(places)
+    assert torch.equal(frames[-1].boxes[:, 6:8], at(places[-1]).boxes[:, 6:8])
 
 
 def test_unknown_states_stay_unknown_until_a_frame_ends() -> None:
