@@ -40,6 +40,10 @@ SHARES_NOTHING = ("alone", "ego")
 ROW = {
     "mAP": ("detection", "mAP"),
     "AP car": ("detection", "car", "ap"),
+    "ATE car": ("detection", "car", "trans_err"),
+    "ASE car": ("detection", "car", "scale_err"),
+    "AOE car": ("detection", "car", "orient_err"),
+    "AVE car": ("detection", "car", "vel_err"),
     "AMOTA": ("tracking", "mean", "amota"),
     "AMOTA car": ("tracking", "label_metrics", "amota", "car"),
     "AMOTP": ("tracking", "mean", "amotp"),

@@ -39,6 +39,7 @@ _COLUMNS = {
     "recall outside view": ("outside", 3), "recall occluded": ("occluded", 3),
     "recall roadside only": ("rsu only", 3), "bytes per second": ("B/s", 0),
 }  # fmt: skip
+_ERRORS = {"ATE car": "place m", "ASE car": "size", "AOE car": "heading rad", "AVE car": "velocity m/s"}
 _OPTIONAL = ("recall outside view", "recall occluded", "recall roadside only", "HOTA")
 
 
@@ -68,6 +69,13 @@ def methods_table(result: Result) -> ReportTable:
         notes.append("rsu only: recall of what the roadside alone annotated, a proxy for hidden objects")
     note = "; ".join([*notes, "B/s: encoded messages at the actual rate, of methods that use them"])
     return ReportTable("Methods", ("method", *(_COLUMNS[name][0] for name in shown)), cells, note)
+
+
+def error_table(result: Result) -> ReportTable:
+    """How far off the cars are that each method finds."""
+    cells = tuple((row["title"], *(number(row["metrics"].get(name), 3) for name in _ERRORS)) for row in result["rows"])
+    note = "mean errors of the cars found within 2 m, as nuScenes has them (ATE, ASE, AOE, AVE); less is better"
+    return ReportTable("Errors of cars", ("method", *_ERRORS.values()), cells, note)
 
 
 def association_tables(result: Result) -> list[ReportTable]:
@@ -109,7 +117,7 @@ def print_comparison(result: Result) -> None:
         print(f"note: {note}")
     methods = methods_table(result)
     print(f"\n{text_table(methods)}\n{textwrap.fill(methods.note, 118)}")
-    for item in association_tables(result):
+    for item in (error_table(result), *association_tables(result)):
         print(f"\n{item.title}\n{text_table(item)}\n{textwrap.fill(item.note, 118)}")
     tables = difference_tables(result)
     for item in tables:
@@ -141,7 +149,7 @@ def write_html(result: Result, path: Path) -> None:
     """One page: notes, the methods, the differences with their intervals as plot and tables."""
     serious = (MEANINGLESS, result["bootstrap"]["caution"])
     parts: list[object] = [paragraph(note, "warning" if note in serious else "note") for note in notes_of(result)]
-    parts += [table_section(item) for item in (methods_table(result), *association_tables(result))]
+    parts += [table_section(item) for item in (methods_table(result), error_table(result), *association_tables(result))]
     links = ", ".join(f'<a href="{row["folder"]}/metrics.html">{row["title"]}</a>' for row in result["rows"])
     parts.append(paragraph(Html(f"Every metric of each method: {links}.")))
     reach = _reach(result["differences"])
@@ -200,4 +208,4 @@ def _verdict(item: Result) -> str:
     return "yes" if item["excludes_zero"] else "no"
 
 
-__all__ = ["difference_tables", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]
+__all__ = ["difference_tables", "error_table", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cooptrack_core.model import box_code
+from cooptrack_core.model.constants import constant
 from cooptrack_core.model.queries import Queries
 
 # Entries of a state. All zero: nothing known.
@@ -90,9 +91,10 @@ def _turned(heading: Tensor, velocity: Tensor, variance: Tensor) -> Tensor:
 
 
 def _first(place: Tensor, velocity: Tensor) -> Tensor:
-    numbers = place.new_tensor((PLACE_STD_M**2, 0.0, FIRST_SPEED_STD_MPS**2)).expand(len(place), 3)
-    stands = place.new_tensor((PLACE_STD_M**2, 0.5)).expand(len(place), 2)
-    return torch.cat((place, velocity, numbers, place, stands), dim=1)
+    """[N, 11] states of what is seen for the first time; whether it moves is open."""
+    moves = constant((PLACE_STD_M**2, 0.0, FIRST_SPEED_STD_MPS**2), place).expand(len(place), -1)
+    stands = constant((PLACE_STD_M**2, 0.5), place).expand(len(place), -1)
+    return torch.cat((place, velocity, moves, place, stands), dim=1)
 
 
 def _updated(state: Tensor, place: Tensor) -> Tensor:

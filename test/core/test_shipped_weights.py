@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,7 +16,7 @@ from cooptrack_core import demo
 from cooptrack_core.checkpoints import store
 from cooptrack_core.cli import main
 from cooptrack_core.config import SHIPPED_WEIGHTS, NetworkConfig, RoadsideConfig, VehicleConfig
-from cooptrack_core.cooperation.codebook import load_codebook
+from cooptrack_core.cooperation.codebook import Codebook, load_codebook, save_codebook
 from cooptrack_core.evaluation.run_options import fingerprint
 from cooptrack_core.model import presets
 from cooptrack_core.model.agent_model import AgentModel
@@ -145,6 +146,23 @@ def test_packed_runs_are_half_as_large_and_still_a_pair(
     assert pack_weights.main([runs[0], runs[2], "--preset", "mini", "--name", "small", "--out", str(out)]) == 0
     again = store.load(out / "small_coop.safetensors", "mini_coop")
     assert again.fingerprint == coop.fingerprint and not any(name.startswith("alone") for name in again.metadata.notes)
+
+
+def test_packed_codebook_names_the_rounded_network(
+    pack_weights: ModuleType, runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = store.load(Path(runs[0]) / "weights" / "mini_inf.safetensors", "mini_inf").fingerprint
+    table = np.random.default_rng(0).normal(size=(2, 256, MINI.embed_dims)).astype(np.float16).astype(np.float32)
+    file, out = tmp_path / "book.safetensors", tmp_path / "packed"
+    options = ["--preset", "mini", "--out", str(out), "--codebook", str(file)]
+    save_codebook(Codebook({"query": table}, bytes(32), "of another"), file)
+    assert pack_weights.main([*runs, *options]) == 2
+    assert "was fitted to another roadside network" in capsys.readouterr().err and not out.exists()
+    save_codebook(Codebook({"query": table}, trained, "fitted"), file)
+    assert pack_weights.main([*runs, *options]) == 0
+    packed = load_codebook(out / "mini_codebook.safetensors")
+    assert packed.roadside_fingerprint == store.load(out / "mini_inf.safetensors", "mini_inf").fingerprint != trained
+    assert np.array_equal(packed.tables["query"], table) and packed.notes == "fitted"
 
 
 def test_what_cannot_be_packed_is_one_line_and_changes_nothing(
