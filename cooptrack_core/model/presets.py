@@ -55,6 +55,7 @@ class Options:
     random_fresh_queries: bool = False  # official: a random subset of the fresh queries joins the live tracks
     ids_for_background: bool = False  # official: every query gets an id, about 850 in each frame
     filtered_velocity: bool = True  # of a track, by where it was before; official: what the network says of it
+    filtered_motion: bool = True  # and by that it moves to the next frame
     # Training.
     affinity_of_tracks: bool = True  # the affinity learns of all tracks; official: of what the vehicle is sure to see
     located_scores: bool = True  # scores of what is fused also say how well it is placed; official: what it is
@@ -86,6 +87,7 @@ OFFICIAL = Options(
     random_fresh_queries=True,
     ids_for_background=True,
     filtered_velocity=False,
+    filtered_motion=False,
     affinity_of_tracks=False,
     located_scores=False,
     independent_batch=False,
@@ -256,4 +258,6 @@ def get_preset(name: str) -> ModelConfig:
         config = replace(config, max_misses=1)
     if family.startswith("tiny") and role == "coop":  # located scores are lower, and say more
         config = replace(config, score_threshold=0.2, output_threshold=0.2)
+        # Its fusion has learned how far tracks fall behind that move as the network says.
+        config = replace(config, options=replace(config.options, filtered_motion=False))
     return config

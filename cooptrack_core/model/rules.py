@@ -18,7 +18,7 @@ OF_OPTIONS = (
     "affinity_threshold", "distance_gate_m", "protect_live_tracks", "remembered_pairs", "kinematic_compensation",
     "rotate_about_bev_centre", "shift_past_only", "shift_along_lidar_axes", "wrap_yaw_difference",
     "ego_motion_of_velocity_and_heading", "orthonormalise_extrinsics", "camera_at_image_time", "scale_about_corner",
-    "filtered_velocity",
+    "filtered_velocity", "filtered_motion",
 )  # fmt: skip
 _WORDS = {"true": True, "false": False}
 

@@ -159,7 +159,7 @@ class NetworkRuntime:
         if memory is None or not 0.0 <= self._seconds(stamp_ns) - memory.stamp_s <= self.config.max_gap_s:
             return outputs.no_tracks(stamp_ns)
         with torch.inference_mode():
-            live = self._session.moved(self._seconds(stamp_ns), T_map_from_sensor)
+            live = self._session.foretold(self._seconds(stamp_ns), T_map_from_sensor)
             assert live is not None
             return outputs.predicted(live, self._book, self._frame_index, stamp_ns)
 

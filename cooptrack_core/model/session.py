@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from cooptrack_core.model.life_cycle import Advanced, advance
 from cooptrack_core.model.partners import Partners, known_tracks, remember
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
-from cooptrack_core.model.track_motion import observed
+from cooptrack_core.model.track_motion import as_filtered, observed
 from cooptrack_core.stage_clock import stage
 
 Float = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Step:
     remote: RemoteInstances | None  # aligned instances of the messages; None: the network is not cooperative
     cooperation: Cooperation | None
     refined: Queries  # [N]
-    advanced: Advanced
+    advanced: Advanced  # as it is reported
 
 
 class Session:
@@ -110,29 +110,40 @@ class Session:
         with stage("heads"):
             refined = model.refine(own)
         with stage("life cycle"):
-            if model.config.options.filtered_velocity:
-                refined = observed(refined)
-            advanced = advance(refined, self.next_id, model.config)
+            options = model.config.options
+            advanced = advance(
+                observed(refined) if options.filtered_velocity else refined, self.next_id, model.config
+            )
         self.next_id = advanced.next_id
         if cooperation is not None and remote is not None:
             ids = advanced.queries.track_id
             partners = remember(partners, remote, cooperation.fused.row_of_remote, ids, advanced.live)
-        live = advanced.queries.select(advanced.live)
+        told = replace(advanced, queries=self._told(advanced.queries))
+        live = (told if options.filtered_motion else advanced).queries.select(advanced.live)
         self.memory = Memory(perception.bev[0], live, frame.T_map_from_sensor, frame.stamp_s, partners)
-        return Step(perception, remote, cooperation, refined, advanced)
+        return Step(perception, remote, cooperation, refined, told)
 
     def live_at(self, frame: NetworkInput) -> Queries | None:
         """The live tracks moved to the time and pose of a frame, with query embeddings; None without memory."""
-        moved = self.moved(frame.stamp_s, frame.T_map_from_sensor)
-        return None if moved is None else moved.with_(query_embeds=self.model.embed(moved.ref_pts))
-
-    def moved(self, stamp_s: float, T_map_from_sensor: Float) -> Queries | None:
-        """The live tracks moved to another time and pose; the memory stays as it is."""
         if self.memory is None:
             return None
-        T_new_from_old = inverse(T_map_from_sensor) @ self.memory.T_map_from_sensor
-        dt_s = stamp_s - self.memory.stamp_s
-        return propagate(self.memory.live, dt_s, torch.from_numpy(T_new_from_old), self.model.config)
+        moved = self._moved(self.memory, self.memory.live, frame.stamp_s, frame.T_map_from_sensor)
+        return moved.with_(query_embeds=self.model.embed(moved.ref_pts))
+
+    @torch.inference_mode()
+    def foretold(self, stamp_s: float, T_map_from_sensor: Float) -> Queries | None:
+        """What would be reported at another time and pose without an image; the memory stays as it is."""
+        if self.memory is None:
+            return None
+        return self._moved(self.memory, self._told(self.memory.live), stamp_s, T_map_from_sensor)
+
+    def _told(self, queries: Queries) -> Queries:
+        """[N] queries as they are reported."""
+        return as_filtered(queries) if self.model.config.options.filtered_velocity else queries
+
+    def _moved(self, memory: Memory, live: Queries, stamp_s: float, T_map_from_sensor: Float) -> Queries:
+        T_new_from_old = inverse(T_map_from_sensor) @ memory.T_map_from_sensor
+        return propagate(live, stamp_s - memory.stamp_s, torch.from_numpy(T_new_from_old), self.model.config)
 
     def _forget_what_is_too_old(self, stamp_s: float) -> None:
         if self.memory is not None and not 0.0 <= stamp_s - self.memory.stamp_s <= self.model.config.max_gap_s:

@@ -1,7 +1,7 @@
 """How fast tracks are: two Kalman filters of where they were, one for what stands and one for what moves.
 
 A single image hardly shows a speed, and what a network says of it is near zero. Where a track was from frame to frame
-shows it (option filtered_velocity). Most road users stand, so that a filter for what moves alone would give them the
+shows it (options filtered_velocity: for what is reported, filtered_motion: for the next frame as well). Most road users stand, so that a filter for what moves alone would give them the
 speed of its noise: the share of the two hypotheses follows from how well each foretells (a static multiple-model
 estimator with a small probability of change; Bar-Shalom, Li, Kirubarajan 2001, 11.6). Each track has a state of its own
 (Queries.motion), the same along both axes of the ground, so that a turn of the frame turns places and velocity alone.
@@ -61,19 +61,27 @@ def known(state: Tensor) -> Tensor:
 
 @torch.no_grad()
 def observed(queries: Queries) -> Queries:
-    """[N] queries of a finished frame: their states have heard where they are now, their boxes how fast they are.
+    """[N] queries of a finished frame whose states have heard where they are now.
 
-    What was not measured goes on as predicted. A first state begins with the velocity that the box has. What surely
-    drives faces where it drives.
+    What was not measured goes on as predicted. A first state begins with the velocity that the box has.
     """
-    place, said = box_code.center(queries.boxes)[:, :2], queries.boxes[:, 8:10]
-    begun, measured = known(queries.motion)[:, None], queries.measured[:, None]
-    state = torch.where(measured, _updated(queries.motion, place), queries.motion)
-    state = torch.where(begun, state, _first(place, said))
-    velocity = torch.where(begun, state[:, MOVES, None] * state[:, VELOCITY], said)
-    turned = _turned(queries.boxes[:, 6:8], velocity, state[:, VV])
-    turned = torch.where(begun & (queries.hits >= SETTLED_HITS)[:, None], turned, queries.boxes[:, 6:8])
-    return queries.with_(motion=state, boxes=torch.cat((queries.boxes[:, :6], turned, velocity), dim=1))
+    place, said = box_code.center(queries.boxes)[:, :2], box_code.velocity(queries.boxes)
+    state = torch.where(queries.measured[:, None], _updated(queries.motion, place), queries.motion)
+    return queries.with_(motion=torch.where(known(queries.motion)[:, None], state, _first(place, said)))
+
+
+@torch.no_grad()
+def as_filtered(queries: Queries) -> Queries:
+    """[N] queries whose boxes are as fast as their states say, and face where they surely drive.
+
+    Boxes that were measured once keep the velocity that the network gave them.
+    """
+    state, boxes = queries.motion, queries.boxes
+    learned = known(state) & (state[:, VV] < FIRST_SPEED_STD_MPS**2)
+    velocity = torch.where(learned[:, None], state[:, MOVES, None] * state[:, VELOCITY], box_code.velocity(boxes))
+    settled = learned & (queries.hits >= SETTLED_HITS)
+    heading = torch.where(settled[:, None], _turned(boxes[:, 6:8], velocity, state[:, VV]), boxes[:, 6:8])
+    return queries.with_(boxes=torch.cat((boxes[:, :6], heading, velocity), dim=1))
 
 
 def _turned(heading: Tensor, velocity: Tensor, variance: Tensor) -> Tensor:
@@ -126,4 +134,4 @@ def _log_likelihood(off_m2: Tensor, variance_m2: Tensor) -> Tensor:
     return -0.5 * off_m2 / total - total.log()
 
 
-__all__ = ["known", "moved", "observed"]
+__all__ = ["as_filtered", "known", "moved", "observed"]

@@ -19,11 +19,11 @@ from cooptrack_core.model.alignment import RemoteInstances
 from cooptrack_core.model.can_bus import can_bus
 from cooptrack_core.model.early_fusion import Entry
 from cooptrack_core.model.partners import Partners, known_tracks, remember
-from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.model.presets import ModelConfig, Options
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
 from cooptrack_core.model.session import Memory, NetworkInput
-from cooptrack_core.model.track_motion import observed
+from cooptrack_core.model.track_motion import as_filtered, observed
 from cooptrack_core.stage_clock import stage
 from cooptrack_core.training.assignment import Assignment
 from cooptrack_core.training.carry import CarryOptions, carried_rows
@@ -127,8 +127,8 @@ class Iteration:
         with stage("losses"):
             done = [self._supervise(perception, j, sample, incoming[j]) for j, sample in enumerate(samples)]
         rows = [carried_rows(slot.refined, slot.assignment, self.carry, self._generator) for slot in done]
-        filtered = self.model.config.options.filtered_velocity
-        carried = [_tracks(slot.refined, going_on, filtered) for slot, going_on in zip(done, rows, strict=True)]
+        options = self.model.config.options
+        carried = [_tracks(slot.refined, going_on, options) for slot, going_on in zip(done, rows, strict=True)]
         partnerships = [_partners(*row) for row in zip(incoming, done, rows, strict=True)]
         columns = perception.bev.detach(), carried, samples, partnerships
         self._memories = [
@@ -247,12 +247,13 @@ def _partners(incoming: Incoming, done: Supervised, rows: Tensor) -> Partners:
     return remember(incoming.partners, incoming.remote, done.row_of_remote, done.refined.track_id, live)
 
 
-def _tracks(refined: Queries, rows: Tensor, filtered: bool) -> Queries:
+def _tracks(refined: Queries, rows: Tensor, options: Options) -> Queries:
     """[A] tracks of the next frame, without gradient (spec 7.5)."""
     live = refined.detach().select(rows)
-    if filtered:
+    live = live.with_(is_track=torch.ones_like(live.is_track), hits=live.hits + 1)
+    if options.filtered_velocity:
         live = observed(live)
-    return live.with_(is_track=torch.ones_like(live.is_track), hits=live.hits + 1)
+    return as_filtered(live) if options.filtered_motion else live
 
 
 __all__ = ["ExtraLosses", "Iteration", "Outcome", "Sample", "image_losses"]

@@ -14,7 +14,7 @@ from cooptrack_core.model import box_code
 from cooptrack_core.model.presets import get_preset
 from cooptrack_core.model.propagation import propagate
 from cooptrack_core.model.queries import Queries
-from cooptrack_core.model.track_motion import known, moved, observed
+from cooptrack_core.model.track_motion import as_filtered, known, moved, observed
 
 CONFIG = cases.small_config()
 STILL = torch.eye(4, dtype=torch.float64)
@@ -43,7 +43,7 @@ def follow(places: Tensor, T_step: Tensor = STILL, measured: list[bool] | None =
         now = at(place, True if measured is None else measured[k])
         if found:
             now = now.with_(motion=moved(found[-1].motion, DT_S, T_step), hits=found[-1].hits + 1)
-        found.append(observed(now))
+        found.append(as_filtered(observed(now)))
     return found
 
 
@@ -84,7 +84,7 @@ def test_what_starts_to_drive_gets_its_speed() -> None:
 
 
 def test_first_frame_keeps_what_the_network_says() -> None:
-    first = observed(at(torch.zeros(3, 2), velocity=(1.5, -2.0)))
+    first = as_filtered(observed(at(torch.zeros(3, 2), velocity=(1.5, -2.0))))
     assert torch.equal(velocity(first), torch.tensor([[1.5, -2.0]]).expand(3, 2))
     assert bool(known(first.motion).all())
 
@@ -160,7 +160,8 @@ def test_variances_stay_positive_over_long_and_uneven_tracks() -> None:
 
 
 def test_published_networks_keep_the_velocities_that_they_say() -> None:
-    assert not get_preset("official_r50_coop").options.filtered_velocity
-    assert get_preset("tiny_coop").options.filtered_velocity
+    official, ours = get_preset("official_r50_coop").options, get_preset("tiny_inf").options
+    assert not official.filtered_velocity and not official.filtered_motion
+    assert ours.filtered_velocity and ours.filtered_motion
 
 
