@@ -43,10 +43,10 @@ def notes(checkpoint: Checkpoint, prefix: str = "") -> dict[str, str]:
 def pack(
     runs: Mapping[str, Checkpoint], folder: Path, name: str, data: str, codebook: Codebook | None = None
 ) -> list[Path]:
-    """Writes name_inf and name_coop, and name_codebook if there is one, into a folder. runs: by role; veh may be left out.
+    """Writes name_inf, name_coop and, if there is one, name_codebook into a folder.
 
-    Raises CooptrackError for networks that do not belong together and for more bytes than may ship; then nothing that
-    was there has changed.
+    runs: by role; veh may be left out. Raises CooptrackError for networks that do not belong together and for
+    more bytes than may ship; then nothing that was there has changed.
     """
     inf, coop = runs["inf"], runs["coop"]
     if coop.metadata.roadside_fingerprint != inf.fingerprint:

@@ -208,4 +208,12 @@ def _verdict(item: Result) -> str:
     return "yes" if item["excludes_zero"] else "no"
 
 
-__all__ = ["difference_tables", "error_table", "methods_table", "notes_of", "print_comparison", "write_csv", "write_html"]
+__all__ = [
+    "difference_tables",
+    "error_table",
+    "methods_table",
+    "notes_of",
+    "print_comparison",
+    "write_csv",
+    "write_html",
+]

@@ -111,9 +111,7 @@ class Session:
             refined = model.refine(own)
         with stage("life cycle"):
             options = model.config.options
-            advanced = advance(
-                observed(refined) if options.filtered_velocity else refined, self.next_id, model.config
-            )
+            advanced = advance(observed(refined) if options.filtered_velocity else refined, self.next_id, model.config)
         self.next_id = advanced.next_id
         if cooperation is not None and remote is not None:
             ids = advanced.queries.track_id

@@ -1,10 +1,11 @@
 """How fast tracks are: two Kalman filters of where they were, one for what stands and one for what moves.
 
 A single image hardly shows a speed, and what a network says of it is near zero. Where a track was from frame to frame
-shows it (options filtered_velocity: for what is reported, filtered_motion: for the next frame as well). Most road users stand, so that a filter for what moves alone would give them the
-speed of its noise: the share of the two hypotheses follows from how well each foretells (a static multiple-model
-estimator with a small probability of change; Bar-Shalom, Li, Kirubarajan 2001, 11.6). Each track has a state of its own
-(Queries.motion), the same along both axes of the ground, so that a turn of the frame turns places and velocity alone.
+shows it (options filtered_velocity: for what is reported, filtered_motion: for the next frame as well). Most road users
+stand, so that a filter for what moves alone would give them the speed of its noise: the share of the two hypotheses
+follows from how well each foretells (a static multiple-model estimator with a small probability of change; Bar-Shalom,
+Li, Kirubarajan 2001, 11.6). Each track has a state of its own (Queries.motion), the same along both axes of the ground,
+so that a turn of the frame turns places and velocity alone.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def as_filtered(queries: Queries) -> Queries:
 
 
 def _turned(heading: Tensor, velocity: Tensor, variance: Tensor) -> Tensor:
-    """[N, 2] sine and cosine of headings [N, 2], turned towards velocities [N, 2] of variance [N] that are beyond doubt.
+    """[N, 2] sine and cosine of headings [N, 2], turned towards velocities [N, 2] of variance [N] beyond doubt.
 
     Front and back look alike in an image: what drives faster than anybody backs up faces where it drives.
     """

@@ -17,7 +17,13 @@ from cooptrack_core.cli import main
 from cooptrack_core.config import NetworkConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.disturbance import Disturbance
 from cooptrack_core.evaluation.comparison import Method, compare
-from cooptrack_core.evaluation.comparison_report import difference_tables, error_table, methods_table, notes_of, print_comparison
+from cooptrack_core.evaluation.comparison_report import (
+    difference_tables,
+    error_table,
+    methods_table,
+    notes_of,
+    print_comparison,
+)
 from cooptrack_core.evaluation.report import text_table
 
 FRAMES = 10
@@ -134,7 +140,11 @@ def test_tables_fit_120_characters(done: Path) -> None:
         "MOTA": -0.999, "IDS": 12_345.0, "bytes per second": 1_234_567.0, "recall roadside only": None,
     }  # fmt: skip
     shown = methods_table(result | {"rows": [row | {"metrics": widest} for row in result["rows"]]})
-    tables = [text_table(shown), text_table(error_table(result)), *(text_table(item) for item in difference_tables(result))]
+    tables = [
+        text_table(shown),
+        text_table(error_table(result)),
+        *(text_table(item) for item in difference_tables(result)),
+    ]
     assert max(len(line) for table in tables for line in table.splitlines()) <= 120
 
 

@@ -156,12 +156,12 @@ def test_variances_stay_positive_over_long_and_uneven_tracks() -> None:
         queries = observed(queries)
         xx, xv, vv = queries.motion[:, 4], queries.motion[:, 5], queries.motion[:, 6]
         assert bool((xx > 0).all()) and bool((vv > 0).all()) and bool((xv**2 <= xx * vv * 1.001).all())
-        assert bool(queries.motion.isfinite().all()) and bool((queries.motion[:, 10].clamp(0, 1) == queries.motion[:, 10]).all())
+        assert bool(queries.motion.isfinite().all())
+        moves = queries.motion[:, 10]
+        assert bool(((moves >= 0) & (moves <= 1)).all())
 
 
 def test_published_networks_keep_the_velocities_that_they_say() -> None:
     official, ours = get_preset("official_r50_coop").options, get_preset("tiny_inf").options
     assert not official.filtered_velocity and not official.filtered_motion
     assert ours.filtered_velocity and ours.filtered_motion
-
-
