@@ -11,6 +11,7 @@ import torch
 from test_training_views import clip
 
 from cooptrack_core.checkpoints import store
+from cooptrack_core.config import LatencyConfig
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.training import building
@@ -178,7 +179,8 @@ def test_a_vehicle_in_training_hears_how_instances_move_from_the_messages_before
         assert first is not None and last is not None
         np.testing.assert_allclose(first.velocity_mps, 0.0, atol=1e-3)
         np.testing.assert_allclose(last.velocity_mps, [[10.0, 0.0], [0.0, 0.0]], atol=0.5)
-        assert messages[-1].perceived_ns == messages[-1].stamp_ns - 100_000_000
+        lag_ns = round(LatencyConfig().network_lag_ms * 1e6)
+        assert messages[-1].perceived_ns == messages[-1].stamp_ns - lag_ns < messages[-1].stamp_ns
 
 
 def cooperation(data: TrainingData, **changes: object) -> CooperationStage:
