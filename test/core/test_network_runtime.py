@@ -49,7 +49,7 @@ def test_tracks_last_end_and_begin():
     assert all(0 < len(o.instances) < len(o.tracks) < len(o.detections) for o in outputs)
     last = outputs[5].tracks
     assert last.age_frames.max() == 6 and (last.hits <= last.age_frames).all()
-    assert last.hits.max() > 1  # random boxes are seldom in view
+    assert max(o.tracks.hits.max() for o in outputs) > 1  # random boxes are seldom in view
     pairs = [len(o.associations.pair_ego_index) for o in outputs]
     assert 0 < min(pairs) < 5
 
