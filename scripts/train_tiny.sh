@@ -15,18 +15,15 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 agent() {
   cooptrack train tracking --preset "tiny_$1" --data "$data" --out "$runs/tracking_$1" --init "$runs/pretrain" \
     --keep-every 200 --evaluate-every 800
-  # Longer streams, in which the filter of motion knows how fast tracks are.
-  cooptrack train tracking --preset "tiny_$1" --data "$data" --out "$runs/streams_$1" --init "$runs/tracking_$1" \
-    --steps 600 --set clip_frames=10 --keep-every 100 --evaluate-every 300
 }
 agent inf & inf=$!
 agent veh & veh=$!
 wait $inf && wait $veh
 cooptrack train cooperation --preset tiny_coop --data "$data" --out "$runs/cooperation" \
-  --init "$runs/streams_veh" --roadside "$runs/streams_inf" \
-  --steps 1000 --keep-every 250 --evaluate-every 500
-cooptrack fit-codebook "$data" --weights "$runs/streams_inf/weights/tiny_inf.safetensors" \
+  --init "$runs/tracking_veh" --roadside "$runs/tracking_inf" \
+  --keep-every 300 --evaluate-every 600
+cooptrack fit-codebook "$data" --weights "$runs/tracking_inf/weights/tiny_inf.safetensors" \
   --output "$runs/codebook.safetensors" --overwrite
 mkdir -p "${OUT:-$runs/weights}"
-python scripts/pack_weights.py "$runs/streams_inf" "$runs/streams_veh" "$runs/cooperation" \
+python scripts/pack_weights.py "$runs/tracking_inf" "$runs/tracking_veh" "$runs/cooperation" \
   --codebook "$runs/codebook.safetensors" --out "${OUT:-$runs/weights}"
