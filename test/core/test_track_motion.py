@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import network_cases as cases
 import numpy as np
 import pytest
+import small_runtime as small
 import torch
 from torch import Tensor
 
@@ -19,8 +21,6 @@ from cooptrack_core.model.track_motion import as_filtered, known, moved, observe
 CONFIG = cases.small_config()
 STILL = torch.eye(4, dtype=torch.float64)
 DT_S = 0.1
-
-
 BACKWARDS_RAD = 0.8 - math.pi  # how their images look
 
 
@@ -159,6 +159,20 @@ def test_variances_stay_positive_over_long_and_uneven_tracks() -> None:
         assert bool(queries.motion.isfinite().all())
         moves = queries.motion[:, 10]
         assert bool(((moves >= 0) & (moves <= 1)).all())
+
+
+@pytest.mark.parametrize("fed_back", [False, True])
+def test_tracks_go_on_by_what_is_reported_only_where_the_option_says_so(fed_back: bool) -> None:
+    made = small.config("coop")
+    made = replace(made, options=replace(made.options, filtered_motion=fed_back))
+    network = small.runtime(made)
+    small.run(network, small.frames(6), small.with_message)
+    memory = network._session.memory
+    assert memory is not None
+    live = memory.live
+    told = as_filtered(live)
+    assert bool(known(live.motion).any()) and len(live) > 0
+    assert torch.allclose(velocity(told), velocity(live)) is fed_back
 
 
 def test_published_networks_keep_the_velocities_that_they_say() -> None:
