@@ -30,8 +30,7 @@ POLES = 3
 
 def make_site(number: int) -> str:
     """Records a site and writes its file; a line about it."""
-    train = number < plan.TRAIN_SITES
-    count, duration_s = (plan.TRAIN_WINDOWS, plan.TRAIN_S) if train else (plan.VAL_WINDOWS, plan.VAL_S)
+    count, duration_s = _windows(number)
     layout = layouts.draw_layout(number, SEED)
     rng = np.random.default_rng([SEED, number, 1])
     with tempfile.TemporaryDirectory() as name:
@@ -63,6 +62,14 @@ def make_site(number: int) -> str:
     shared = np.mean([c.shared for c in picked])
     ways = " ".join(f"{w['density'][0]}{w['manoeuvre'][0]}" for w in windows)
     return f"site {number:2d}: {len(layout.arms)} arms, {file.stat().st_size / 1e3:.0f} kB, shared {shared:.1f}, {ways}"
+
+
+def _windows(number: int) -> tuple[int, float]:
+    """How many sequences a site has, and how long they are."""
+    if number < plan.TRAIN_SITES:
+        return plan.TRAIN_WINDOWS, plan.TRAIN_S
+    val = number < plan.TRAIN_SITES + plan.VAL_SITES
+    return (plan.VAL_WINDOWS, plan.VAL_S) if val else (plan.TEST_WINDOWS, plan.TEST_S)
 
 
 def _geometry_arrays(ground: geometry.Ground, poles: list[choose.Pole], arms: int) -> dict[str, np.ndarray]:
@@ -111,7 +118,7 @@ def _manoeuvre(layout: layouts.Layout, c: choose.Choice) -> str:
 
 def main() -> None:
     """Makes the sites named on the command line, or all."""
-    for number in [int(a) for a in sys.argv[1:]] or range(plan.TRAIN_SITES + plan.VAL_SITES):
+    for number in [int(a) for a in sys.argv[1:]] or range(plan.SITES):
         print(make_site(number), flush=True)
 
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--benchmark", action="store_true",
         help="make CoopSynth v1: 240 train sequences of 2.5 s and 15 val sequences of 10 s at many intersections, "
-        "320x180 px, without point clouds unless asked for",
+        "320x180 px, without point clouds unless asked for; with --split test its 30 test sequences, at 10 further ones",
     )  # fmt: skip
     add("--every", type=int, metavar="N", help="of the benchmark only every N-th sequence; for trying things out")
     add("--train-every", type=int, metavar="N", help="of its train sequences only every N-th; val stays whole")
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jpeg-quality", type=int, default=90, help="30 to 100")
     add(
         "--split",
-        choices=("auto", "train", "val"),
-        help="split list of the sequences; auto, as by default: every third is val",
+        choices=("auto", "train", "val", "test"),
+        help="split list of the sequences; auto, as by default: every third is val; test is of --benchmark alone",
     )
     add(
         "--skewed-extrinsics",
@@ -119,7 +119,8 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
         raise CooptrackError(f"synthesize: --image-size: {size} is not possible; give WxH such as 1920x1080")
     free = {
         "seed": args.seed, "sequences": args.sequences, "duration_s": args.duration_s, "rate_hz": args.rate_hz,
-        "split": args.split, "skewed_extrinsics": args.skewed_extrinsics or None,
+        "split": None if args.benchmark and args.split == "test" else args.split,
+        "skewed_extrinsics": args.skewed_extrinsics or None,
     }  # fmt: skip
     given = {name: value for name, value in free.items() if value is not None}
     if args.benchmark:
@@ -128,8 +129,12 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
             raise CooptrackError(f"synthesize: --{name}: does not go with --benchmark, whose content is fixed; omit it")
         parts = {"every": args.every, "train_every": args.train_every}
         chosen = {name: value for name, value in parts.items() if value is not None}
-        given = {"benchmark": BENCHMARKS[0], "seed": 1, **chosen}
+        if args.split == "test" and args.train_every is not None:
+            raise CooptrackError("synthesize: --train-every: does not go with --split test; omit one of them")
+        given = {"benchmark": BENCHMARKS[args.split == "test"], "seed": 1, **chosen}
     else:
+        if args.split == "test":
+            raise CooptrackError("synthesize: --split: test is of the benchmark; add --benchmark or choose another")
         for name in ("every", "train_every"):
             if getattr(args, name) is not None:
                 option = f"--{name.replace('_', '-')}"

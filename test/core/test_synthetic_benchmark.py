@@ -34,9 +34,11 @@ from cooptrack_core.data.synthetic.scene import make_scene
 from cooptrack_core.data.synthetic.selection import overlap_count
 from cooptrack_core.data.synthetic.statistics import table
 from cooptrack_core.data.synthetic.visibility import may_appear, near_view
+from cooptrack_core.data.synthetic.writer import split_of_sequences
 from cooptrack_core.data.validate import validate
 
-SITES = range(plan.TRAIN_SITES + plan.VAL_SITES)
+SITES = range(plan.SITES)
+VAL, TEST = range(plan.TRAIN_SITES, plan.TRAIN_SITES + plan.VAL_SITES), range(plan.SITES - plan.TEST_SITES, plan.SITES)
 SLICE = SceneOptions(
     seed=1, benchmark="coopsynth-v1", every=120, renderer="none", width_px=320, height_px=180, point_clouds="none"
 )
@@ -57,6 +59,7 @@ def short_sequences() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "TRAIN_S", 0.3)
         patch.setattr(plan, "VAL_S", 0.3)
+        patch.setattr(plan, "TEST_S", 0.3)
         yield
 
 
@@ -90,6 +93,26 @@ def test_ids_do_not_depend_on_how_many_sequences_are_made() -> None:
     assert len(replace(SLICE, every=1).numbers) == 255
     fewer = replace(SLICE, every=1, train_every=4).numbers
     assert list(fewer) == [*range(0, 240, 4), *range(240, 255)]
+
+
+def test_test_sequences_are_a_dataset_of_their_own_at_sites_of_their_own(tmp_path: Path) -> None:
+    options = replace(SLICE, benchmark="coopsynth-v1-test", every=10)
+    assert generate(tmp_path / "test", options, jobs=1) is not None
+    assert validate(tmp_path / "test", metadata_only=True).defects == []
+    split = load(tmp_path / "test" / "cooperative-split-data-spd.json")["batch_split"]
+    assert len(split["test"]) == 3 and split["train"] == split["val"] == []
+    rows = load(tmp_path / "test" / MARKER)["sequences"]
+    assert [(row["split"], int(row["site"])) for row in rows] == [("test", 21), ("test", 24), ("test", 27)]
+    everything = replace(options, every=1).numbers
+    assert list(everything) == list(range(255, 285))
+    assert options.first_frame_of(255) == 255 * 3 and options.first_frame_of(256) == 256 * 3
+
+
+def test_ids_of_test_sequences_are_in_no_other_split() -> None:
+    ids, lists = split_of_sequences(replace(SLICE, benchmark="coopsynth-v1-test", every=1))
+    v1, others = split_of_sequences(replace(SLICE, every=1))
+    assert ids[:255] == v1 and len(set(ids)) == len(ids) == 285
+    assert set(lists["test"]).isdisjoint(others["train"] + others["val"]) and len(lists["test"]) == 30
 
 
 def test_rendered_pictures_carry_the_weather(tmp_path: Path) -> None:
@@ -133,7 +156,7 @@ def signature(site: Site) -> tuple[int, Counter[tuple[int, int, bool]], list[flo
     return site.arms, Counter((k.kind, k.arm, k.inbound) for k in site.lanes), sorted(gaps.tolist())
 
 
-def test_layouts_differ_and_none_of_val_occurs_in_train() -> None:
+def test_layouts_differ_and_none_of_val_or_test_occurs_elsewhere() -> None:
     found = [signature(load_site(n)) for n in SITES]
     for i in SITES:
         for j in range(i):
@@ -145,7 +168,7 @@ def test_layouts_differ_and_none_of_val_occurs_in_train() -> None:
 
 def test_all_lights_densities_and_manoeuvres_are_trained_on() -> None:
     assert {kind_of(n) for n in range(plan.TRAIN_SEQUENCES)} == {*MIX, "night"}
-    for sites in (range(plan.TRAIN_SITES), range(plan.TRAIN_SITES, len(SITES))):
+    for sites in (range(plan.TRAIN_SITES), VAL, TEST):
         windows = [w for n in sites for w in load_site(n).windows]
         assert {w["manoeuvre"] for w in windows} == {"through", "left", "right"}
         assert {w["density"] for w in windows} == {"light", "medium", "dense"}
@@ -194,7 +217,7 @@ def test_recorded_wheels_do_not_slide_sideways() -> None:
 
 
 def test_nobody_drives_through_anybody() -> None:
-    for number in range(0, 255, 13):
+    for number in range(0, plan.SEQUENCES + plan.TEST_SEQUENCES, 13):
         scene = make_scene(SLICE, number)
         assert sum(overlap_count(scene.users, t) for t in (0.0, 0.9, 1.8)) == 0, number
         assert scene.ego.plan.kind.raw_type == "Car" and scene.ego.exists(-0.5) and scene.ego.exists(2.9)
@@ -232,6 +255,9 @@ def test_sieve_before_the_projection_loses_nobody_in_view() -> None:
         (["--benchmark", "--skewed-extrinsics"], "--skewed-extrinsics"),
         (["--every", "4"], "--every"),
         (["--train-every", "4"], "--train-every"),
+        (["--benchmark", "--split", "val"], "--split"),
+        (["--benchmark", "--split", "test", "--train-every", "2"], "--train-every"),
+        (["--split", "test"], "--split"),
         (["--benchmark", "--every", "0"], "--every"),
         (["--benchmark", "--shard", "0/3"], "--shard"),
         (["--benchmark", "--shard", "4/3"], "--shard"),

@@ -10,6 +10,7 @@ from cooptrack_core.data.synthetic.coopsynth.plan import (
     BENCHMARKS,
     RATE_HZ,
     SEQUENCES,
+    TEST_SEQUENCES,
     TRAIN_SEQUENCES,
     first_pair,
     sequence_plan,
@@ -90,13 +91,22 @@ class SceneOptions:
     @property
     def total(self) -> int:
         """Sequences there are, made or not: ids count them all."""
-        return SEQUENCES if self.benchmark else self.sequences
+        if not self.benchmark:
+            return self.sequences
+        return SEQUENCES + (TEST_SEQUENCES if self.of_test else 0)
+
+    @property
+    def of_test(self) -> bool:
+        """Whether these are the benchmark's test sequences."""
+        return self.benchmark == BENCHMARKS[1]
 
     @property
     def numbers(self) -> Sequence[int]:
         """Numbers of the sequences that are made."""
         if not self.benchmark:
             return range(self.total)
+        if self.of_test:
+            return range(SEQUENCES, self.total, self.every)
         return [n for n in range(0, self.total, self.every) if n >= TRAIN_SEQUENCES or n % self.train_every == 0]
 
     def frames_of(self, number: int) -> int:

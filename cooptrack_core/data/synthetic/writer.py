@@ -46,7 +46,7 @@ def split_of_sequences(options: SceneOptions) -> tuple[list[str], dict[str, list
         names = [sequence_plan(i).split for i in range(n)]
     else:
         names = ["val" if i % 3 == 0 else "train" for i in range(n)] if options.split == "auto" else [options.split] * n
-    pools = {name: list(official().sequences[name]) for name in ("train", "val")}
+    pools = {name: list(official().sequences[name]) for name in ("train", "val", "test")}
     extra = iter(range(95, 95 + n))
     ids = [pools[name].pop(0) if pools[name] else f"{next(extra):04d}" for name in names]
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": [], "test_A": []}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("coopsynth-v1",)
-TRAIN_SITES, VAL_SITES = 16, 5  # val sites come after the train ones and share no layout with them
-TRAIN_WINDOWS, VAL_WINDOWS = 15, 3
-TRAIN_S, VAL_S = 2.5, 10.0
+# Its test sequences are a dataset of their own: who trains and chooses does not need them.
+BENCHMARKS = ("coopsynth-v1", "coopsynth-v1-test")
+TRAIN_SITES, VAL_SITES, TEST_SITES = 16, 5, 10  # one after the other; none shares a layout with another
+TRAIN_WINDOWS, VAL_WINDOWS, TEST_WINDOWS = 15, 3, 3
+TRAIN_S, VAL_S, TEST_S = 2.5, 10.0, 10.0
 RATE_HZ = 10.0
+SITES = TRAIN_SITES + VAL_SITES + TEST_SITES
 TRAIN_SEQUENCES = TRAIN_SITES * TRAIN_WINDOWS
-SEQUENCES = TRAIN_SEQUENCES + VAL_SITES * VAL_WINDOWS
+SEQUENCES = TRAIN_SEQUENCES + VAL_SITES * VAL_WINDOWS  # the first of the test sequences has this number
+TEST_SEQUENCES = TEST_SITES * TEST_WINDOWS
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,24 @@ class SequencePlan:
 
 
 def sequence_plan(number: int) -> SequencePlan:
-    """Sequence `number`, 0 .. SEQUENCES - 1; the train sequences come first."""
+    """Sequence `number`, 0 .. SEQUENCES + TEST_SEQUENCES - 1; train comes first, then val, then test."""
     if number < TRAIN_SEQUENCES:
         return SequencePlan(number // TRAIN_WINDOWS, number % TRAIN_WINDOWS, "train", TRAIN_S)
-    k = number - TRAIN_SEQUENCES
-    return SequencePlan(TRAIN_SITES + k // VAL_WINDOWS, k % VAL_WINDOWS, "val", VAL_S)
+    if number < SEQUENCES:
+        k = number - TRAIN_SEQUENCES
+        return SequencePlan(TRAIN_SITES + k // VAL_WINDOWS, k % VAL_WINDOWS, "val", VAL_S)
+    k = number - SEQUENCES
+    return SequencePlan(TRAIN_SITES + VAL_SITES + k // TEST_WINDOWS, k % TEST_WINDOWS, "test", TEST_S)
 
 
 def first_pair(number: int) -> int:
     """Pairs of all sequences before this one."""
-    val = max(0, number - TRAIN_SEQUENCES)
-    return round((min(number, TRAIN_SEQUENCES) * TRAIN_S + val * VAL_S) * RATE_HZ)
+    train, val = min(number, TRAIN_SEQUENCES), min(number, SEQUENCES) - TRAIN_SEQUENCES
+    return round((train * TRAIN_S + max(0, val) * VAL_S + max(0, number - SEQUENCES) * TEST_S) * RATE_HZ)
 
 
 __all__ = [
-    "BENCHMARKS", "RATE_HZ", "SEQUENCES", "TRAIN_S", "TRAIN_SEQUENCES", "TRAIN_SITES", "TRAIN_WINDOWS", "VAL_S",
-    "VAL_SITES", "VAL_WINDOWS", "SequencePlan", "first_pair", "sequence_plan",
+    "BENCHMARKS", "RATE_HZ", "SEQUENCES", "SITES", "TEST_S", "TEST_SEQUENCES", "TEST_SITES", "TEST_WINDOWS", "TRAIN_S",
+    "TRAIN_SEQUENCES", "TRAIN_SITES", "TRAIN_WINDOWS", "VAL_S", "VAL_SITES", "VAL_WINDOWS", "SequencePlan",
+    "first_pair", "sequence_plan",
 ]  # fmt: skip

@@ -74,7 +74,7 @@ def _tally_speeds(scene: Scene, frame: int, ids: dict[int, Any], counts: Counter
 def overview(sequences: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The table: by split, rows of numbers and shares."""
     out = {}
-    for split in ("train", "val"):
+    for split in ("train", "val", "test"):
         members = [s for s in sequences if s["split"] == split]
         total: Counter[str] = Counter()
         for s in members:
