@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--benchmark", action="store_true",
         help="make CoopSynth v1: 240 train sequences of 2.5 s and 15 val sequences of 10 s at many intersections, "
-        "320x180 px, without point clouds unless asked for; with --split test its 30 test sequences, at 10 further ones",
+        "320x180 px, without point clouds unless asked for; with --split test the 30 test sequences, at ten more",
     )  # fmt: skip
     add("--every", type=int, metavar="N", help="of the benchmark only every N-th sequence; for trying things out")
     add("--train-every", type=int, metavar="N", help="of its train sequences only every N-th; val stays whole")
