@@ -110,17 +110,17 @@ def _make(args: argparse.Namespace, out: Path, options: SceneOptions, shard: tup
 
 def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
     """Scene options of the command line. The benchmark's content is fixed: what would change it is refused."""
-    from cooptrack_core.data.synthetic.coopsynth.plan import BENCHMARKS
+    from cooptrack_core.data.synthetic.coopsynth.plan import V1, V1_TEST
     from cooptrack_core.data.synthetic.options import SceneOptions
 
     size = args.image_size or ("320x180" if args.benchmark else "1920x1080")
     match = re.fullmatch(r"(\d+)x(\d+)", size)
     if match is None:
         raise CooptrackError(f"synthesize: --image-size: {size} is not possible; give WxH such as 1920x1080")
+    test = args.split == "test"  # chooses a benchmark; other splits are written into the lists
     free = {
         "seed": args.seed, "sequences": args.sequences, "duration_s": args.duration_s, "rate_hz": args.rate_hz,
-        "split": None if args.benchmark and args.split == "test" else args.split,
-        "skewed_extrinsics": args.skewed_extrinsics or None,
+        "split": None if test else args.split, "skewed_extrinsics": args.skewed_extrinsics or None,
     }  # fmt: skip
     given = {name: value for name, value in free.items() if value is not None}
     if args.benchmark:
@@ -129,11 +129,11 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
             raise CooptrackError(f"synthesize: --{name}: does not go with --benchmark, whose content is fixed; omit it")
         parts = {"every": args.every, "train_every": args.train_every}
         chosen = {name: value for name, value in parts.items() if value is not None}
-        if args.split == "test" and args.train_every is not None:
+        if test and args.train_every is not None:
             raise CooptrackError("synthesize: --train-every: does not go with --split test; omit one of them")
-        given = {"benchmark": BENCHMARKS[args.split == "test"], "seed": 1, **chosen}
+        given = {"benchmark": V1_TEST if test else V1, "seed": 1, **chosen}
     else:
-        if args.split == "test":
+        if test:
             raise CooptrackError("synthesize: --split: test is of the benchmark; add --benchmark or choose another")
         for name in ("every", "train_every"):
             if getattr(args, name) is not None:

@@ -12,6 +12,7 @@ from cooptrack_core.data.synthetic.coopsynth.plan import (
     SEQUENCES,
     TEST_SEQUENCES,
     TRAIN_SEQUENCES,
+    V1_TEST,
     first_pair,
     sequence_plan,
 )
@@ -98,7 +99,7 @@ class SceneOptions:
     @property
     def of_test(self) -> bool:
         """Whether these are the benchmark's test sequences."""
-        return self.benchmark == BENCHMARKS[1]
+        return self.benchmark == V1_TEST
 
     @property
     def numbers(self) -> Sequence[int]:

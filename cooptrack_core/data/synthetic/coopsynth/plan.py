@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Its test sequences are a dataset of their own: who trains and chooses does not need them.
-BENCHMARKS = ("coopsynth-v1", "coopsynth-v1-test")
+V1, V1_TEST = "coopsynth-v1", "coopsynth-v1-test"
+BENCHMARKS = (V1, V1_TEST)
 TRAIN_SITES, VAL_SITES, TEST_SITES = 16, 5, 10  # one after the other; none shares a layout with another
 TRAIN_WINDOWS, VAL_WINDOWS, TEST_WINDOWS = 15, 3, 3
 TRAIN_S, VAL_S, TEST_S = 2.5, 10.0, 10.0
@@ -45,6 +46,6 @@ def first_pair(number: int) -> int:
 
 __all__ = [
     "BENCHMARKS", "RATE_HZ", "SEQUENCES", "SITES", "TEST_S", "TEST_SEQUENCES", "TEST_SITES", "TEST_WINDOWS", "TRAIN_S",
-    "TRAIN_SEQUENCES", "TRAIN_SITES", "TRAIN_WINDOWS", "VAL_S", "VAL_SITES", "VAL_WINDOWS", "SequencePlan",
-    "first_pair", "sequence_plan",
+    "TRAIN_SEQUENCES", "TRAIN_SITES", "TRAIN_WINDOWS", "V1", "V1_TEST", "VAL_S", "VAL_SITES", "VAL_WINDOWS",
+    "SequencePlan", "first_pair", "sequence_plan",
 ]  # fmt: skip
