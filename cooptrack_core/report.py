@@ -14,6 +14,7 @@ from cooptrack_core.evaluation.many_agents import rows as agents_rows
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
+from cooptrack_core.visualization.scene import FAINT_BELOW_SCORE
 
 __all__ = ["make_directory", "print_summary", "save_json", "summarize", "write_report"]
 
@@ -28,11 +29,13 @@ def write_report(
     network: NetworkConfig | None = None,
     extra: Mapping[str, Any] | None = None,
     vehicle: str | None = None,
+    faint_below_score: float = FAINT_BELOW_SCORE,
 ) -> dict[str, Any]:
     """Writes recording.json, summary.json and the pictures of a recorded run into `out`; prints the table.
 
     The same scene is tracked once more offline in mode `ego`, to show what cooperation brought: with the same
     detector, so for a network only where `network` says which and it is trained. vehicle: whose run, where several ran.
+    faint_below_score: tracks of a lower score are drawn as outlines alone.
     Returns the summary. Raises CooptrackError for bags that cannot be read.
     """
     from cooptrack_core.data.recording import images, recording_from_bags
@@ -53,11 +56,12 @@ def write_report(
         if not any(lookup.stamps_ns.values()):
             print(f"note: {source} holds no compressed images; the pictures show none")
         files["player"] = out / "player.html"
-        write_player(recording, lookup, files["player"])
-        for still in write_stills(recording, lookup, out):
+        write_player(recording, lookup, files["player"], faint_below_score=faint_below_score)
+        for still in write_stills(recording, lookup, out, faint_below_score=faint_below_score):
             files[still.stem] = still
         if video:
-            files["video"] = write_video(recording, lookup, out / "bev.mp4")
+            film = out / "bev.mp4"
+            files["video"] = write_video(recording, lookup, film, faint_below_score=faint_below_score)
     summary = {**summarize(recording, ego), **(extra or {})}
     summary["files"] = {name: os.path.relpath(path) for name, path in files.items()}
     files["summary"] = out / "summary.json"

@@ -61,6 +61,9 @@ class MarkerNode(Node):
             self._poses.popitem(last=False)
         header, maker = self._maker(message.header, pose)
         for item in message.objects:
+            if item.score < self._settings.faint_below_score:
+                markers.append(maker.box(item, faint=True))
+                continue
             markers += [maker.box(item), maker.text(item, self._settings.text_height_m)]
             speed = np.hypot(item.twist.twist.linear.x, item.twist.twist.linear.y)
             if speed >= self._settings.minimum_arrow_mps and self._settings.velocity_arrow_s > 0:
@@ -73,12 +76,14 @@ class MarkerNode(Node):
 
     def _extend_trails(self, message: TrackedObjectArray, maker: MarkerMaker) -> list[Marker]:
         present = {item.track_id: maker.center(item) for item in message.objects}
+        doubtful = {item.track_id for item in message.objects if item.score < self._settings.faint_below_score}
         self._trails = {
             track_id: self._trails.get(track_id, deque(maxlen=self._settings.trail_length)) for track_id in present
         }
         for track_id, center in present.items():
             self._trails[track_id].append(center)
-        return [maker.trail(track_id, way) for track_id, way in self._trails.items() if len(way) > 1]
+        drawn = {track_id: way for track_id, way in self._trails.items() if track_id not in doubtful and len(way) > 1}
+        return [maker.trail(track_id, way) for track_id, way in drawn.items()]
 
     def _on_associations(self, message: AssociationArray) -> None:
         at_ns = stamp_ns(message.header.stamp)

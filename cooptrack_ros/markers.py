@@ -81,9 +81,9 @@ class MarkerMaker:
         pose.orientation.z, pose.orientation.w = math.sin(heading / 2), math.cos(heading / 2)
         return pose
 
-    def box(self, item: TrackedObject) -> Marker:
-        """Solid box in the colour of the id; a track that is only predicted is fainter."""
-        color = color_of(item.track_id, 0.55 if item.sources else 0.2)
+    def box(self, item: TrackedObject, *, faint: bool = False) -> Marker:
+        """Solid box in the colour of the id; a track that is only predicted, or of low score (faint), is fainter."""
+        color = color_of(item.track_id, 0.1 if faint else 0.55 if item.sources else 0.2)
         marker = self._marker(BOXES, _id(item), Marker.CUBE, color, (item.size.x, item.size.y, item.size.z))
         marker.pose = self._pose(item)
         return marker

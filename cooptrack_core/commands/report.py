@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, required=True, help="rosbag2 directory that was replayed")
     parser.add_argument("--out", type=Path, default=Path("report"), help="directory for the results")
     parser.add_argument("--vehicle", metavar="NAME", help="whose run, where several vehicles were recorded")
+    parser.add_argument(
+        "--faint-below", type=float, metavar="SCORE", default=0.5,
+        help="draw tracks of a lower score as outlines alone; 0: none (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--no-video", action="store_true", help="leave out the film, the slowest part")
     parser.add_argument("--no-pictures", action="store_true", help="only recording.json and summary.json")
 
@@ -24,6 +28,6 @@ def run(args: argparse.Namespace) -> int:
 
     write_report(
         args.recorded, args.source, args.out, video=not args.no_video, pictures=not args.no_pictures,
-        vehicle=args.vehicle,
+        vehicle=args.vehicle, faint_below_score=args.faint_below,
     )  # fmt: skip
     return 0

@@ -124,10 +124,10 @@ class Aggregation(nn.Module):
         own_way_m = way_m - shares[:, 5:6] * shift_m
         ground = shares[:, :1] * own_way_m / constant(self.extent_m, way)
         ref_pts = ours.ref_pts + torch.cat((ground, shares[:, :1] * way[:, 2:]), dim=-1)
-        # Front and back look alike: the vehicle's heading decides which it is.
+        # Front and back look alike: the other agent's heading decides which it is, as it sees what we do not.
         facing = torch.where((ours.boxes[:, 6:8] * theirs.boxes[:, 6:8]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
-        other = torch.cat((theirs.boxes[:, :6], facing * theirs.boxes[:, 6:8], theirs.boxes[:, 8:]), dim=-1)
-        boxes = ours.boxes + shares[:, _SHARE_OF_ENTRY] * (other - ours.boxes)
+        own = torch.cat((ours.boxes[:, :6], facing * ours.boxes[:, 6:8], ours.boxes[:, 8:]), dim=-1)
+        boxes = own + shares[:, _SHARE_OF_ENTRY] * (theirs.boxes - own)
         faster = is_track[:, None] * _VELOCITY_GAIN_HZ * shares[:, 4:5] * own_way_m  # [P, 2] m/s
         return ref_pts, torch.cat((boxes[:, :8], boxes[:, 8:] + faster), dim=-1)
 

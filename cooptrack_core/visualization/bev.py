@@ -99,10 +99,11 @@ def draw_bev(
         for box in frame.truth:
             canvas.line(_footprint(view, box), palette.TRUTH, 1, 0.75, closed=True)
     draw_agents(canvas, scene, view, index)
-    for box in frame.tracks:
+    for box in sorted(frame.tracks, key=lambda box: not box.faint):
         _draw_track(canvas, view, box)
     _draw_associations(canvas, scene, view, index)
-    for box in sorted(frame.tracks, key=lambda box: float(view.pixels(box.center_m)[1])):
+    named = [box for box in frame.tracks if not box.faint]
+    for box in sorted(named, key=lambda box: float(view.pixels(box.center_m)[1])):
         _draw_id(canvas, view, box)
         if scene.crowded:
             draw_feeders(canvas, scene, view, box)
@@ -179,7 +180,7 @@ def _draw_views(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
 
 def _draw_trails(canvas: Canvas, scene: Scene, view: View, index: int) -> None:
     now = scene.frames[index].stamp_ns
-    live = {box.id for box in scene.frames[index].tracks}
+    live = {box.id for box in scene.frames[index].tracks if not box.faint}
     trails: dict[int, list[Float]] = {}
     for frame in scene.frames[: index + 1]:
         if now - frame.stamp_ns <= TRAIL_S * 1e9:
@@ -198,6 +199,9 @@ def _draw_track(canvas: Canvas, view: View, box: Box) -> None:
     # A pedestrian is a few pixels wide; drawn a little larger it can still be told from a dot.
     smallest = 0.35 if box.size_m[0] < 1.2 else 0.0
     outline = _footprint(view, box, smallest)
+    if box.faint:
+        canvas.line(outline, color, 1, 0.5, closed=True)
+        return
     predicted = box.seen == "predicted"
     if box.only_remote:
         canvas.line(_footprint(view, box, smallest + 0.55), palette.REMOTE, 2, 0.9, closed=True)

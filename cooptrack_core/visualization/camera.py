@@ -142,10 +142,12 @@ def _draw_boxes(
             for segment in () if outline is None else outline.segments:
                 canvas.line(segment * factor + offset, palette.TRUTH, 1, 0.6)
     outlines = [o for box in frame.tracks if (o := project_box(camera, T, box, seconds)) is not None]
-    outlines.sort(key=lambda outline: -outline.distance_m)
+    outlines.sort(key=lambda outline: (not outline.box.faint, -outline.distance_m))
     for outline in outlines:
         _draw_outline(canvas, outline, seen_by_camera(outline.box, scene, agent), factor, offset)
     for outline in reversed(outlines):  # the nearest first: they get the best places
+        if outline.box.faint:
+            continue
         seen = seen_by_camera(outline.box, scene, agent)
         color = palette.track_color(outline.box.id)
         hidden = outline.box.only_remote and agent == scene.vehicle
@@ -158,6 +160,10 @@ def _draw_boxes(
 
 def _draw_outline(canvas: Canvas, outline: Outline, seen: bool, factor: float, offset: Float) -> None:
     color = palette.track_color(outline.box.id)
+    if outline.box.faint:
+        for segment in outline.segments * factor + offset:
+            canvas.line(segment, color, 1, 0.45)
+        return
     if outline.corners_px is not None:
         pixels = outline.corners_px * factor + offset
         hull = cv2.convexHull(pixels.astype(np.float32))[:, 0]

@@ -153,6 +153,7 @@ def legend_items(scene: Scene) -> Sequence[tuple[str, str]]:
         ("track", "track, colour by id"),
         ("hidden", f"known only through {other}"),
         ("dashed", "not measured by the vehicle now"),
+        ("faint", "faint: low score, doubtful"),
         ("pair", f"associated pair, vehicle and {other.removeprefix('the ')}"),
         ("ego", "unmatched, vehicle"),
         ("remote", f"unmatched, {other.removeprefix('the ')}"),
@@ -190,6 +191,8 @@ def _draw_sign(canvas: Canvas, at: Any, kind: str) -> None:
         canvas.text((at[0], at[1] + 4.5 * s), kind, color, 12, 600, "center")
     elif kind == "truth":
         canvas.line(at + box, palette.TRUTH, 1, 0.75, closed=True)
+    elif kind == "faint":
+        canvas.line(at + box, color, 1, 0.5, closed=True)
     elif kind == "pair":
         ends = at + np.array([[-10, 0], [10, 0]]) * s
         canvas.line(ends, palette.PAIR, 2.4)

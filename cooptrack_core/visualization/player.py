@@ -25,7 +25,15 @@ from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.compose import ground_of
-from cooptrack_core.visualization.scene import Box, FrameView, Images, Scene, build_scene, finite
+from cooptrack_core.visualization.scene import (
+    FAINT_BELOW_SCORE,
+    Box,
+    FrameView,
+    Images,
+    Scene,
+    build_scene,
+    finite,
+)
 from cooptrack_core.visualization.stills import telling_frame
 
 IMAGE_WIDTH_PX = 800
@@ -53,13 +61,14 @@ _PAGE = """<!doctype html>
 
 
 def write_player(
-    recording: dict[str, Any], images: Images, path: Path, *, title: str = "cooptrack: cooperative 3D tracking"
-) -> None:
-    """Writes the player of a recording.
+    recording: dict[str, Any], images: Images, path: Path, *, title: str = "cooptrack: cooperative 3D tracking",
+    faint_below_score: float = FAINT_BELOW_SCORE,
+) -> None:  # fmt: skip
+    """Writes the player of a recording. Tracks of a lower score than faint_below_score are drawn as outlines alone.
 
     images(agent, stamp_ns) gives an encoded image or None. Raises CooptrackError for a recording that is not one.
     """
-    scene = build_scene(recording)
+    scene = build_scene(recording, faint_below_score)
     pictures, rows = _embed_images(scene, images)
     payload = _payload(scene, rows, title)
     payload["start"] = telling_frame(scene) if scene.frames else 0  # what is seen before anyone presses play
@@ -198,7 +207,7 @@ def _base(box: Box) -> dict[str, Any]:
 def _track(box: Box) -> dict[str, Any]:
     source = box.source
     return _base(box) | {
-        "seen": box.seen, "hidden": box.only_remote, "score": source.get("score"),
+        "seen": box.seen, "hidden": box.only_remote, "faint": box.faint, "score": source.get("score"),
         "agents": list(source.get("agents") or ()), "age": source.get("age_frames"), "hits": source.get("hits"),
         "since": source.get("time_since_update_s"), "std": source.get("position_std_m"),
     }  # fmt: skip

@@ -25,6 +25,7 @@ Images = Callable[[str, int], "bytes | None"]
 SCHEMA = "cooptrack/recording/1"
 SEEN_BY = {0: "predicted", SOURCE_EGO: "ego", SOURCE_REMOTE: "remote", SOURCE_EGO | SOURCE_REMOTE: "both"}
 ASSUMED_LIDAR_HEIGHT_M = 1.9
+FAINT_BELOW_SCORE = 0.5  # most false tracks of the weights that ship lie below, most true ones above
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Box:
     seen: str
     only_remote: bool  # no measurement of the vehicle's own so far
     source: Mapping[str, Any]  # the row of the recording
+    faint: bool = False  # a track of low score: drawn as an outline alone
 
     def moved(self, seconds: float) -> Float:
         """[3] centre after moving on for a while."""
@@ -145,20 +147,23 @@ def no_images(agent: str, stamp_ns: int) -> None:
     """Images of a recording that has none."""
 
 
-def build_scene(recording: Mapping[str, Any]) -> Scene:
-    """The recording in the world frame. Raises CooptrackError for another schema or a missing field."""
+def build_scene(recording: Mapping[str, Any], faint_below_score: float = FAINT_BELOW_SCORE) -> Scene:
+    """The recording in the world frame; tracks with a lower score are marked as faint.
+
+    Raises CooptrackError for another schema or a missing field.
+    """
     schema = recording.get("schema")
     if schema != SCHEMA:
         raise CooptrackError(f"recording: schema: {schema!r} is not {SCHEMA!r}; write it again with cooptrack from-bag")
     try:
-        return _build(recording)
+        return _build(recording, faint_below_score)
     except KeyError as error:
         raise CooptrackError(
             f"recording: {error.args[0]}: field missing; write the recording again with cooptrack from-bag"
         ) from error
 
 
-def _build(recording: Mapping[str, Any]) -> Scene:
+def _build(recording: Mapping[str, Any], faint_below_score: float) -> Scene:
     rows = list(recording["frames"])
     poses = _poses(rows)
     origin = _origin(recording, rows, poses)
@@ -174,7 +179,7 @@ def _build(recording: Mapping[str, Any]) -> Scene:
         roadside=tuple(str(agent) for agent in recording.get("roadside", ())),
         origin_map_m=origin,
         cameras=cameras,
-        frames=tuple(_frame(row, _shifted(T, origin)) for row, T in zip(rows, poses, strict=True)),
+        frames=tuple(_frame(row, _shifted(T, origin), faint_below_score) for row, T in zip(rows, poses, strict=True)),
         ways=_ways(rows, origin),
     )
 
@@ -234,7 +239,7 @@ def _camera(row: Mapping[str, Any], origin: Float, *, moves: bool) -> Camera:
     )
 
 
-def _frame(row: Mapping[str, Any], T: Float) -> FrameView:
+def _frame(row: Mapping[str, Any], T: Float, faint_below_score: float) -> FrameView:
     links = row.get("associations") or {}
 
     def points(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Float, int], ...]:
@@ -245,8 +250,8 @@ def _frame(row: Mapping[str, Any], T: Float) -> FrameView:
         T_world_from_lidar=T,
         pose_known=bool(row.get("pose_known", True)),
         predicted_only=bool(row.get("predicted_only", False)),
-        tracks=tuple(_box(track, T, is_track=True) for track in row["tracks"]),
-        truth=tuple(_box(item, T, is_track=False) for item in row.get("ground_truth") or ()),
+        tracks=tuple(_box(track, T, faint_below_score) for track in row["tracks"]),
+        truth=tuple(_box(item, T) for item in row.get("ground_truth") or ()),
         pairs=tuple(
             (apply(T, p["ego_center_m"]), apply(T, p["remote_center_m"]), int(p.get("track_id") or 0), p["affinity"])
             for p in links.get("pairs", ())
@@ -261,7 +266,9 @@ def _frame(row: Mapping[str, Any], T: Float) -> FrameView:
     )
 
 
-def _box(row: Mapping[str, Any], T: Float, *, is_track: bool) -> Box:
+def _box(row: Mapping[str, Any], T: Float, faint_below_score: float | None = None) -> Box:
+    """A track, or without faint_below_score a ground-truth box."""
+    is_track = faint_below_score is not None
     velocity = np.array([finite(v) for v in row.get("velocity_mps") or (0.0, 0.0)])
     return Box(
         id=int(row["id"]),
@@ -272,6 +279,7 @@ def _box(row: Mapping[str, Any], T: Float, *, is_track: bool) -> Box:
         velocity_mps=rotate_xy(T, velocity),
         seen=SEEN_BY.get(int(row["sources"]) & 3, "predicted") if is_track else "",
         only_remote=is_track and int(row.get("sources_ever", row["sources"])) & 3 == SOURCE_REMOTE,
+        faint=is_track and finite(row.get("score"), 1.0) < (faint_below_score or 0.0),
         source=row,
     )
 

@@ -2,7 +2,7 @@
 import { images, palette, recording, trackColor } from "./data.js";
 import { FONT, drawPill, h, icon, prepare, signed } from "./dom.js";
 import { FRONT, placeLabels, projectBox } from "./geometry.js";
-import { state, update } from "./state.js";
+import { isActive, isFaint, shown, state, update } from "./state.js";
 
 const cache = new Map();
 
@@ -76,7 +76,8 @@ export class CameraPanel {
     if (state.layers.truth) {
       for (const outline of frame.truth.map(project)) if (outline) this.stroke(context, outline, palette.truth, 1, []);
     }
-    this.outlines = frame.tracks.map(project).filter(Boolean).sort((a, b) => b.distance - a.distance);
+    this.outlines = shown(frame.tracks).map(project).filter(Boolean)
+      .sort((a, b) => isFaint(b.box) - isFaint(a.box) || b.distance - a.distance);
     for (const outline of this.outlines) this.drawBox(context, outline);
     context.restore();
     if (state.layers.labels) this.drawLabels(context, camera.width * this.view.scale, height);
@@ -85,7 +86,11 @@ export class CameraPanel {
   drawBox(context, outline) {
     const { box } = outline;
     const color = trackColor(box.id);
-    const active = box.id === state.selected || box.id === state.hovered;
+    if (isFaint(box)) {
+      this.stroke(context, outline, color, 1, [], 0.5);
+      return;
+    }
+    const active = isActive(box);
     const seen = this.isSeen(box);
     if (outline.corners) {
       const fill = (points, alpha) => {
@@ -119,14 +124,14 @@ export class CameraPanel {
   }
 
   drawLabels(context, width, height) {
-    const labels = [...this.outlines].reverse().map(({ box, anchor, distance }) => {
+    const labels = [...this.outlines].reverse().filter(({ box }) => !isFaint(box)).map(({ box, anchor, distance }) => {
       const size = distance < 35 || state.expanded === this.agent ? 11 : 9.5;
       const text = this.isSeen(box) ? String(box.id) : `(${box.id})`;
       context.font = `600 ${size}px ${FONT}`;
       const w = context.measureText(text).width + 8;
       const [x, y] = this.place(anchor);
       const hidden = box.hidden && this.agent === recording.vehicle;
-      const active = box.id === state.selected || box.id === state.hovered;
+      const active = isActive(box);
       const border = active ? "#ffffff" : hidden ? palette.remote : null;
       return { x: x - w / 2, y: y - size - 7, w, h: size + 4, size, text, color: trackColor(box.id), border, fill: hidden ? "rgba(13,48,31,.88)" : null };
     });

@@ -2,7 +2,7 @@
 import { palette, placesOf, recording, speedOf, trackColor } from "./data.js";
 import { FONT, drawPill, prepare, signed } from "./dom.js";
 import { placeLabels } from "./geometry.js";
-import { state } from "./state.js";
+import { isActive, isFaint, state } from "./state.js";
 
 const FAR_M = 180;
 
@@ -27,8 +27,8 @@ export function drawLabels(canvas, world, frame, panels) {
     add([p[0], p[1], p[2] + 0.8], text, palette.remote, { border: palette.remote });
   }
   if (state.layers.labels) {
-    for (const track of frame.tracks) {
-      const active = track.id === state.selected || track.id === state.hovered;
+    for (const track of frame.tracks.filter((item) => !isFaint(item))) {
+      const active = isActive(track);
       const far = world.distanceTo(track.c) > FAR_M && !active;
       const text = active ? `${track.id} · ${track.cls.replace("_", " ")} · ${speedOf(track).toFixed(1)} m/s` : String(track.id);
       const border = active ? "#ffffff" : track.hidden ? palette.remote : null;

@@ -15,7 +15,7 @@ const VIEWS = [
 const LAYERS = [
   ["labels", "ids", "L"], ["overlay", "boxes in the images", "B"], ["truth", "ground truth", "G"], ["pairs", "association lines", "A"],
   ["unmatched", "unmatched instances", "U"], ["trails", "trails", "T"], ["arrows", "velocities", "V"], ["views", "fields of view", "C"],
-  ["road", "road picture", "R"], ["models", "bodies", "M"],
+  ["road", "road picture", "R"], ["models", "bodies", "M"], ["doubtful", "doubtful tracks", "D"],
 ];
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 const last = Math.max(frames.length - 1, 0);
@@ -65,6 +65,7 @@ const legend = h(
   h("div", {}, sign("track"), "track, colour by id"),
   h("div", {}, sign("hidden"), `known only through ${crowded ? others : "the roadside"}`),
   h("div", {}, sign("dashed"), "not measured by the vehicle now"),
+  h("div", {}, sign("faint"), "faint: low score, doubtful (D)"),
   h("div", {}, sign("pair"), "associated pair"),
   h("div", {}, sign("ego"), "unmatched, vehicle"),
   h("div", {}, sign("remote"), `unmatched, ${others}`),

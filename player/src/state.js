@@ -12,9 +12,16 @@ export const state = {
   expanded: null,
   layers: {
     labels: true, trails: true, arrows: true, pairs: true, unmatched: true, truth: false, views: true, road: true,
-    overlay: true, models: true,
+    overlay: true, models: true, doubtful: true,
   },
 };
+
+/** Whether somebody looks at a track just now. */
+export const isActive = (track) => track.id === state.selected || track.id === state.hovered;
+/** Whether a track is drawn as an outline alone: it has a low score, and nobody looks at it. */
+export const isFaint = (track) => track.faint && !isActive(track);
+/** The tracks of a frame that are to be seen. */
+export const shown = (tracks) => (state.layers.doubtful ? tracks : tracks.filter((track) => !isFaint(track)));
 
 export function subscribe(listener) {
   listeners.add(listener);

@@ -57,7 +57,7 @@ export class Table {
   }
 
   row(frame, track) {
-    const classes = [track.id === state.selected && "selected", track.id === state.hovered && "hovered", track.hidden && "hidden-track"];
+    const classes = [track.id === state.selected && "selected", track.id === state.hovered && "hovered", track.hidden && "hidden-track", track.faint && "faint-track"];
     const vehicle = track.seen === "ego" || track.seen === "both";
     const roadside = track.seen === "remote" || track.seen === "both";
     return h(

@@ -4,7 +4,7 @@ import { nearestTruth, palette, placesOf, recording, speedOf, trackColor, trail 
 import { EDGES, corners, groundView } from "./geometry.js";
 import { bodyOf, glassOf } from "./models.js";
 import { Segments } from "./segments.js";
-import { state } from "./state.js";
+import { isActive, isFaint, shown, state } from "./state.js";
 
 const VIEW_RANGE_M = 75;
 const GROUND = 0.06; // above the road, so that lines on it do not flicker
@@ -67,7 +67,11 @@ export class Tracks {
     this.eye = eye;
     for (const batch of [this.thin, this.thick, this.bold, this.top]) batch.begin();
     const live = new Set();
-    for (const track of frame.tracks) {
+    for (const track of shown(frame.tracks)) {
+      if (isFaint(track)) {
+        this.edges(this.thin, track, mixed(palette.background, trackColor(track.id), 0.45));
+        continue;
+      }
       live.add(track.id);
       this.drawTrack(frame, track);
     }
@@ -90,7 +94,7 @@ export class Tracks {
   drawTrack(frame, track) {
     const { layers } = state;
     const color = trackColor(track.id);
-    const active = track.id === state.selected || track.id === state.hovered;
+    const active = isActive(track);
     const predicted = track.seen === "predicted";
     const unseen = predicted || track.seen === "remote";
     const batch = active ? this.bold : this.thick;

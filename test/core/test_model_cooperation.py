@@ -262,7 +262,7 @@ def test_single_precision_agrees_with_double() -> None:
     torch.testing.assert_close(logits.double(), expected, atol=1e-4, rtol=0)
 
 
-def test_an_untaught_pair_has_the_box_between_both_and_the_vehicles_sense_of_front() -> None:
+def test_an_untaught_pair_has_the_box_between_both_and_the_partners_sense_of_front() -> None:
     config = small_config()
     ego, remote = random_queries(6, config), aligned(2, config)
     facing = ego.boxes[4, 6:8] / ego.boxes[4, 6:8].norm()
@@ -271,7 +271,7 @@ def test_an_untaught_pair_has_the_box_between_both_and_the_vehicles_sense_of_fro
     got, ours, theirs = fused.queries.boxes[0], ego.boxes[4], remote.boxes[1]
     for entries in ([2, 3, 5], [8, 9]):
         torch.testing.assert_close(got[entries], (ours[entries] + theirs[entries]) / 2)
-    torch.testing.assert_close(got[6:8], (ours[6:8] + facing) / 2)
+    torch.testing.assert_close(got[6:8], (-ours[6:8] - facing) / 2)
     torch.testing.assert_close(fused.queries.ref_pts[0], (ego.ref_pts[4] + remote.ref_pts[1]) / 2)
     assert torch.equal(fused.queries.boxes[1], remote.boxes[0]), "who joins keeps its own"
 

@@ -79,6 +79,25 @@ def test_track_known_only_through_the_roadside_has_a_green_rim(world: FakeWorld)
     assert any(close_to(image[y, x + k], palette.REMOTE, 60) for k in (-1, 0, 1))
 
 
+def test_a_doubtful_track_is_an_outline_alone(world: FakeWorld) -> None:
+    def colours(score: float, faint_below_score: float = 0.5) -> tuple[bool, bool]:
+        """Whether there is the track's colour in its body, and the green of its rim around it."""
+        recording = only_track(world, sources=2, sources_ever=2, score=score)
+        scene = build_scene(recording, faint_below_score)
+        view, image = view_of(scene, 0, 700, 700), draw_bev(scene, 0, (700, 700), 1.0)
+        track = scene.frames[0].tracks[0]
+        (x, y), (x_rim, y_rim) = (
+            np.round(view.pixels(track.center_m + np.array([dx, -1.0, 0]))).astype(int) for dx in (0.5, 0.95 + 0.55)
+        )
+        half = palette.mix(palette.BACKGROUND, palette.track_color(track.id), 0.5)
+        green = any(close_to(image[y_rim, x_rim + k], palette.REMOTE, 60) for k in (-1, 0, 1))
+        return close_to(image[y, x], half, 40), green
+
+    assert colours(0.6) == (True, True)
+    assert colours(0.4) == (False, False)
+    assert colours(0.4, faint_below_score=0.3) == (True, True)
+
+
 def test_vehicle_view_puts_the_front_up() -> None:
     view = View(np.array([5.0, 5.0]), np.pi / 2, 10.0, 200, 100)
     np.testing.assert_allclose(view.pixels([[5.0, 8.0], [7.0, 5.0]]), [[100, 20], [120, 50]])

@@ -59,8 +59,8 @@ def tracks(index, *objects, x=0.0, pose_known=True):
     return message
 
 
-def track(track_id, x, speed=0.0, sources=1):
-    item = TrackedObject(track_id=track_id, class_id=0, sources=sources, sources_ever=3)
+def track(track_id, x, speed=0.0, sources=1, score=0.9):
+    item = TrackedObject(track_id=track_id, class_id=0, sources=sources, sources_ever=3, score=score)
     item.pose.pose.position.x, item.pose.pose.position.z = x, -1.0
     item.size.x, item.size.y, item.size.z = 4.0, 2.0, 1.5
     item.twist.twist.linear.x = speed
@@ -129,6 +129,23 @@ def test_a_track_that_ends_takes_all_its_markers_along(graph):
     assert set(scene.shown()) == {(kind, 2) for kind in ("boxes", "ids", "velocities", "trails")}
     scene.send(scene.tracks, tracks(3))
     assert scene.shown() == {}
+
+
+def test_a_doubtful_track_is_a_faint_box_alone_until_its_score_rises(graph):
+    scene = Scene(graph)
+    for index in range(2):
+        scene.send(scene.tracks, tracks(index, track(1, 10.0, 5.0), track(2, 20.0, 5.0, score=0.4)))
+    assert {kind for kind, i in scene.shown() if i == 2} == {"boxes"}
+    assert scene.of("boxes")[2].color.a < 0.3 * scene.of("boxes")[1].color.a
+    scene.send(scene.tracks, tracks(2, track(1, 11.0, 5.0), track(2, 20.5, 5.0, score=0.6)))
+    assert {kind for kind, i in scene.shown() if i == 2} == {"boxes", "ids", "velocities", "trails"}
+    assert len(scene.of("trails")[2].points) == 3, "where it was while doubtful belongs to its way"
+
+
+def test_no_track_is_doubtful_where_that_is_asked_for(graph):
+    scene = Scene(graph, faint_below_score=0.0)
+    scene.send(scene.tracks, tracks(0, track(1, 10.0, 5.0, score=0.01)))
+    assert {kind for kind, _ in scene.shown()} == {"boxes", "ids", "velocities"}
 
 
 def test_a_car_that_stops_loses_its_arrow(graph):
