@@ -87,7 +87,7 @@ def test_output_of_no_queries_is_empty() -> None:
     assert output.labels.shape == (0,)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(public_box)
 def test_public_boxes_survive_the_code(row: tuple[float, ...]) -> None:
     boxes = public(row)
@@ -98,14 +98,14 @@ def test_public_boxes_survive_the_code(row: tuple[float, ...]) -> None:
     np.testing.assert_array_equal(back.velocity_mps, boxes.velocity_mps)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(public_box)
 def test_code_and_decoded_box_are_one(row: tuple[float, ...]) -> None:
     code = torch.from_numpy(box_code.from_public(public(row)))
     torch.testing.assert_close(box_code.encode(box_code.decode(code)), code, atol=1e-9, rtol=0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(public_box)
 def test_public_and_decoded_box_fill_the_same_space(row: tuple[float, ...]) -> None:
     boxes = public(row)
@@ -133,7 +133,7 @@ def test_no_public_boxes_are_possible() -> None:
     assert box_code.from_public(boxes).shape == (0, 10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(public_box, angles, metres, metres)
 def test_moving_a_box_turns_heading_and_velocity_alike(
     row: tuple[float, ...], yaw: float, x_m: float, y_m: float
@@ -158,7 +158,7 @@ def test_iou_turns_a_box_to_the_nearer_axis() -> None:
     assert box_code.nearest_bev_iou(lying, standing[:0]).shape == (1, 0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3))
 def test_normalising_undoes_denormalising(share: list[float]) -> None:
     points = torch.tensor([share], dtype=torch.float64)

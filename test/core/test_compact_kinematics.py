@@ -85,7 +85,7 @@ def test_a_centre_out_of_reach_is_not_sent():
         compact.pack(far, np.zeros(0, np.int64))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=120), st.integers(0, 600))
 def test_any_bytes_are_read_or_refused(data, count):
     try:
@@ -96,7 +96,7 @@ def test_any_bytes_are_read_or_refused(data, count):
     assert (found.instances.size_m > 0).all() and (found.held_id >= 0).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10_000), st.integers(0, 255), st.integers(0, 3))
 def test_a_changed_byte_gives_other_values_or_is_refused(place, value, cut):
     good = bytearray(compact.pack(instances(n=6), np.array([1, 9, 300])))

@@ -89,7 +89,7 @@ def test_a_flipped_detection_follows_the_partner():
     assert np.cos(fused.instances.heading_rad[0]) > 0.9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-3, 3), st.floats(-500, 500), st.floats(-500, 500), st.floats(-3, 3))
 def test_a_rigid_motion_of_the_whole_scene_changes_nothing_in_the_ego_frame(yaw, x, y, remote_yaw):
     world = cars((10, 0), (20, 8), (30, -8), velocity_mps=np.array([[5.0, 0], [0, 3.0], [-2.0, 1.0]]))

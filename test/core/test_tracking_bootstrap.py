@@ -33,7 +33,7 @@ def same(curves: dict[str, float], scores: dict, name: str) -> bool:
     return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_every_scene_once_gives_the_scores(seed: int) -> None:
     data = some_scenes(seed)
@@ -43,7 +43,7 @@ def test_every_scene_once_gives_the_scores(seed: int) -> None:
         assert same(amota_of(curves, np.ones(3)), scores, name)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SEEDS, st.lists(st.integers(0, 3), min_size=3, max_size=3).filter(any))
 def test_weights_equal_scenes_that_are_there_so_often(seed: int, times: list[int]) -> None:
     data = some_scenes(seed)

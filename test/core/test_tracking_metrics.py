@@ -42,7 +42,7 @@ def equal(left: dict, right: dict) -> bool:
     return left == right or (math.isnan(left) and math.isnan(right))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(SEEDS)
 def test_scores_equal_those_of_a_plain_implementation(seed: int) -> None:
     data = crowded_set(seed)
@@ -57,7 +57,7 @@ def test_scores_equal_those_of_a_plain_implementation(seed: int) -> None:
             assert label_metrics[metric][name] == pytest.approx(expected[metric], abs=tolerance, nan_ok=True), metric
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_order_and_names_do_not_matter(seed: int) -> None:
     data = random_set(seed, (6, 4), missed=0.3, false=0.8, noise_m=1.0, swapped=0.1).in_range()
@@ -76,7 +76,7 @@ def test_order_and_names_do_not_matter(seed: int) -> None:
         assert equal(again["label_metrics"], expected["label_metrics"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_perfect_tracks_have_amota_1_and_no_switches(seed: int) -> None:
     data = random_set(seed, (5, 3)).in_range()
@@ -186,7 +186,7 @@ def test_many_thresholds_equal_few_at_a_time() -> None:
     assert np.array_equal(together.match_scores, alone[0].match_scores) and len(together.match_scores)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(SEEDS)
 def test_at_10_hz_durations_in_seconds_are_a_fifth_of_the_kits(seed: int) -> None:
     scores = tracking_scores(random_set(seed, (9, 12), missed=0.4, noise_m=0.9).in_range())

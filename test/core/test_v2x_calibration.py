@@ -44,7 +44,7 @@ def test_rigid_extrinsics_are_left_alone() -> None:
     assert rigid_camera(camera, T) == (camera, T)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(-1.1, 0.7), st.floats(-1.1, 0.7), st.floats(-3.1, 3.1))
 def test_registration_moves_the_pose_by_the_offset(dx: float, dy: float, yaw: float) -> None:
     c, s = np.cos(yaw), np.sin(yaw)

@@ -72,7 +72,7 @@ def test_rows_with_nan_are_dropped(tmp_path: Path, encoding: str) -> None:
     np.testing.assert_array_equal(pcd.read(write(tmp_path / "a.pcd", encoding, points)), POINTS[[0, 2]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400), st.integers(1, 60))
 def test_lzf_restores_what_was_packed(data: bytes, repeat: int) -> None:
     data = data * repeat

@@ -186,7 +186,7 @@ def test_a_broken_field_of_a_compact_message_is_refused_by_name(field, value):
     assert refused.value.reason == "malformed"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.binary(max_size=64), st.integers(0, 65535), st.integers(0, 7), st.integers(0, 6))
 def test_any_bytes_in_a_compact_message_are_read_or_refused(packed, features, count, streams, precision):
     fields = as_fields(coded())
@@ -203,7 +203,7 @@ def test_any_bytes_in_a_compact_message_are_read_or_refused(packed, features, co
 NUMERIC = ["score", "center_m", "size_m", "heading_rad", "velocity_mps", "class_id", "instance_id", "age_frames"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([*NUMERIC, "features", "feature_scales"]), st.integers(0, 60), st.randoms())
 def test_any_wrong_length_is_a_wire_error_never_a_crash(field, length, random):
     fields = as_fields(with_features(), "int8")

@@ -49,7 +49,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Graph:

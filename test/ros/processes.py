@@ -20,8 +20,8 @@ from cooptrack_core.data.bag_writer import LATCHED_QOS, TF_QOS, BagWriter
 from cooptrack_core.types import Instances
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WAIT_S = 30.0
-LAUNCH_LIMIT_S = 120  # far above the few seconds it takes: only a hung launch reaches it
+WAIT_S = 60.0
+LAUNCH_LIMIT_S = 240  # far above the few seconds it takes: only a hung launch reaches it
 
 
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
