@@ -56,21 +56,22 @@ def network_and_identity(preset: str, weights: str, seed: int = 0, rules: str = 
 
 
 def codebook_of(config: NetworkConfig, weights: Path, roadside_fingerprint: bytes | None) -> Codebook | None:
-    """The codebook that the configuration names, or the one beside the weights if it is theirs.
+    """The codebook that the configuration names, or the one beside the weights or among those that ship, if theirs.
 
+    (Who trains a vehicle to hear a roadside unit that ships hears its codes.)
     Raises CooptrackError for a named one that belongs to other weights.
     """
-    family = weights.stem.rpartition("_")[0]
-    path = Path(config.codebook).expanduser() if config.codebook else weights.with_name(f"{family}_codebook{SUFFIX}")
-    if not config.codebook and not path.is_file():
-        return None
-    found = load_codebook(path)
-    if found.roadside_fingerprint == roadside_fingerprint:
-        return found
     if config.codebook:
-        what = f"is of the roadside network {found.roadside_fingerprint.hex()[:8]}, not of that of {weights}"
+        path = Path(config.codebook).expanduser()
+        named = load_codebook(path)
+        if named.roadside_fingerprint == roadside_fingerprint:
+            return named
+        what = f"is of the roadside network {named.roadside_fingerprint.hex()[:8]}, not of that of {weights}"
         raise CooptrackError(f"{path}: codebook: {what}; make one with cooptrack fit-codebook")
-    return None
+    beside = weights.with_name(f"{weights.stem.rpartition('_')[0]}_codebook{SUFFIX}")
+    shipped = sorted(store.SHIPPED.glob(f"*_codebook{SUFFIX}"))
+    found = (load_codebook(path) for path in (beside, *shipped) if path.is_file())
+    return next((book for book in found if book.roadside_fingerprint == roadside_fingerprint), None)
 
 
 def _under(rules: str, config: ModelConfig, state: Mapping[str, Tensor]) -> AgentModel:

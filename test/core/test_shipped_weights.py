@@ -68,6 +68,8 @@ def test_the_shipped_codebook_is_of_the_shipped_roadside_unit_and_both_sides_hav
         )
         assert found is not None and found.fingerprint == book.fingerprint
     assert codebook_of(NetworkConfig(), store.SHIPPED / "tiny_inf.safetensors", bytes(32)) is None
+    own = codebook_of(NetworkConfig(), Path("runs/coop/weights/own_coop.safetensors"), book.roadside_fingerprint)
+    assert own is not None and own.fingerprint == book.fingerprint, "who was trained to hear it reads its codes"
     with pytest.raises(CooptrackError, match="not of that of"):
         codebook_of(NetworkConfig(codebook=str(path)), Path("own_inf.safetensors"), bytes(32))
 
