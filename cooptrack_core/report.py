@@ -62,7 +62,7 @@ def write_report(
         if video:
             film = out / "bev.mp4"
             files["video"] = write_video(recording, lookup, film, faint_below_score=faint_below_score)
-    summary = {**summarize(recording, ego), **(extra or {})}
+    summary = {**summarize(recording, ego, faint_below_score), **(extra or {})}
     summary["files"] = {name: os.path.relpath(path) for name, path in files.items()}
     files["summary"] = out / "summary.json"
     summary["files"]["summary"] = os.path.relpath(files["summary"])
@@ -117,6 +117,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("identity switches", str(summary["id_switches"])),
         ("recall of all objects in range", _percent(summary["recall"])),
         ("false tracks per frame", f"{summary['false_tracks_per_frame']:.2f}"),
+        *([_sure(summary["sure"])] if summary["sure"]["score"] > 0 else []),
         ("messages sent / bytes each", f"{summary['messages']} / {summary['message_bytes_mean']:.0f} B"),
         ("bytes per second", f"{summary['bytes_per_second']:.0f} B/s"),
         ("messages refused", _counts(summary["messages_refused"])),
@@ -133,6 +134,11 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     print()
     for name, value in rows:
         print(f"  {name:<{width}}  {value}")
+
+
+def _sure(quality: Mapping[str, Any]) -> tuple[str, str]:
+    name = f"  recall, false tracks of score {quality['score']:g} and more"
+    return name, f"{_percent(quality['recall'])}, {quality['false_tracks_per_frame']:.2f}"
 
 
 def _weights(name: str) -> str:

@@ -55,6 +55,14 @@ def test_matching_respects_class_and_distance():
         assert quality["recall"] == 0.0 and quality["false_tracks_per_frame"] == 1.0
 
 
+def test_tracks_that_are_drawn_faintly_are_counted_apart():
+    truth = [thing("a", 10), thing("b", 20)]
+    doubtful, lost = thing(2, 20) | {"score": 0.4}, thing(3, 30) | {"score": 0.3}
+    summary = summarize(recording([(truth, [thing(1, 10) | {"score": 0.5}, doubtful, lost])]), faint_below_score=0.5)
+    assert (summary["recall"], summary["false_tracks_per_frame"]) == (1.0, 1.0)
+    assert summary["sure"] == {"score": 0.5, "recall": 0.5, "false_tracks_per_frame": 0.0}
+
+
 def test_frames_without_annotation_are_not_scored():
     run = recording([([thing("a", 10)], [thing(1, 10)]), ([], [thing(1, 10)])])
     run["frames"][1]["has_ground_truth"] = False
