@@ -54,7 +54,7 @@ every_test = python -m pytest -q --numprocesses logical --maxprocesses 8 --dist 
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
-	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE ENGINE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of oracle: ORACLE; of bench-scaling: PLOTS; of all: PYTHON"
+	@echo "Variables of demo: SCENE (single, multi: two roadside units and two vehicles) MODE DETECTOR SEED DURATION SIZE RATE LOCKSTEP RVIZ VIDEO OUT, for a network PRESET WEIGHTS ROADSIDE_WEIGHTS DEVICE ENGINE; of test: TESTS; of robustness: DATA DETECTOR MODE; of fuzz: MESSAGES SEED; of soak: SOAK_S BAG DETECTOR RATE SEED; of train-tiny: DATA RUNS EVERY STEPS OUT; of oracle: ORACLE; of bench-scaling: PLOTS; of all: PYTHON"
 
 demo: build ## a synthetic scene through the nodes over DDS; result in demo/
 	@$(own_graph) && exec python -m cooptrack_core.cli demo $(demo_options)
