@@ -121,11 +121,11 @@ class AgentNode(ManagedNode):
         self._order = FrameOrder(self.get_clock(), self.settings.time_jump_ms, self._start_anew)
         name = f"{self.get_name()} worker"
         self._worker = Worker(self._run_frame, self.receive, self._on_worker_error, name, emptied=Arrival.emptied)
+        self.subscribe()  # first: of what has come meanwhile the executor takes messages before the frame
         if self._network is None:
             self._trigger = DetectionsTrigger(self, self._take)
         else:
             self._trigger = ImageTrigger(self, self._poses, self._take)
-        self.subscribe()
         self._worker.start()
 
     def deactivate(self) -> None:

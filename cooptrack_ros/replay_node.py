@@ -129,6 +129,7 @@ class ReplayNode(Node):
             if now_s >= done_s:
                 return
             if now_s >= deadline:
+                self._executor.spin_once(timeout_sec=0)  # it may have come while this process was held up
                 break
             self._executor.spin_once(timeout_sec=min(deadline, done_s, now_s + _LOOK_S) - now_s)
         if self._lockstep.has_come(due):

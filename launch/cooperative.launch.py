@@ -26,7 +26,8 @@ from cooptrack_ros import launch_parts as parts
 
 NOT_STARTED, BAD_INPUT = 1, 2  # exit codes of our nodes
 AGENTS = ("roadside_node", "vehicle_node")
-NETWORK_PATIENCE = {"lockstep_timeout_ms": 60000.0, "wait_for_subscribers_ms": 120000.0}  # loading takes a while
+# Loading a network takes a while, and who waits for each frame wants each.
+PATIENCE = {"lockstep_timeout_ms": 60000.0, "wait_for_subscribers_ms": 120000.0}
 SETTLE_S = 1.0  # between the end of the bag and the end of the nodes, for what is still under way
 
 
@@ -59,7 +60,7 @@ def replay(context: LaunchContext, roadside: list[str], vehicles: list[str]) -> 
             "lockstep_outputs": outputs,
             "lockstep_frames": "images" if network else "detections",
             "wait_for_subscribers": [f"/{name}/{frame_topic}" for name in roadside + vehicles],
-            **(NETWORK_PATIENCE if network else {}),
+            **(PATIENCE if network or parts.flag(context, "lockstep") else {}),
             "recorder": "/recorder_node" if parts.text(context, "record") else "",
         },
         **(parts.respawn(context) if parts.flag(context, "loop") else {}),

@@ -181,6 +181,7 @@ def feed(agent: str, duration_s: float, topic: str) -> int:
         seen = [(10.0, 0.0, 0.0), (40.0, 5.0, 0.0)] if agent == "rsu" else [(10.0, 0.0, 0.0)]
         frames.publish(detections(stamp_ns, seen, f"{agent}/lidar"))
         sent.append(stamp_ns)
+        began += max(0.0, time.monotonic() - began - len(sent) * PERIOD_S)  # held up: no burst of what is late
         pause(node, began + len(sent) * PERIOD_S - time.monotonic())
     pause(node, 1.0)
     missed = sum(stamp_ns not in stamps for stamp_ns in sent)

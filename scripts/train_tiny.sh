@@ -21,8 +21,10 @@ agent veh & veh=$!
 wait $inf && wait $veh
 stage cooperation --preset tiny_coop --out "$runs/cooperation" --init "$runs/tracking_veh" \
   --roadside "$runs/tracking_inf" --keep-every 300 --evaluate-every 600
+# After a few STEPS nothing is seen yet that a codebook could be fitted to: the weights are packed without one.
+codebook=(--codebook "$runs/codebook.safetensors")
 cooptrack fit-codebook "$data" --weights "$runs/tracking_inf/weights/tiny_inf.safetensors" \
-  --output "$runs/codebook.safetensors" --overwrite
+  --output "$runs/codebook.safetensors" --overwrite || { [ -n "${STEPS:-}" ] && codebook=(); }
 mkdir -p "${OUT:-$runs/weights}"
 python scripts/pack_weights.py "$runs/tracking_inf" "$runs/tracking_veh" "$runs/cooperation" \
-  --codebook "$runs/codebook.safetensors" --out "${OUT:-$runs/weights}"
+  "${codebook[@]}" --out "${OUT:-$runs/weights}"

@@ -15,8 +15,8 @@ LIMIT_S = 60
 
 # Says its arguments, parameters and DDS profile; replay_node ends by itself, the others when they are asked to.
 STUB = """#!/bin/sh
-name=$(basename "$0")
-trap 'echo "$name finalised"; exit 0' INT
+trap 'echo "${0##*/} finalised"; exit 0' INT
+name=${0##*/}
 echo "$name arguments: $*"
 for argument in "$@"; do
   case "$previous" in --params-file) sed "s|^|$name parameters: |" "$argument" ;; esac
@@ -25,7 +25,10 @@ done
 security="${ROS_SECURITY_ENABLE:-off} ${ROS_SECURITY_STRATEGY:-} ${ROS_SECURITY_KEYSTORE:-}"
 echo "$name security: $security"
 echo "$name profile: ${FASTDDS_DEFAULT_PROFILES_FILE:-none}"
-if [ "$name" = replay_node ] && [ -z "${REPLAY_WAITS:-}" ]; then exit "${REPLAY_CODE:-0}"; fi
+if [ "$name" = replay_node ] && [ -z "${REPLAY_WAITS:-}" ]; then
+  if [ -n "${REPLAY_CODE:-}" ]; then sleep 1; fi  # until the others are there
+  exit "${REPLAY_CODE:-0}"
+fi
 if [ "$name" = "${DYING:-}" ] && [ ! -e "$DEATH_CERTIFICATE" ]; then
   touch "$DEATH_CERTIFICATE"; exit "${DYING_CODE:-3}"
 fi

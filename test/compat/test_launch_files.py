@@ -178,6 +178,11 @@ def test_network_reaches_the_nodes_and_images_are_the_frames_of_the_replay(prefi
     assert float(parameter(text, "replay_node", "lockstep_timeout_ms")[-1]) == 60000.0
 
 
+def test_lockstep_waits_long_enough_for_a_machine_that_others_use(prefix: Path, bag: Path) -> None:
+    text = played(prefix, bag, "detector:=simulated", "mode:=late", "lockstep:=true")
+    assert float(parameter(text, "replay_node", "lockstep_timeout_ms")[-1]) == 60000.0
+
+
 def test_network_arguments_that_are_not_given_leave_the_parameter_files_alone(prefix: Path, bag: Path) -> None:
     text = played(prefix, bag, "weights:=mine")
     for node in ("vehicle_node", "roadside_node"):

@@ -101,7 +101,7 @@ def actions():
 def test_exit_of_one_process_can_end_the_others(tmp_path: Path) -> None:
     actions = """
 def actions():
-    first = process('echo working')
+    first = process('sleep 1; echo working')
     end = [LogInfo(msg="first is done"), TimerAction(period=0.1, actions=[Shutdown(reason="all done")])]
     return [
         RegisterEventHandler(OnProcessExit(target_action=first, on_exit=end)),
@@ -137,7 +137,7 @@ def fail(context):
 
 def actions():
     return [process("trap 'echo ended; exit 0' INT; echo up; while :; do sleep 0.05; done"),
-            TimerAction(period=0.3, actions=[OpaqueFunction(function=fail)])]
+            TimerAction(period=1.5, actions=[OpaqueFunction(function=fail)])]
 """
     launched = launch(tmp_path, actions)
     assert launched.end() == 1

@@ -146,7 +146,7 @@ def test_truncated_jpeg_is_counted_and_tracks_go_on(graph):
     assert drive.node.health.drops() == {"image_truncated": 2}
     assert [o.track_id for o in tracks.objects] == [1]
     assert drive.node._trigger.images.image_of(at(0)) is not None and drive.node._trigger.images.image_of(at(1)) is None
-    assert "image_truncated 2" in drive.wait_for_status("frames", "image_truncated").message
+    drive.wait_for_status("frames", "image_truncated 2")
 
 
 def test_detections_in_another_frame_are_not_taken_for_ours(graph):
@@ -199,8 +199,11 @@ def test_silent_roadside_is_a_warning_with_a_name(graph):
     status = drive.wait_for_status("instances of rsu", "no message from rsu for")
     assert status.level == b"\x01"
     assert drive.frame(1).objects == []
-    drive.hear(instances_message(2, at(1), [(40, 5, 0)]))
-    graph.wait_for(lambda: drive.statuses("instances of rsu")[-1].message == "messages arrive")
+    for sequence in range(2, 40):  # heard again and again: a status comes once a second
+        drive.hear(instances_message(sequence, at(1), [(40, 5, 0)]))
+        if graph.try_wait_for(lambda: drive.statuses("instances of rsu")[-1].message == "messages arrive", 1.5):
+            break
+    assert drive.statuses("instances of rsu")[-1].message == "messages arrive"
 
 
 def test_frames_that_come_too_fast_are_predicted_and_flagged(graph):

@@ -175,7 +175,7 @@ def test_features_that_the_network_understands_go_into_it(graph, monkeypatch):
     ids=["another model", "no features"],
 )
 def test_features_of_another_model_fall_back_to_kinematics_with_a_diagnostic(graph, monkeypatch, capfd, maker, text):
-    drive = CameraVehicle(graph, monkeypatch, mode="learned")
+    drive = CameraVehicle(graph, monkeypatch, mode="learned", **{"admission.silence_warning_ms": 60000.0})
     for index in range(4):
         drive.hear(with_features(index + 1, index, maker))
         tracks = drive.frame(index)

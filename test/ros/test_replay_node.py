@@ -57,7 +57,8 @@ def test_everything_is_played_in_order_with_clock_and_latched_statics(graph, tmp
     node = play(write_bag(tmp_path / "bag"), wait_for_subscribers=[*FRAMES, "/tf"], rate=2.0)
     assert node.wait() == 0 and node.problems == []
     graph.wait_for(lambda: len(order) == 10 and len(tf) == 5 and static)
-    assert order == [(topic, at(index)) for index in range(5) for topic in FRAMES]
+    for topic in FRAMES:  # between topics the listener may swap what came at once
+        assert [stamp for name, stamp in order if name == topic] == [at(index) for index in range(5)]
     stamps = [stamp_ns(message.clock) for message in clock]
     assert stamps == sorted(stamps) and len(set(stamps)) == len(stamps)
     assert stamps[-1] == at(4) + 3_000_000
@@ -98,10 +99,10 @@ def test_lockstep_goes_on_when_an_answer_does_not_come(graph, tmp_path, play):
     lockstep = {"lockstep": True, "lockstep_outputs": ["/vehicle/tracks"], "lockstep_timeout_ms": 20.0}
     node = play(write_bag(tmp_path / "bag"), rate=50.0, **lockstep)
     assert node.wait() == 0
-    assert len(order) == 10
+    graph.wait_for(lambda: len(order) == 10)
     assert any("/vehicle/tracks: nothing for the frame at" in line for line in node.problems)
     assert "/vehicle/tracks 5" in node.problems[-1]
-    assert tracks.get_subscription_count() == 0
+    graph.wait_for(lambda: tracks.get_subscription_count() == 0)
 
 
 def test_lockstep_does_not_wait_for_a_node_that_is_gone(graph, tmp_path, play):
