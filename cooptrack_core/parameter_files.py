@@ -25,7 +25,8 @@ NODE_PARAMETERS = {
     for name, words in {
         "vehicle_node": f"{_OF_AGENTS} agent_forget_ms instance_topics max_agents registered_frame session_id",
         "roadside_node": f"{_OF_AGENTS} session_id",
-        "marker_node": "faint_below_score lifetime_ms map_frame minimum_arrow_mps text_height_m trail_length velocity_arrow_s",
+        "marker_node": "faint_below_score lifetime_ms map_frame minimum_arrow_mps text_height_m trail_length "
+        "velocity_arrow_s",
         "recorder_node": "discovery_period_ms exclude output topics",
         "replay_node": "allow_shared_topics bag clock_hz discovery_wait_ms lockstep lockstep_frames lockstep_outputs "
         "lockstep_timeout_ms loop loop_pause_ms rate recorder settle_ms start_offset wait_for_subscribers "
