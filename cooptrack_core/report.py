@@ -14,7 +14,7 @@ from cooptrack_core.evaluation.many_agents import rows as agents_rows
 from cooptrack_core.evaluation.summary import summarize
 from cooptrack_core.offline_bag import track_bag
 from cooptrack_core.types import CooptrackError
-from cooptrack_core.visualization.scene import FAINT_BELOW_SCORE
+from cooptrack_core.visualization.scene import faint_below
 
 __all__ = ["make_directory", "print_summary", "save_json", "summarize", "write_report"]
 
@@ -29,13 +29,13 @@ def write_report(
     network: NetworkConfig | None = None,
     extra: Mapping[str, Any] | None = None,
     vehicle: str | None = None,
-    faint_below_score: float = FAINT_BELOW_SCORE,
+    faint_below_score: float | None = None,
 ) -> dict[str, Any]:
     """Writes recording.json, summary.json and the pictures of a recorded run into `out`; prints the table.
 
     The same scene is tracked once more offline in mode `ego`, to show what cooperation brought: with the same
     detector, so for a network only where `network` says which and it is trained. vehicle: whose run, where several ran.
-    faint_below_score: tracks of a lower score are drawn as outlines alone.
+    faint_below_score: tracks of a lower score are drawn as outlines alone; None: 0.5 of a network, else none.
     Returns the summary. Raises CooptrackError for bags that cannot be read.
     """
     from cooptrack_core.data.recording import images, recording_from_bags
@@ -44,6 +44,7 @@ def write_report(
     if network is not None:
         recording["weights"] = network.weights
     ego = _alone(recording, source, network)
+    faint_below_score = faint_below(recording) if faint_below_score is None else faint_below_score
     make_directory(out)
     files = {"recording": out / "recording.json"}
     save_json(recording, files["recording"])

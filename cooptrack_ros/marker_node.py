@@ -60,8 +60,9 @@ class MarkerNode(Node):
         while len(self._poses) > _POSES_KEPT:
             self._poses.popitem(last=False)
         header, maker = self._maker(message.header, pose)
+        doubtful = self._doubtful(message)
         for item in message.objects:
-            if item.score < self._settings.faint_below_score:
+            if item.track_id in doubtful:
                 markers.append(maker.box(item, faint=True))
                 continue
             markers += [maker.box(item), maker.text(item, self._settings.text_height_m)]
@@ -69,14 +70,18 @@ class MarkerNode(Node):
             if speed >= self._settings.minimum_arrow_mps and self._settings.velocity_arrow_s > 0:
                 markers.append(maker.arrow(item, self._settings.velocity_arrow_s))
         if pose is not None:
-            markers += self._extend_trails(message, maker)
+            markers += self._extend_trails(message, maker, doubtful)
         self._publish(header, markers, TRACK_KINDS)
         if (waiting := self._waiting.pop(at_ns, None)) is not None:
             self._draw_associations(waiting, pose)
 
-    def _extend_trails(self, message: TrackedObjectArray, maker: MarkerMaker) -> list[Marker]:
+    def _doubtful(self, message: TrackedObjectArray) -> set[int]:
+        """Ids of low score; scores of simulated detectors say little of what is true."""
+        below = self._settings.faint_below_score if message.detector == "network" else 0.0
+        return {item.track_id for item in message.objects if item.score < below}
+
+    def _extend_trails(self, message: TrackedObjectArray, maker: MarkerMaker, doubtful: set[int]) -> list[Marker]:
         present = {item.track_id: maker.center(item) for item in message.objects}
-        doubtful = {item.track_id for item in message.objects if item.score < self._settings.faint_below_score}
         self._trails = {
             track_id: self._trails.get(track_id, deque(maxlen=self._settings.trail_length)) for track_id in present
         }

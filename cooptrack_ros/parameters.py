@@ -109,8 +109,9 @@ class MarkerParameters:
     minimum_arrow_mps: float = parameter(0.5, "no arrow below this speed, m/s", minimum=0.0, maximum=50.0)
     text_height_m: float = parameter(1.0, "height of the id text, m", minimum=0.1, maximum=10.0)
     faint_below_score: float = parameter(
-        0.5, "tracks of a lower score are faint boxes, without text, arrow and trail; 0: none", minimum=0.0, maximum=1.0
-    )
+        0.5, "a network's tracks of a lower score are faint boxes, without text, arrow and trail", minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("report"), help="directory for the results")
     parser.add_argument("--vehicle", metavar="NAME", help="whose run, where several vehicles were recorded")
     parser.add_argument(
-        "--faint-below", type=float, metavar="SCORE", default=0.5,
-        help="draw tracks of a lower score as outlines alone; 0: none (default: %(default)s)",
+        "--faint-below", type=float, metavar="SCORE",
+        help="draw tracks of a lower score as outlines alone (default: 0.5 of a network, else 0: none)",
     )  # fmt: skip
     parser.add_argument("--no-video", action="store_true", help="leave out the film, the slowest part")
     parser.add_argument("--no-pictures", action="store_true", help="only recording.json and summary.json")

@@ -26,7 +26,6 @@ from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.compose import ground_of
 from cooptrack_core.visualization.scene import (
-    FAINT_BELOW_SCORE,
     Box,
     FrameView,
     Images,
@@ -62,7 +61,7 @@ _PAGE = """<!doctype html>
 
 def write_player(
     recording: dict[str, Any], images: Images, path: Path, *, title: str = "cooptrack: cooperative 3D tracking",
-    faint_below_score: float = FAINT_BELOW_SCORE,
+    faint_below_score: float | None = None,
 ) -> None:  # fmt: skip
     """Writes the player of a recording. Tracks of a lower score than faint_below_score are drawn as outlines alone.
 

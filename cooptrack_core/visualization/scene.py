@@ -25,7 +25,7 @@ Images = Callable[[str, int], "bytes | None"]
 SCHEMA = "cooptrack/recording/1"
 SEEN_BY = {0: "predicted", SOURCE_EGO: "ego", SOURCE_REMOTE: "remote", SOURCE_EGO | SOURCE_REMOTE: "both"}
 ASSUMED_LIDAR_HEIGHT_M = 1.9
-FAINT_BELOW_SCORE = 0.5  # most false tracks of the weights that ship lie below, most true ones above
+NETWORK_FAINT_BELOW_SCORE = 0.5  # most false tracks of the weights that ship lie below, most true ones above
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,13 @@ def no_images(agent: str, stamp_ns: int) -> None:
     """Images of a recording that has none."""
 
 
-def build_scene(recording: Mapping[str, Any], faint_below_score: float = FAINT_BELOW_SCORE) -> Scene:
-    """The recording in the world frame; tracks with a lower score are marked as faint.
+def faint_below(recording: Mapping[str, Any]) -> float:
+    """The score below which tracks are doubtful, unless somebody says otherwise: of a network's, others have few."""
+    return NETWORK_FAINT_BELOW_SCORE if recording.get("detector") == "network" else 0.0
+
+
+def build_scene(recording: Mapping[str, Any], faint_below_score: float | None = None) -> Scene:
+    """The recording in the world frame; tracks with a lower score are marked as faint: None as faint_below has it.
 
     Raises CooptrackError for another schema or a missing field.
     """
@@ -156,7 +161,7 @@ def build_scene(recording: Mapping[str, Any], faint_below_score: float = FAINT_B
     if schema != SCHEMA:
         raise CooptrackError(f"recording: schema: {schema!r} is not {SCHEMA!r}; write it again with cooptrack from-bag")
     try:
-        return _build(recording, faint_below_score)
+        return _build(recording, faint_below(recording) if faint_below_score is None else faint_below_score)
     except KeyError as error:
         raise CooptrackError(
             f"recording: {error.args[0]}: field missing; write the recording again with cooptrack from-bag"

@@ -10,12 +10,12 @@ from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization.bev import draw_bev
 from cooptrack_core.visualization.camera import project_box
 from cooptrack_core.visualization.compose import draw_frame, ground_of
-from cooptrack_core.visualization.scene import FAINT_BELOW_SCORE, Images, Scene, build_scene
+from cooptrack_core.visualization.scene import Images, Scene, build_scene
 from cooptrack_core.visualization.video import save_image
 
 
 def write_stills(
-    recording: Mapping[str, Any], images: Images, directory: Path, *, faint_below_score: float = FAINT_BELOW_SCORE
+    recording: Mapping[str, Any], images: Images, directory: Path, *, faint_below_score: float | None = None
 ) -> list[Path]:
     """Writes overview.png (everything, 1920x1080) and bev.png (1080x1080) of the most telling frame.
 

@@ -15,12 +15,12 @@ from cooptrack_core.types import CooptrackError
 from cooptrack_core.visualization.bev import Orientation
 from cooptrack_core.visualization.canvas import Image
 from cooptrack_core.visualization.compose import draw_frame, ground_of
-from cooptrack_core.visualization.scene import FAINT_BELOW_SCORE, Images, Scene, build_scene
+from cooptrack_core.visualization.scene import Images, Scene, build_scene
 
 
 def write_video(
     recording: Mapping[str, Any], images: Images, path: Path, *, size: tuple[int, int] = (1920, 1080),
-    fps: float | None = None, orientation: Orientation = "map", faint_below_score: float = FAINT_BELOW_SCORE,
+    fps: float | None = None, orientation: Orientation = "map", faint_below_score: float | None = None,
 ) -> Path:  # fmt: skip
     """Writes a film of all frames and returns its path.
 

@@ -96,6 +96,9 @@ def test_a_doubtful_track_is_an_outline_alone(world: FakeWorld) -> None:
     assert colours(0.6) == (True, True)
     assert colours(0.4) == (False, False)
     assert colours(0.4, faint_below_score=0.3) == (True, True)
+    low = only_track(world, score=0.4)
+    for detector, faint in (("network", True), ("simulated", False)):  # what counts if nobody says
+        assert build_scene({**low, "detector": detector}).frames[0].tracks[0].faint == faint
 
 
 def test_vehicle_view_puts_the_front_up() -> None:

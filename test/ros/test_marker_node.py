@@ -67,6 +67,12 @@ def track(track_id, x, speed=0.0, sources=1, score=0.9):
     return item
 
 
+def of_network(index, *objects):
+    message = tracks(index, *objects)
+    message.detector = "network"
+    return message
+
+
 def associations(index):
     message = AssociationArray(
         agent_id="vehicle",
@@ -134,17 +140,18 @@ def test_a_track_that_ends_takes_all_its_markers_along(graph):
 def test_a_doubtful_track_is_a_faint_box_alone_until_its_score_rises(graph):
     scene = Scene(graph)
     for index in range(2):
-        scene.send(scene.tracks, tracks(index, track(1, 10.0, 5.0), track(2, 20.0, 5.0, score=0.4)))
+        scene.send(scene.tracks, of_network(index, track(1, 10.0, 5.0), track(2, 20.0, 5.0, score=0.4)))
     assert {kind for kind, i in scene.shown() if i == 2} == {"boxes"}
     assert scene.of("boxes")[2].color.a < 0.3 * scene.of("boxes")[1].color.a
-    scene.send(scene.tracks, tracks(2, track(1, 11.0, 5.0), track(2, 20.5, 5.0, score=0.6)))
+    scene.send(scene.tracks, of_network(2, track(1, 11.0, 5.0), track(2, 20.5, 5.0, score=0.6)))
     assert {kind for kind, i in scene.shown() if i == 2} == {"boxes", "ids", "velocities", "trails"}
     assert len(scene.of("trails")[2].points) == 3, "where it was while doubtful belongs to its way"
 
 
-def test_no_track_is_doubtful_where_that_is_asked_for(graph):
-    scene = Scene(graph, faint_below_score=0.0)
-    scene.send(scene.tracks, tracks(0, track(1, 10.0, 5.0, score=0.01)))
+@pytest.mark.parametrize(("below", "message"), [(0.0, "of_network"), (0.5, "tracks")])
+def test_no_track_is_doubtful_where_that_is_asked_for_or_nothing_of_a_network(graph, below, message):
+    scene = Scene(graph, faint_below_score=below)
+    scene.send(scene.tracks, globals()[message](0, track(1, 10.0, 5.0, score=0.01)))
     assert {kind for kind, _ in scene.shown()} == {"boxes", "ids", "velocities"}
 
 
