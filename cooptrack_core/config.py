@@ -158,7 +158,8 @@ class NetworkConfig:
     )  # fmt: skip
     seed: int = parameter(0, "seed of untrained weights and of random choices", minimum=0, maximum=2**31 - 1)
     codebook: str = parameter(
-        "", "safetensors file of cooptrack fit-codebook; empty: the one beside the weights, if it is of them"
+        "",
+        "safetensors file of cooptrack fit-codebook; empty: the one beside the weights or that ships, if of them",
     )
     rules: str = parameter(
         "", "thresholds and rules that are other than the weights have them, NAME=VALUE with commas (docs/network.md)"

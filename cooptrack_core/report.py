@@ -118,7 +118,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("identity switches", str(summary["id_switches"])),
         ("recall of all objects in range", _percent(summary["recall"])),
         ("false tracks per frame", f"{summary['false_tracks_per_frame']:.2f}"),
-        *([_sure(summary["sure"])] if summary["sure"]["score"] > 0 else []),
+        *([_sure(summary["sure"])] if "sure" in summary else []),
         ("messages sent / bytes each", f"{summary['messages']} / {summary['message_bytes_mean']:.0f} B"),
         ("bytes per second", f"{summary['bytes_per_second']:.0f} B/s"),
         ("messages refused", _counts(summary["messages_refused"])),

@@ -61,19 +61,11 @@ def tracking_quality(recording: Record) -> dict[str, Any]:
     }
 
 
-def of_score(recording: Record, score: float) -> Record:
-    """The recording with the tracks of that score and more alone."""
-
-    def sure(tracks: Sequence[Record]) -> list[Record]:
-        return [track for track in tracks if track.get("score") is None or track["score"] >= score]
-
-    return {**recording, "frames": [{**frame, "tracks": sure(frame["tracks"])} for frame in recording["frames"]]}
-
-
 def summarize(recording: Record, ego: Record | None = None, faint_below_score: float = 0.0) -> dict[str, Any]:
     """Everything the demo prints about a recording; `ego`: the same scene without cooperation, for comparison.
 
-    faint_below_score: quality is also given of the tracks of that score and more, which pictures do not draw faintly.
+    faint_below_score: above 0, quality is also given of the tracks of that score and more, which no picture draws
+    faintly.
     """
     frames = recording["frames"]
     quality = tracking_quality(recording)
@@ -88,7 +80,6 @@ def summarize(recording: Record, ego: Record | None = None, faint_below_score: f
     hidden = {recording["mode"]: quality["hidden_recall"]}
     if ego is not None:
         hidden["ego"] = tracking_quality(ego)["hidden_recall"]
-    sure = tracking_quality(of_score(recording, faint_below_score))
     return {
         "mode": recording["mode"],
         "detector": recording["detector"],
@@ -105,11 +96,22 @@ def summarize(recording: Record, ego: Record | None = None, faint_below_score: f
         "roadside_age_ms": percentiles([m["age_ms"] for frame in frames for m in frame["messages"]]),
         "processing_ms": percentiles([f["timings_ms"]["total"] for f in frames if "total" in f["timings_ms"]]),
         **{key: quality[key] for key in ("id_switches", "recall", "visible_recall", "false_tracks_per_frame")},
-        "sure": {"score": faint_below_score} | {key: sure[key] for key in ("recall", "false_tracks_per_frame")},
+        **({"sure": _sure(recording, faint_below_score)} if faint_below_score > 0 else {}),
         **(agents_summary(recording) if len(recording.get("roadside", ())) > 1 else {}),
         "hidden_objects": quality["hidden_objects"],
         "hidden_recall": hidden,
     }
+
+
+def _sure(recording: Record, score: float) -> dict[str, Any]:
+    """Quality of the tracks of that score and more alone."""
+
+    def tracks(frame: Record) -> list[Record]:
+        return [track for track in frame["tracks"] if track.get("score") is None or track["score"] >= score]
+
+    frames = [{**frame, "tracks": tracks(frame)} for frame in recording["frames"]]
+    quality = tracking_quality({**recording, "frames": frames})
+    return {"score": score, **{key: quality[key] for key in ("recall", "false_tracks_per_frame")}}
 
 
 def _ratio(part: int, whole: int) -> float | None:

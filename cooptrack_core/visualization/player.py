@@ -25,14 +25,7 @@ from cooptrack_core.visualization import palette
 from cooptrack_core.visualization.bev import bounds_of
 from cooptrack_core.visualization.canvas import Float, Image, decode
 from cooptrack_core.visualization.compose import ground_of
-from cooptrack_core.visualization.scene import (
-    Box,
-    FrameView,
-    Images,
-    Scene,
-    build_scene,
-    finite,
-)
+from cooptrack_core.visualization.scene import Box, FrameView, Images, Scene, build_scene, finite
 from cooptrack_core.visualization.stills import telling_frame
 
 IMAGE_WIDTH_PX = 800

@@ -255,8 +255,8 @@ def _frame(row: Mapping[str, Any], T: Float, faint_below_score: float) -> FrameV
         T_world_from_lidar=T,
         pose_known=bool(row.get("pose_known", True)),
         predicted_only=bool(row.get("predicted_only", False)),
-        tracks=tuple(_box(track, T, faint_below_score) for track in row["tracks"]),
-        truth=tuple(_box(item, T) for item in row.get("ground_truth") or ()),
+        tracks=tuple(_box(track, T, is_track=True, faint_below_score=faint_below_score) for track in row["tracks"]),
+        truth=tuple(_box(item, T, is_track=False) for item in row.get("ground_truth") or ()),
         pairs=tuple(
             (apply(T, p["ego_center_m"]), apply(T, p["remote_center_m"]), int(p.get("track_id") or 0), p["affinity"])
             for p in links.get("pairs", ())
@@ -271,9 +271,7 @@ def _frame(row: Mapping[str, Any], T: Float, faint_below_score: float) -> FrameV
     )
 
 
-def _box(row: Mapping[str, Any], T: Float, faint_below_score: float | None = None) -> Box:
-    """A track, or without faint_below_score a ground-truth box."""
-    is_track = faint_below_score is not None
+def _box(row: Mapping[str, Any], T: Float, *, is_track: bool, faint_below_score: float = 0.0) -> Box:
     velocity = np.array([finite(v) for v in row.get("velocity_mps") or (0.0, 0.0)])
     return Box(
         id=int(row["id"]),
@@ -284,7 +282,7 @@ def _box(row: Mapping[str, Any], T: Float, faint_below_score: float | None = Non
         velocity_mps=rotate_xy(T, velocity),
         seen=SEEN_BY.get(int(row["sources"]) & 3, "predicted") if is_track else "",
         only_remote=is_track and int(row.get("sources_ever", row["sources"])) & 3 == SOURCE_REMOTE,
-        faint=is_track and finite(row.get("score"), 1.0) < (faint_below_score or 0.0),
+        faint=finite(row.get("score"), 1.0) < faint_below_score,
         source=row,
     )
 
