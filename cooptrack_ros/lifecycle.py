@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import rclpy
@@ -107,12 +109,14 @@ class ManagedNode(LifecycleNode):
         try:
             action()
         except Exception as error:
-            self.report_error(f"cannot {name}", error)
+            if self.context.ok():  # otherwise it fails because the process is being stopped
+                self.report_error(f"cannot {name}", error)
             if undo is not None:
                 try:
                     undo()
                 except Exception as second:
-                    self.report_error(f"cannot undo {name}", second)
+                    if self.context.ok():
+                        self.report_error(f"cannot undo {name}", second)
             return TransitionCallbackReturn.FAILURE
         self.get_logger().debug(f"{name}: done")
         return inherited(state)
@@ -157,33 +161,59 @@ def spin(node: Node) -> None:
     executor.spin()
 
 
+class _Interrupt:
+    """Whether SIGINT came: the KeyboardInterrupt may have been swallowed on its way, or an error while closing hide it."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def forget(self) -> None:
+        """Leaves the signal as it was."""
+        signal.signal(signal.SIGINT, self._before)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop, by either signal."""
+        return self.came or not rclpy.ok()
+
+
 def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work: Callable[[Any], None] = spin) -> int:
     """Makes one node, brings it up, lets it work in this thread and closes it.
 
     Returns the exit code: 0 done, or stopped by SIGINT or SIGTERM; 1 the node could not come up; 2 bad input.
     """
+    interrupt = _Interrupt()  # before rclpy's own handler, which calls it
     try:
         rclpy.init(args=arguments)
     except Exception as error:  # rclpy's own type, e.g. for a parameter file that cannot be read
+        interrupt.forget()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     try:
-        return _bring_up(make, work)
+        code = _bring_up(make, work)
+        return 0 if interrupt.stopping else code
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except CooptrackError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except Exception as error:
-        if rclpy.ok() and os.environ.get("ROS_SECURITY_ENABLE") == "true" and type(error).__name__ == "RCLError":
+        if interrupt.stopping:
+            return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
+        if os.environ.get("ROS_SECURITY_ENABLE") == "true" and type(error).__name__ == "RCLError":
             text = " ".join(str(error).split())
             print(f"error: security is on and the node cannot be made: {text}; see docs/security.md", file=sys.stderr)
             return EXIT_BAD_INPUT
-        if rclpy.ok():
-            raise
-        return 0  # interrupted somewhere inside rclpy, which then raises whatever it was about
+        raise
     finally:
         rclpy.try_shutdown()
+        interrupt.forget()
         # What was kept for good goes, too: else the shared memory of DDS stays behind, 35 MB of it.
         gc.unfreeze()
         gc.collect()

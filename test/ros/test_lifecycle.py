@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
+import os
+import signal
 import threading
+import time
 
 import pytest
 import rclpy
 from drives import PARAMETERS, RoadsideDrive, VehicleDrive
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from processes import WAIT_S
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -20,6 +25,8 @@ from rosgraph_msgs.msg import Clock
 from cooptrack_core.types import CooptrackError
 from cooptrack_msgs.msg import TrackedObjectArray
 from cooptrack_ros.conversions import stamp_message, stamp_ns
+from cooptrack_ros.lifecycle import ManagedNode, run_node
+from cooptrack_ros.parameters import AgentParameters
 from cooptrack_ros.roadside_node import RoadsideNode
 from cooptrack_ros.vehicle_node import VehicleNode
 
@@ -236,16 +243,47 @@ def test_a_publisher_whose_node_has_no_name_yet_is_waited_for():
 
 
 def test_what_fails_because_the_process_is_being_stopped_is_no_error(capsys):
-    import rclpy
-
-    from cooptrack_ros.lifecycle import run_node
-
     def interrupted():
         rclpy.shutdown()
         raise RuntimeError("the given context is not valid")
 
     assert run_node(interrupted, []) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_a_node_comes_up_stops_it_quietly(number, capfd):
+    """Half of what activation makes is there by then, and the other half fails."""
+
+    class Interrupted(ManagedNode):
+        def activate(self) -> None:
+            with contextlib.suppress(KeyboardInterrupt):  # as it is where rclpy swallows it
+                os.kill(os.getpid(), number)
+                time.sleep(0.01)
+            deadline = time.monotonic() + WAIT_S
+            while self.context.ok() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            self.create_client(GetState, "anything")  # raises now
+
+    before = signal.getsignal(signal.SIGINT)
+    assert run_node(lambda: Interrupted("interrupted", AgentParameters), []) == 0
+    out, err = capfd.readouterr()
+    assert "cannot activate" not in out + err and signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_fails_on_closing_after_an_interrupt_does_not_turn_it_into_a_failure():
+    class Stubborn(Node):
+        def close(self) -> None:
+            self.destroy_node()
+            raise RuntimeError("half of it is gone")
+
+    def interrupt(node: Node) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(WAIT_S)
+
+    assert run_node(lambda: Stubborn("stubborn"), [], work=interrupt) == 0
+    with pytest.raises(RuntimeError, match="half of it"):
+        run_node(lambda: Stubborn("stubborn"), [], work=lambda node: None)
 
 
 def test_what_configuring_made_is_left_alone_by_the_collector_in_a_process_of_its_own(graph):

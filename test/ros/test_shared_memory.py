@@ -23,5 +23,5 @@ def test_a_stopped_agent_leaves_no_shared_memory_behind(graph: Any, node: str, p
     process = Process(node, *(parameters if node == "vehicle_node" else parameters[:2]), "-r", f"__ns:={place}")
     graph.wait_for(lambda: graph.node.count_subscribers(f"{place}/detections_in") > 0)  # it is active
     its_own = segments() - before
-    assert its_own and process.stop() == 0
+    assert its_own and process.stop() == 0, process.lines
     assert not its_own & segments()
