@@ -162,16 +162,17 @@ def spin(node: Node) -> None:
 
 
 class _Interrupt:
-    """Whether SIGINT came: the KeyboardInterrupt may have been swallowed on its way, or an error while closing hide it."""
+    """SIGINT, noted: its KeyboardInterrupt may get lost in rclpy, come late or be hidden by an error while closing."""
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = self.closing = False
         self._before = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.came = True
-        raise KeyboardInterrupt
+        if not self.closing:
+            raise KeyboardInterrupt
 
     def forget(self) -> None:
         """Leaves the signal as it was."""
@@ -179,26 +180,39 @@ class _Interrupt:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process was asked to stop, by either signal."""
+        """Whether the process was asked to stop, by SIGINT or SIGTERM."""
         return self.came or not rclpy.ok()
 
 
 def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work: Callable[[Any], None] = spin) -> int:
-    """Makes one node, brings it up, lets it work in this thread and closes it.
+    """Makes one node, brings it up, lets it work in this thread, which is the main one, and closes it.
 
     Returns the exit code: 0 done, or stopped by SIGINT or SIGTERM; 1 the node could not come up; 2 bad input.
     """
     interrupt = _Interrupt()  # before rclpy's own handler, which calls it
     try:
-        rclpy.init(args=arguments)
-    except Exception as error:  # rclpy's own type, e.g. for a parameter file that cannot be read
+        try:
+            rclpy.init(args=arguments)
+        except Exception as error:  # rclpy's own type, e.g. for a parameter file that cannot be read
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        return _run(make, work, interrupt)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        interrupt.closing = True
+        rclpy.try_shutdown()
+        # What was kept for good goes, too: else the shared memory of DDS stays behind, 35 MB of it.
+        gc.unfreeze()
+        gc.collect()
         interrupt.forget()
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+
+
+def _run(make: Callable[[], Node], work: Callable[[Any], None], interrupt: _Interrupt) -> int:
     try:
         code = _bring_up(make, work)
         return 0 if interrupt.stopping else code
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         return 0
     except CooptrackError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -211,12 +225,6 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None, work:
             print(f"error: security is on and the node cannot be made: {text}; see docs/security.md", file=sys.stderr)
             return EXIT_BAD_INPUT
         raise
-    finally:
-        rclpy.try_shutdown()
-        interrupt.forget()
-        # What was kept for good goes, too: else the shared memory of DDS stays behind, 35 MB of it.
-        gc.unfreeze()
-        gc.collect()
 
 
 def _bring_up(make: Callable[[], Node], work: Callable[[Any], None]) -> int:
