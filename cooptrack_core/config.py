@@ -52,7 +52,8 @@ ENGINES = ("torch", "eager", "onnxruntime")
 NETWORK_PRECISIONS = ("fp32", "bf16", "fp16")
 NETWORK_FAMILIES = ("tiny", "r50", "r101", "convnext_s", "official_r50")
 NETWORK_VARIANTS = (  # of tiny, to compare with
-    "tiny-univ2x", "tiny-before", "tiny-nocaa", "tiny-nomdfe", "tiny-h0", "tiny-h1", "tiny-h2", "tiny-h3",
+    "tiny-univ2x", "tiny-before", "tiny-nocaa", "tiny-nomdfe", "tiny-vehicleboxes", "tiny-seenaffinity",
+    "tiny-unlocated", "tiny-h0", "tiny-h1", "tiny-h2", "tiny-h3",
 )  # fmt: skip
 UNTRAINED = "untrained"  # instead of weights: random numbers
 SHIPPED_WEIGHTS = "tiny"  # those that networks have unless told otherwise

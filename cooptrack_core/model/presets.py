@@ -238,6 +238,9 @@ VARIANTS: dict[str, ModelConfig] = {
     "tiny-before": replace(_TINY, name="tiny-before", fusion="before_decoding"),
     "tiny-nocaa": replace(_TINY, name="tiny-nocaa", latent_alignment=False),
     "tiny-nomdfe": replace(_TINY, name="tiny-nomdfe", motion_features=False),
+    "tiny-vehicleboxes": replace(_TINY, name="tiny-vehicleboxes", options=Options(weighted_boxes=False)),
+    "tiny-seenaffinity": replace(_TINY, name="tiny-seenaffinity", options=Options(affinity_of_tracks=False)),
+    "tiny-unlocated": replace(_TINY, name="tiny-unlocated", options=Options(located_scores=False)),
     **{f"tiny-h{length}": replace(_TINY, name=f"tiny-h{length}", history_length=length) for length in range(4)},
 }
 PRESETS = tuple(f"{family}_{role}" for family in FAMILIES for role in ROLES)
@@ -256,8 +259,9 @@ def get_preset(name: str) -> ModelConfig:
         config = replace(config, point_range_m=ROADSIDE_POINT_RANGE_M, output_range_m=ROADSIDE_OUTPUT_RANGE_M)
     if official and role != "coop":
         config = replace(config, max_misses=1)
-    if family.startswith("tiny") and role == "coop":  # located scores are lower, and say more
-        config = replace(config, score_threshold=0.2, output_threshold=0.2)
+    if family.startswith("tiny") and role == "coop":
+        if config.options.located_scores:  # they are lower, and say more
+            config = replace(config, score_threshold=0.2, output_threshold=0.2)
         # Its fusion has learned how far tracks fall behind that move as the network says.
         config = replace(config, options=replace(config.options, filtered_motion=False))
     return config
