@@ -27,7 +27,7 @@ from cooptrack_core.training.step import Iteration, Sample
 from cooptrack_core.types import SOURCE_REMOTE, CooptrackError
 
 EVERY = pytest.mark.parametrize("family", VARIANTS)
-ALIKE = ("tiny-h2", "tiny-h3", "tiny-seenaffinity", "tiny-unlocated")  # like another, or like tiny but for what it learns
+ALIKE = ("tiny-h2", "tiny-h3", "tiny-seenaffinity", "tiny-unlocated")  # like another one, the last two in use
 DISTINCT = pytest.mark.parametrize("family", [name for name in VARIANTS if name not in ALIKE])
 EARLY = ("tiny-univ2x", "tiny-before")
 
