@@ -36,6 +36,7 @@ class BagSink:
         except OSError as error:
             raise CooptrackError(f"{path}: output: cannot be made ({error}); give another place") from error
         self.counts: Counter[str] = Counter()
+        self._path, self._failed = path, 0
         self._on_error = on_error
         self._store = new_typestore()
         self._connections: dict[str, Connection] = {}
@@ -64,16 +65,22 @@ class BagSink:
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Writes what is left and the index."""
+        """Writes what is left and the index. Raises CooptrackError if the bag is not whole, as on a full disk."""
         self._jobs.put(None)
         self._thread.join()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except Exception as error:
+            raise CooptrackError(f"{self._path}: the bag has no end ({error}); free some space and record anew") from error
+        if self._failed:
+            raise CooptrackError(f"{self._path}: the bag lacks {self._failed} messages that could not be written")
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
             except Exception as error:  # a full disk must not end the recording silently
+                self._failed += 1
                 self._on_error(error)
 
 

@@ -98,13 +98,16 @@ class RecorderNode(Node):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._before_clock:
             self._release(Clock(clock_type=ClockType.SYSTEM_TIME).now().nanoseconds)
-        self._sink.close()
-        print(f"{self.output}: {sum(self.counts.values())} messages on {len(self.counts)} topics recorded", flush=True)
-        self.destroy_node()
+        try:
+            self._sink.close()
+        finally:
+            count, topics = sum(self.counts.values()), len(self.counts)
+            print(f"{self.output}: {count} messages on {topics} topics recorded", flush=True)
+            self.destroy_node()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point. Exit code 0: interrupted, the bag is complete; 2: bad parameters."""
+    """Entry point. Exit code 0: interrupted, the bag is complete; 2: bad parameters, or the bag is not whole."""
     return run_node(RecorderNode, arguments)
 
 

@@ -51,6 +51,11 @@ class Process:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._popen.pid
+
     def _read(self) -> None:
         assert self._popen.stdout is not None
         for line in self._popen.stdout:

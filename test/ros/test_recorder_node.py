@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 
 import pytest
@@ -93,6 +94,18 @@ def test_log_times_are_sim_time_and_nothing_from_before_the_clock_is_lost(graph,
     messages = read(tmp_path / "recorded")
     assert [m.frame_index for _, _, m in messages] == [1, 2]
     assert {log_ns for _, log_ns, _ in messages} == {at(7)}
+
+
+def test_a_bag_that_could_not_be_written_whole_is_no_success(graph, record):
+    node = record()
+    tracks = graph.publisher(TrackedObjectArray, "/vehicle/tracks")
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (64, 64))  # as a full disk: what is larger fails
+    tracks.publish(TrackedObjectArray(frame_index=1))
+    tracks.wait_for_all_acked()
+    assert node.stop() == 2
+    errors = [line for line in node.lines if line.startswith("error: ")]
+    assert len(errors) == 1 and "recorded: the bag has no end" in errors[0] and "record anew" in errors[0]
+    assert not any("Traceback" in line for line in node.lines)
 
 
 def test_an_existing_output_is_one_clear_line_and_exit_code_2(tmp_path, record):
