@@ -71,7 +71,7 @@ class BagSink:
         try:
             self._writer.close()
         except Exception as error:
-            raise CooptrackError(f"{self._path}: the bag has no end ({error}); free some space and record anew") from error
+            raise CooptrackError(f"{self._path}: the bag has no end ({error}); free space, record anew") from error
         if self._failed:
             raise CooptrackError(f"{self._path}: the bag lacks {self._failed} messages that could not be written")
 
