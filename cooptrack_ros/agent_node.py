@@ -258,9 +258,8 @@ class AgentNode(ManagedNode):
         self._tracks_out_ns = time.monotonic_ns()
 
     def _on_worker_error(self, error: Exception) -> None:
-        if self.context.ok():  # otherwise the process is being stopped
-            self.health.drop("exception")
-            self.report_error("a frame or message failed and is dropped", error)
+        self.health.drop("exception")
+        self.report_error("a frame or message failed and is dropped", error)
 
     # Diagnostics.
 

@@ -109,20 +109,20 @@ class ManagedNode(LifecycleNode):
         try:
             action()
         except Exception as error:
-            if self.context.ok():  # otherwise it fails because the process is being stopped
-                self.report_error(f"cannot {name}", error)
+            self.report_error(f"cannot {name}", error)
             if undo is not None:
                 try:
                     undo()
                 except Exception as second:
-                    if self.context.ok():
-                        self.report_error(f"cannot undo {name}", second)
+                    self.report_error(f"cannot undo {name}", second)
             return TransitionCallbackReturn.FAILURE
         self.get_logger().debug(f"{name}: done")
         return inherited(state)
 
     def report_error(self, what: str, error: BaseException) -> None:
-        """One log line, and the error in the diagnostics."""
+        """One log line, and the error in the diagnostics; not of what fails because the process is stopped."""
+        if not self.context.ok():
+            return
         text = f"{what}: {one_line(error)}"
         self.health.error(text)
         self.get_logger().error(text)

@@ -148,10 +148,10 @@ def test_a_doubtful_track_is_a_faint_box_alone_until_its_score_rises(graph):
     assert len(scene.of("trails")[2].points) == 3, "where it was while doubtful belongs to its way"
 
 
-@pytest.mark.parametrize(("below", "message"), [(0.0, "of_network"), (0.5, "tracks")])
+@pytest.mark.parametrize(("below", "message"), [(0.0, of_network), (0.5, tracks)])
 def test_no_track_is_doubtful_where_that_is_asked_for_or_nothing_of_a_network(graph, below, message):
     scene = Scene(graph, faint_below_score=below)
-    scene.send(scene.tracks, globals()[message](0, track(1, 10.0, 5.0, score=0.01)))
+    scene.send(scene.tracks, message(0, track(1, 10.0, 5.0, score=0.01)))
     assert {kind for kind, _ in scene.shown()} == {"boxes", "ids", "velocities"}
 
 
