@@ -68,8 +68,11 @@ def _windows(number: int) -> tuple[int, float]:
     """How many sequences a site has, and how long they are."""
     if number < plan.TRAIN_SITES:
         return plan.TRAIN_WINDOWS, plan.TRAIN_S
-    val = number < plan.TRAIN_SITES + plan.VAL_SITES
-    return (plan.VAL_WINDOWS, plan.VAL_S) if val else (plan.TEST_WINDOWS, plan.TEST_S)
+    if number < plan.TRAIN_SITES + plan.VAL_SITES:
+        return plan.VAL_WINDOWS, plan.VAL_S
+    if number < plan.V1_SITES:
+        return plan.TEST_WINDOWS, plan.TEST_S
+    return plan.MORE_WINDOWS, plan.TRAIN_S
 
 
 def _geometry_arrays(ground: geometry.Ground, poles: list[choose.Pole], arms: int) -> dict[str, np.ndarray]:

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make CoopSynth v1: 240 train sequences of 2.5 s and 15 val sequences of 10 s at many intersections, "
         "320x180 px, without point clouds unless asked for; with --split test the 30 test sequences, at ten more",
     )  # fmt: skip
+    add(
+        "--more-train", action="store_true",
+        help="of the benchmark: CoopSynth v2, which trains on 384 further sequences at 64 further intersections; "
+        "val and test are those of v1",
+    )  # fmt: skip
     add("--every", type=int, metavar="N", help="of the benchmark only every N-th sequence; for trying things out")
     add("--train-every", type=int, metavar="N", help="of its train sequences only every N-th; val stays whole")
     add("--shard", metavar="I/N", help="make only the I-th of N parts; once all are there the dataset is completed")
@@ -110,7 +115,7 @@ def _make(args: argparse.Namespace, out: Path, options: SceneOptions, shard: tup
 
 def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
     """Scene options of the command line. The benchmark's content is fixed: what would change it is refused."""
-    from cooptrack_core.data.synthetic.coopsynth.plan import V1, V1_TEST
+    from cooptrack_core.data.synthetic.coopsynth.plan import V1, V1_TEST, V2
     from cooptrack_core.data.synthetic.options import SceneOptions
 
     size = args.image_size or ("320x180" if args.benchmark else "1920x1080")
@@ -129,14 +134,15 @@ def _options(args: argparse.Namespace, renderer: str) -> SceneOptions:
             raise CooptrackError(f"synthesize: --{name}: does not go with --benchmark, whose content is fixed; omit it")
         parts = {"every": args.every, "train_every": args.train_every}
         chosen = {name: value for name, value in parts.items() if value is not None}
-        if test and args.train_every is not None:
-            raise CooptrackError("synthesize: --train-every: does not go with --split test; omit one of them")
-        given = {"benchmark": V1_TEST if test else V1, "seed": 1, **chosen}
+        for name, value in (("train-every", args.train_every is not None), ("more-train", args.more_train)):
+            if test and value:
+                raise CooptrackError(f"synthesize: --{name}: does not go with --split test; omit one of them")
+        given = {"benchmark": V1_TEST if test else (V2 if args.more_train else V1), "seed": 1, **chosen}
     else:
         if test:
             raise CooptrackError("synthesize: --split: test is of the benchmark; add --benchmark or choose another")
-        for name in ("every", "train_every"):
-            if getattr(args, name) is not None:
+        for name in ("every", "train_every", "more_train"):
+            if getattr(args, name) not in (None, False):
                 option = f"--{name.replace('_', '-')}"
                 raise CooptrackError(f"synthesize: {option}: chooses from the benchmark; add --benchmark or omit it")
     return SceneOptions(

@@ -38,7 +38,9 @@ from cooptrack_core.data.synthetic.writer import split_of_sequences
 from cooptrack_core.data.validate import validate
 
 SITES = range(plan.SITES)
-VAL, TEST = range(plan.TRAIN_SITES, plan.TRAIN_SITES + plan.VAL_SITES), range(plan.SITES - plan.TEST_SITES, plan.SITES)
+VAL = range(plan.TRAIN_SITES, plan.TRAIN_SITES + plan.VAL_SITES)
+TEST = range(plan.V1_SITES - plan.TEST_SITES, plan.V1_SITES)
+MORE = range(plan.V1_SITES, plan.SITES)
 SLICE = SceneOptions(
     seed=1, benchmark="coopsynth-v1", every=120, renderer="none", width_px=320, height_px=180, point_clouds="none"
 )
@@ -115,6 +117,20 @@ def test_ids_of_test_sequences_are_in_no_other_split() -> None:
     assert set(lists["test"]).isdisjoint(others["train"] + others["val"]) and len(lists["test"]) == 30
 
 
+def test_second_version_adds_train_sequences_and_changes_no_other_split() -> None:
+    v1, v2 = replace(SLICE, every=1), replace(SLICE, benchmark="coopsynth-v2", every=1)
+    (ids, lists), (more_ids, more_lists) = split_of_sequences(v1), split_of_sequences(v2)
+    test_ids, test_lists = split_of_sequences(replace(v1, benchmark="coopsynth-v1-test"))
+    assert more_ids[: len(ids)] == ids and more_lists["val"] == lists["val"] and more_lists["test"] == []
+    assert more_lists["train"][:240] == lists["train"] and len(more_lists["train"]) == 240 + 384
+    assert len(set(more_ids)) == len(more_ids) and set(more_lists["train"]).isdisjoint(test_lists["test"])
+    assert [v2.first_frame_of(n) for n in v1.numbers] == [v1.first_frame_of(n) for n in v1.numbers]
+    frames = [range(v2.first_frame_of(n), v2.first_frame_of(n) + v2.frames_of(n)) for n in range(v2.total)]
+    assert all(a.stop == b.start for a, b in pairwise(frames)), "no two sequences share a frame"
+    assert {plan.sequence_plan(n).site for n in v2.numbers if n not in v1.numbers} == set(MORE)
+    assert len(replace(v2, train_every=4).numbers) == 624 // 4 + 15
+
+
 def test_rendered_pictures_carry_the_weather(tmp_path: Path) -> None:
     options = replace(SLICE, renderer="rays", width_px=128, height_px=72)
     assert generate(tmp_path / "p", options, jobs=1, shard=(1, 3)) is None
@@ -168,7 +184,7 @@ def test_layouts_differ_and_none_of_val_or_test_occurs_elsewhere() -> None:
 
 def test_all_lights_densities_and_manoeuvres_are_trained_on() -> None:
     assert {kind_of(n) for n in range(plan.TRAIN_SEQUENCES)} == {*MIX, "night"}
-    for sites in (range(plan.TRAIN_SITES), VAL, TEST):
+    for sites in (range(plan.TRAIN_SITES), VAL, TEST, MORE):
         windows = [w for n in sites for w in load_site(n).windows]
         assert {w["manoeuvre"] for w in windows} == {"through", "left", "right"}
         assert {w["density"] for w in windows} == {"light", "medium", "dense"}
@@ -217,7 +233,7 @@ def test_recorded_wheels_do_not_slide_sideways() -> None:
 
 
 def test_nobody_drives_through_anybody() -> None:
-    for number in range(0, plan.SEQUENCES + plan.TEST_SEQUENCES, 13):
+    for number in range(0, plan.V1_SEQUENCES + plan.MORE_SEQUENCES, 13):
         scene = make_scene(SLICE, number)
         assert sum(overlap_count(scene.users, t) for t in (0.0, 0.9, 1.8)) == 0, number
         assert scene.ego.plan.kind.raw_type == "Car" and scene.ego.exists(-0.5) and scene.ego.exists(2.9)
@@ -255,6 +271,8 @@ def test_sieve_before_the_projection_loses_nobody_in_view() -> None:
         (["--benchmark", "--skewed-extrinsics"], "--skewed-extrinsics"),
         (["--every", "4"], "--every"),
         (["--train-every", "4"], "--train-every"),
+        (["--more-train"], "--more-train"),
+        (["--benchmark", "--split", "test", "--more-train"], "--more-train"),
         (["--benchmark", "--split", "val"], "--split"),
         (["--benchmark", "--split", "test", "--train-every", "2"], "--train-every"),
         (["--split", "test"], "--split"),

@@ -8,11 +8,13 @@ from typing import Any
 
 from cooptrack_core.data.synthetic.coopsynth.plan import (
     BENCHMARKS,
+    MORE_SEQUENCES,
     RATE_HZ,
     SEQUENCES,
-    TEST_SEQUENCES,
     TRAIN_SEQUENCES,
+    V1_SEQUENCES,
     V1_TEST,
+    V2,
     first_pair,
     sequence_plan,
 )
@@ -94,7 +96,9 @@ class SceneOptions:
         """Sequences there are, made or not: ids count them all."""
         if not self.benchmark:
             return self.sequences
-        return SEQUENCES + (TEST_SEQUENCES if self.of_test else 0)
+        if self.benchmark == V2:
+            return V1_SEQUENCES + MORE_SEQUENCES
+        return V1_SEQUENCES if self.of_test else SEQUENCES
 
     @property
     def of_test(self) -> bool:
@@ -108,7 +112,9 @@ class SceneOptions:
             return range(self.total)
         if self.of_test:
             return range(SEQUENCES, self.total, self.every)
-        return [n for n in range(0, self.total, self.every) if n >= TRAIN_SEQUENCES or n % self.train_every == 0]
+        train = [*range(TRAIN_SEQUENCES), *range(V1_SEQUENCES, self.total)]
+        kept = {*train[:: self.train_every], *range(TRAIN_SEQUENCES, SEQUENCES)}
+        return [n for n in sorted(kept) if n % self.every == 0]
 
     def frames_of(self, number: int) -> int:
         """Frames of a sequence."""
