@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.model.image_input import Before, decoded_pixels, image_scale, image_time, scaled_camera
 from cooptrack_core.model.presets import ModelConfig
+from cooptrack_core.process_pool import process_pool
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.disk import held
 from cooptrack_core.training.ground_truth import GroundTruth
@@ -127,12 +126,13 @@ def _digest(dataset: Dataset, config: ModelConfig) -> str:
 def _decode(root: Path, names: Sequence[str], config: ModelConfig, folder: Path) -> None:
     if not names:
         return
-    with progress_bar(total=len(names), desc="decoding images", unit="sequence") as bar:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(len(names), os.cpu_count() or 1), mp_context=spawn) as pool:
-            for future in as_completed([pool.submit(decode_sequence, root, name, config, folder) for name in names]):
-                future.result()
-                bar.update()
+    with (
+        progress_bar(total=len(names), desc="decoding images", unit="sequence") as bar,
+        process_pool(len(names)) as pool,
+    ):
+        for future in as_completed([pool.submit(decode_sequence, root, name, config, folder) for name in names]):
+            future.result()
+            bar.update()
 
 
 def decode_sequence(root: Path, name: str, config: ModelConfig, folder: Path) -> None:

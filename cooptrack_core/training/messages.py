@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent
+from cooptrack_core.process_pool import process_pool
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.types import Features, Instances, Message
@@ -43,10 +42,9 @@ def roadside_messages(weights: Path, preset: str, frames: FrameSet, cache: Path)
     missing = [clip for clip in clips if not _file(cache, clip).is_file()]
     if missing:
         cache.mkdir(parents=True, exist_ok=True)
-        spawn = multiprocessing.get_context("spawn")
         with (
             progress_bar(total=len(missing), desc="messages of the roadside network", unit="sequence") as bar,
-            ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1), mp_context=spawn) as pool,
+            process_pool(len(missing)) as pool,
         ):
             for future in as_completed([pool.submit(send, weights, preset, clip, cache) for clip in missing]):
                 future.result()

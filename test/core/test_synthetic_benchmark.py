@@ -120,7 +120,7 @@ def test_ids_of_test_sequences_are_in_no_other_split() -> None:
 def test_second_version_adds_train_sequences_and_changes_no_other_split() -> None:
     v1, v2 = replace(SLICE, every=1), replace(SLICE, benchmark="coopsynth-v2", every=1)
     (ids, lists), (more_ids, more_lists) = split_of_sequences(v1), split_of_sequences(v2)
-    test_ids, test_lists = split_of_sequences(replace(v1, benchmark="coopsynth-v1-test"))
+    _, test_lists = split_of_sequences(replace(v1, benchmark="coopsynth-v1-test"))
     assert more_ids[: len(ids)] == ids and more_lists["val"] == lists["val"] and more_lists["test"] == []
     assert more_lists["train"][:240] == lists["train"] and len(more_lists["train"]) == 240 + 384
     assert len(set(more_ids)) == len(more_ids) and set(more_lists["train"]).isdisjoint(test_lists["test"])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.point_clouds import Lidar, pcd_bytes
 from cooptrack_core.data.synthetic.scene import SIDES, Scene, make_scene, save_motion
 from cooptrack_core.data.synthetic.visibility import Sight, sights
+from cooptrack_core.process_pool import process_pool
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.types import CooptrackError
 
@@ -186,8 +186,7 @@ def _spread(bar: Any, jobs: int, calls: list[tuple[Callable[..., None], tuple[An
             bar.update(steps)
         return
     os.environ.setdefault("LP_NUM_THREADS", "1")  # one thread of the software renderer in each process
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(calls)), mp_context=spawn) as pool:
+    with process_pool(len(calls), jobs) as pool:
         steps_of = {pool.submit(function, *arguments): steps for function, arguments, steps in calls}
         try:
             for future in as_completed(steps_of):
