@@ -5,8 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
+from typing import Any
+
+from cooptrack_core.progress import progress_bar
 
 
 def process_pool(work: int, limit: int = 0) -> ProcessPoolExecutor:
@@ -16,6 +20,14 @@ def process_pool(work: int, limit: int = 0) -> ProcessPoolExecutor:
     """
     count = max(1, min(work, limit or os.cpu_count() or 1))
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def work_through(function: Callable[..., object], pieces: Sequence[tuple[Any, ...]], desc: str, unit: str) -> None:
+    """Calls function(*piece) for every piece, in processes, with a progress bar. Raises what a call raised."""
+    with progress_bar(total=len(pieces), desc=desc, unit=unit) as bar, process_pool(len(pieces)) as pool:
+        for future in as_completed([pool.submit(function, *piece) for piece in pieces]):
+            future.result()
+            bar.update()
 
 
 def _end_with_parent() -> None:
@@ -29,4 +41,4 @@ def _wait_for_parent() -> None:
     os._exit(1)
 
 
-__all__ = ["process_pool"]
+__all__ = ["process_pool", "work_through"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +17,7 @@ from numpy.typing import NDArray
 from cooptrack_core.data.v2x_seq import Dataset
 from cooptrack_core.model.image_input import Before, decoded_pixels, image_scale, image_time, scaled_camera
 from cooptrack_core.model.presets import ModelConfig
-from cooptrack_core.process_pool import process_pool
-from cooptrack_core.progress import progress_bar
+from cooptrack_core.process_pool import work_through
 from cooptrack_core.training.disk import held
 from cooptrack_core.training.ground_truth import GroundTruth
 from cooptrack_core.training.sequence import LabelledFrame, labelled_frames
@@ -124,15 +122,8 @@ def _digest(dataset: Dataset, config: ModelConfig) -> str:
 
 
 def _decode(root: Path, names: Sequence[str], config: ModelConfig, folder: Path) -> None:
-    if not names:
-        return
-    with (
-        progress_bar(total=len(names), desc="decoding images", unit="sequence") as bar,
-        process_pool(len(names)) as pool,
-    ):
-        for future in as_completed([pool.submit(decode_sequence, root, name, config, folder) for name in names]):
-            future.result()
-            bar.update()
+    if names:
+        work_through(decode_sequence, [(root, name, config, folder) for name in names], "decoding images", "sequence")
 
 
 def decode_sequence(root: Path, name: str, config: ModelConfig, folder: Path) -> None:

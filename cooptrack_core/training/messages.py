@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from cooptrack_core.model.remote import remote_instances
 from cooptrack_core.model.runtime import Identity, NetworkRuntime
 from cooptrack_core.perception import Network
 from cooptrack_core.pipeline import RoadsideAgent
-from cooptrack_core.process_pool import process_pool
-from cooptrack_core.progress import progress_bar
+from cooptrack_core.process_pool import work_through
 from cooptrack_core.training.frames import Clip, FrameSet
 from cooptrack_core.types import Features, Instances, Message
 
@@ -42,13 +40,8 @@ def roadside_messages(weights: Path, preset: str, frames: FrameSet, cache: Path)
     missing = [clip for clip in clips if not _file(cache, clip).is_file()]
     if missing:
         cache.mkdir(parents=True, exist_ok=True)
-        with (
-            progress_bar(total=len(missing), desc="messages of the roadside network", unit="sequence") as bar,
-            process_pool(len(missing)) as pool,
-        ):
-            for future in as_completed([pool.submit(send, weights, preset, clip, cache) for clip in missing]):
-                future.result()
-                bar.update()
+        pieces = [(weights, preset, clip, cache) for clip in missing]
+        work_through(send, pieces, "messages of the roadside network", "sequence")
     return {clip.sequence: _load(_file(cache, clip), clip) for clip in clips}
 
 

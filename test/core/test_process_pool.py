@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from cooptrack_core.process_pool import process_pool
+import pytest
+
+from cooptrack_core.process_pool import process_pool, work_through
 
 COMMAND = """
 import os, time
@@ -36,6 +38,14 @@ def test_pieces_are_worked_on_in_other_processes() -> None:
     with process_pool(2, 1) as pool:
         found = [pool.submit(os.getpid).result() for _ in range(2)]
     assert found[0] == found[1] != os.getpid()
+
+
+def test_every_piece_is_worked_through_and_an_error_in_one_is_not_lost(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    work_through(os.mkdir, [(folder,) for folder in folders], "folders", "folder")
+    assert all(folder.is_dir() for folder in folders)
+    with pytest.raises(FileExistsError):
+        work_through(os.mkdir, [(folder,) for folder in folders], "folders", "folder")
 
 
 def test_no_worker_outlives_a_killed_command(tmp_path: Path) -> None:
