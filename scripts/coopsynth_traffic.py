@@ -30,7 +30,7 @@ POLES = 3
 
 def make_site(number: int) -> str:
     """Records a site and writes its file; a line about it."""
-    count, duration_s = _windows(number)
+    count, duration_s = plan.windows_at(number)
     layout = layouts.draw_layout(number, SEED)
     rng = np.random.default_rng([SEED, number, 1])
     with tempfile.TemporaryDirectory() as name:
@@ -62,17 +62,6 @@ def make_site(number: int) -> str:
     shared = np.mean([c.shared for c in picked])
     ways = " ".join(f"{w['density'][0]}{w['manoeuvre'][0]}" for w in windows)
     return f"site {number:2d}: {len(layout.arms)} arms, {file.stat().st_size / 1e3:.0f} kB, shared {shared:.1f}, {ways}"
-
-
-def _windows(number: int) -> tuple[int, float]:
-    """How many sequences a site has, and how long they are."""
-    if number < plan.TRAIN_SITES:
-        return plan.TRAIN_WINDOWS, plan.TRAIN_S
-    if number < plan.TRAIN_SITES + plan.VAL_SITES:
-        return plan.VAL_WINDOWS, plan.VAL_S
-    if number < plan.V1_SITES:
-        return plan.TEST_WINDOWS, plan.TEST_S
-    return plan.MORE_WINDOWS, plan.TRAIN_S
 
 
 def _geometry_arrays(ground: geometry.Ground, poles: list[choose.Pole], arms: int) -> dict[str, np.ndarray]:

@@ -31,32 +31,45 @@ class SequencePlan:
     duration_s: float
 
 
+def _blocks() -> tuple[tuple[int, int, str, float], ...]:
+    """Sites, sequences at each, split and length of these: train, val, test, what v2 adds to train."""
+    return (
+        (TRAIN_SITES, TRAIN_WINDOWS, "train", TRAIN_S), (VAL_SITES, VAL_WINDOWS, "val", VAL_S),
+        (TEST_SITES, TEST_WINDOWS, "test", TEST_S), (MORE_SITES, MORE_WINDOWS, "train", TRAIN_S),
+    )  # fmt: skip
+
+
 def sequence_plan(number: int) -> SequencePlan:
-    """Sequence `number`, 0 .. V1_SEQUENCES + MORE_SEQUENCES - 1: train, val, test, what v2 adds to train."""
-    if number < TRAIN_SEQUENCES:
-        return SequencePlan(number // TRAIN_WINDOWS, number % TRAIN_WINDOWS, "train", TRAIN_S)
-    if number < SEQUENCES:
-        k = number - TRAIN_SEQUENCES
-        return SequencePlan(TRAIN_SITES + k // VAL_WINDOWS, k % VAL_WINDOWS, "val", VAL_S)
-    if number < V1_SEQUENCES:
-        k = number - SEQUENCES
-        return SequencePlan(TRAIN_SITES + VAL_SITES + k // TEST_WINDOWS, k % TEST_WINDOWS, "test", TEST_S)
-    k = number - V1_SEQUENCES
-    return SequencePlan(V1_SITES + k // MORE_WINDOWS, k % MORE_WINDOWS, "train", TRAIN_S)
+    """Sequence `number`, 0 .. V1_SEQUENCES + MORE_SEQUENCES - 1, block after block."""
+    first_site = 0
+    for sites, windows, split, duration_s in _blocks():
+        if number < sites * windows:
+            return SequencePlan(first_site + number // windows, number % windows, split, duration_s)
+        number, first_site = number - sites * windows, first_site + sites
+    raise ValueError("there is no such sequence")
 
 
 def first_pair(number: int) -> int:
     """Pairs of all sequences before this one."""
-    train = min(number, TRAIN_SEQUENCES) + max(0, number - V1_SEQUENCES)
-    val, test = (min(max(0, number - first), count) for first, count in (
-        (TRAIN_SEQUENCES, SEQUENCES - TRAIN_SEQUENCES), (SEQUENCES, TEST_SEQUENCES),
-    ))  # fmt: skip
-    return round((train * TRAIN_S + val * VAL_S + test * TEST_S) * RATE_HZ)
+    before_s = 0.0
+    for sites, windows, _, duration_s in _blocks():
+        count = min(number, sites * windows)
+        before_s, number = before_s + count * duration_s, number - count
+    return round(before_s * RATE_HZ)
+
+
+def windows_at(site: int) -> tuple[int, float]:
+    """How many sequences a site has, and how long they are."""
+    for sites, windows, _, duration_s in _blocks():
+        if site < sites:
+            return windows, duration_s
+        site -= sites
+    raise ValueError("there is no such site")
 
 
 __all__ = [
     "BENCHMARKS", "MORE_SEQUENCES", "MORE_SITES", "MORE_WINDOWS", "RATE_HZ", "SEQUENCES", "SITES", "TEST_S",
     "TEST_SEQUENCES", "TEST_SITES", "TEST_WINDOWS", "TRAIN_S", "TRAIN_SEQUENCES", "TRAIN_SITES", "TRAIN_WINDOWS", "V1",
     "V1_SEQUENCES", "V1_SITES", "V1_TEST", "V2", "VAL_S", "VAL_SITES", "VAL_WINDOWS", "SequencePlan", "first_pair",
-    "sequence_plan",
+    "sequence_plan", "windows_at",
 ]  # fmt: skip
