@@ -14,6 +14,7 @@ from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.backbone import prepare_for_inference
 from cooptrack_core.model.cuda_graph import recorded_network
 from cooptrack_core.model.deformable_layer import DeformableLayer
+from cooptrack_core.model.fast.half import can_halve, halve
 from cooptrack_core.model.fast.network import faster
 from cooptrack_core.model.precision import lower
 from cooptrack_core.types import CooptrackError
@@ -31,9 +32,9 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
         return onnx_network(model, device)
     if engine == "eager":
         made = plain(model).to(device)
-    elif precision == "fp32":
+    elif precision == "fp32" or (precision == "bf16" and can_halve()):
         keep_memory()
-        return faster(model)
+        return faster(model) if precision == "fp32" else halve(faster(model))
     else:
         made = prepare_for_inference(model).to(device)
     return made if precision == "fp32" else lower(made, precision, device)

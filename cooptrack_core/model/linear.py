@@ -1,4 +1,4 @@
-"""Linear layers that at inference on a CPU run in oneDNN, where they are large.
+"""Linear layers that at inference on a CPU run in oneDNN, where they are large or their weights are of lower precision.
 
 `functional.linear` calls the BLAS that torch was built with, which on some AMD processors (MKL) takes twice as long.
 For few rows what a call of oneDNN costs beside its arithmetic is more than that. Training, other devices and dtypes,
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LOWER = torch.bfloat16  # of weights that model/fast/half.py has changed; inputs and outputs stay in single precision
 _FEW = 2**23  # multiplications
 
 
@@ -27,7 +28,9 @@ def has_onednn() -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """functional.linear: x [..., inner], weight [outer, inner], bias [outer] -> [..., outer]."""
+    """functional.linear: x [..., inner], weight [outer, inner], bias [outer] -> [..., outer], of the dtype of x."""
+    if weight.dtype == LOWER and x.dtype == torch.float32:
+        return fused_linear(x.to(LOWER), weight, bias).float()
     usual = (
         x.numel() * weight.shape[0] < _FEW  # first: most are
         or torch.is_grad_enabled()
@@ -41,7 +44,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     )
     if usual:
         return functional.linear(x, weight, bias)
-    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, "none", [], "")
+    return fused_linear(x, weight, bias)
+
+
+def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """linear() by oneDNN, with an activation of its own ("relu"); all of one dtype."""
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, activation, [], "")
 
 
 class Linear(nn.Linear):

@@ -1,6 +1,7 @@
 """Half-length numbers where a network does most of its arithmetic: image, grid and decoder layers.
 
-Geometry, box codes, scores, assignment and the life of tracks stay in single precision, as do all weights.
+Geometry, box codes, scores, assignment and the life of tracks stay in single precision, as do all weights: they are
+lowered where they are used. Engine `torch` on a CPU that has bf16 keeps them so (fast/half.py).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def lower(model: AgentModel, precision: str, device: torch.device) -> AgentModel
     if precision == "fp16" and device.type != "cuda":
         raise CooptrackError(f"network.precision: fp16 needs a GPU, found device {device.type}; choose bf16 or fp32")
     dtype = DTYPES[precision]
-    model.backbone.pyramid = _lowered(model.backbone.pyramid, dtype, device.type)  # type: ignore[method-assign]
+    model.backbone.pyramid = lowered(model.backbone.pyramid, dtype, device.type)  # type: ignore[method-assign]
     layers = [model.neck, *model.bev_encoder.layers, *model.decoder.layers]
     if model.config.proposals:
         layers += [model.proposals.trunk, model.proposals.second]
     for layer in layers:
-        layer.forward = _lowered(layer.forward, dtype, device.type)
+        layer.forward = lowered(layer.forward, dtype, device.type)
     return model
 
 
@@ -48,10 +49,12 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return any(_CPU_FLAGS & set(line.split()) for line in lines)
 
 
-def _lowered(function: Callable[..., Any], dtype: torch.dtype, device_type: str) -> Callable[..., Any]:
-    def lowered(*given: Any) -> Any:
+def lowered(function: Callable[..., Any], dtype: torch.dtype, device_type: str) -> Callable[..., Any]:
+    """A function of tensors that computes so and gives single precision back."""
+
+    def run(*given: Any) -> Any:
         with torch.autocast(device_type, dtype):
             found = function(*given)
         return found.float() if isinstance(found, Tensor) else [values.float() for values in found]
 
-    return lowered
+    return run

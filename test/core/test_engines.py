@@ -18,6 +18,7 @@ from cooptrack_core.model import precision
 from cooptrack_core.model.bev_encoder import BevEncoder
 from cooptrack_core.model.bev_queries import rotate
 from cooptrack_core.model.engine import engine_of
+from cooptrack_core.model.fast import half
 from cooptrack_core.model.fast import network as fast_network
 from cooptrack_core.model.loading import load_network
 from cooptrack_core.model.presets import OFFICIAL, ModelConfig, Options
@@ -191,6 +192,37 @@ def test_bf16_tracks_are_near_those_of_fp32() -> None:
             np.testing.assert_allclose(a.score[sure], b.score[nearest], atol=0.03, rtol=0)
             for own, other in zip(a.track_id[sure].tolist(), b.track_id[nearest].tolist(), strict=True):
                 assert partners.setdefault(own, other) == other
+
+
+def outputs_of_first_frame(model: ModelConfig, engine: str, precision_: str) -> torch.Tensor:
+    """The grid of a small network of random weights, and its queries where no peaks of the image were chosen."""
+    network = small.runtime(model, made=engine_of(small.model(model), engine, precision_, CPU))
+    seen = run_small(network, small.frames(1))[0].perception
+    outputs = () if model.proposals else (seen.decoded.boxes.flatten(), seen.decoded.logits.flatten())
+    return torch.cat((seen.bev.flatten(), *outputs))
+
+
+@pytest.mark.skipif(not half.can_halve(), reason="this processor does not multiply bf16 numbers")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_weights_in_bf16_are_as_near_to_fp32_as_numbers_lowered_on_the_way(name: str) -> None:
+    exact, autocast, halved = (
+        outputs_of_first_frame(VARIANTS[name], *chosen)
+        for chosen in (("eager", "fp32"), ("eager", "bf16"), ("torch", "bf16"))
+    )
+    allowed, found = (autocast - exact).square().mean().sqrt(), (halved - exact).square().mean().sqrt()
+    assert 0.0 < found < 1.5 * allowed
+
+
+@pytest.mark.parametrize("name", ["official", "proposals", "convnext", "no history"])
+def test_geometry_norms_and_what_is_behind_the_decoder_keep_single_precision(name: str) -> None:
+    """Where attention looks, boxes and classes, cooperation: only products of features are of lower precision."""
+    model = half.halve(fast_network.faster(small.model(VARIANTS[name])))
+    lower = {name for name, values in model.named_parameters() if values.dtype == torch.bfloat16}
+    parts = {name.split(".")[0] for name in lower}
+    assert {"neck", "bev_encoder", "decoder"} <= parts
+    assert parts <= {"backbone", "neck", "bev_encoder", "decoder", "proposals", "reasoner"}
+    exact = ("norm", "sampling_offsets", "attention_weights", "branches", "heat", "values", "queries", "embed")
+    assert not [name for name in lower if any(word in name.replace("value_proj", "") for word in exact)]
 
 
 def test_fp16_without_a_gpu_is_refused_in_one_line() -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cooptrack_core.model.bev_encoder import BevEncoder, EncoderLayer
 from cooptrack_core.model.bev_queries import rotate, shift
@@ -74,6 +73,12 @@ class FastBevEncoder(BevEncoder):
         x, y = torch.arange(columns, dtype=start.dtype), torch.arange(rows, dtype=start.dtype)
         self._cells = x.repeat(rows), y.repeat_interleave(columns)  # [HW] each
         self._seen: Recent[_Seen] = Recent()
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """What projects the grid before and the image, in another dtype."""
+        self._value_weight, self._value_bias = self._value_weight.to(dtype), self._value_bias.to(dtype)
+        self._image_weight = self._image_weight.to(dtype)
+        self._image_bias = [bias.to(dtype) for bias in self._image_bias]
 
     def forward(
         self,
@@ -140,7 +145,7 @@ class FastBevEncoder(BevEncoder):
             table.inside(level).copy_(found[..., part])
         projected = constants.spatial.project(x.index_select(0, seen.cells))
         attended = constants.spatial.sums(projected, centres, table)  # [M, C]
-        return summed.index_add_(0, seen.cells, functional.linear(attended, output.weight))
+        return summed.index_add_(0, seen.cells, linear(attended, output.weight))
 
     def _visible(self, lidar2img: Tensor) -> _Seen:
         points, valid = project(self.anchors, lidar2img, self.config.image_size)

@@ -17,13 +17,13 @@ def has_fused_convolution() -> bool:
     """Whether this torch offers oneDNN's convolution with an activation; it is not part of the public interface."""
     try:
         one = torch.ones(1, 1, 1, 1)
-        found = _convolved(one, one, None, (0, 0), (1, 1), "relu")
-        return bool(_added(found, one, one, None, (0, 0), (1, 1)).item() == 2.0)
+        found = convolved(one, one, None, (0, 0), (1, 1), "relu")
+        return bool(convolved_onto(found, one, one, None, (0, 0), (1, 1)).item() == 2.0)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False
 
 
-def _convolved(
+def convolved(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -31,13 +31,14 @@ def _convolved(
     stride: tuple[int, ...],
     activation: str = "none",
 ) -> Tensor:
+    """oneDNN's convolution, of one dtype, with an activation of its own ("relu")."""
     result: Tensor = torch.ops.mkldnn._convolution_pointwise(
         x, weight, bias, padding, stride, (1, 1), 1, activation, [], ""
     )
     return result
 
 
-def _added(
+def convolved_onto(
     other: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -68,7 +69,7 @@ class FastConv2d(nn.Conv2d):
         """With an activation of oneDNN."""
         assert not isinstance(self.padding, str)
         if (winograd := self._winograd(x)) is None:
-            return _convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
+            return convolved(x, self.weight, self.bias, self.padding, self.stride, activation)
         found = winograd(x)
         if self.bias is not None:
             found = found.add_(self.bias[:, None, None])
@@ -78,7 +79,7 @@ class FastConv2d(nn.Conv2d):
         """relu(shortcut + convolution of x), in the place of the shortcut."""
         assert not isinstance(self.padding, str)
         if self._winograd(x) is None:
-            return _added(shortcut, x, self.weight, self.bias, self.padding, self.stride)
+            return convolved_onto(shortcut, x, self.weight, self.bias, self.padding, self.stride)
         return shortcut.add_(self.convolved(x, "none")).relu_()
 
     def _winograd(self, x: Tensor) -> Winograd | None:

@@ -23,6 +23,10 @@ class FastDecoder(Decoder):
         self._value_weight = torch.cat([attention.value_proj.weight for attention in attentions])  # [layers * C, C]
         self._value_bias = torch.cat([attention.value_proj.bias for attention in attentions])
 
+    def lower(self, dtype: torch.dtype) -> None:
+        """What projects the grid, in another dtype."""
+        self._value_weight, self._value_bias = self._value_weight.to(dtype), self._value_bias.to(dtype)
+
     def forward(
         self,
         bev: Tensor,

@@ -31,12 +31,17 @@ class FastProposals(ImageProposals):
 
     def prepare(self) -> None:
         """The trunk's filters, those of features and those of the description apart."""
-        weight, dims = self.trunk.weight, self.config.head_dims
-        trunk = FastConv2d(dims, dims, 3, padding=1, bias=False)
-        trunk.weight.data = weight[:, :dims].contiguous(memory_format=torch.channels_last)
-        self._trunk = trunk.convolved  # not the module, whose weights would count twice
-        self._of_view = weight[:, dims:].contiguous(memory_format=torch.channels_last)
+        self._trunk = self.trunk_convolution().convolved  # not the module, whose weights would count twice
+        view = self.trunk.weight[:, self.config.head_dims :]
+        self._of_view = view.contiguous(memory_format=torch.channels_last)
         self._looks: Recent[_Looks] = Recent()
+
+    def trunk_convolution(self) -> FastConv2d:
+        """Of the features alone."""
+        dims = self.config.head_dims
+        made = FastConv2d(dims, dims, 3, padding=1, bias=False)
+        made.weight.data = self.trunk.weight[:, :dims].contiguous(memory_format=torch.channels_last)
+        return made
 
     def look(self, maps: Tensor, finest: Tensor, lidar2img: Tensor) -> tuple[DenseBoxes | None, Proposals]:
         """As ImageProposals, without the dense output."""

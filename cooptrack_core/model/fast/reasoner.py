@@ -25,6 +25,9 @@ class _Single:
         self.weight = out.weight @ value
         self.bias = out.weight @ bias + out.bias
 
+    def lower(self, dtype: torch.dtype) -> None:
+        self.weight, self.bias = self.weight.to(dtype), self.bias.to(dtype)
+
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
@@ -42,6 +45,12 @@ class FastReasoner(HistoryReasoner):
             for stack in stacks
         }
         self._times: Tensor | None = None
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """The projections of what has no past, in another dtype."""
+        for layers in self._single.values() if self.with_history else ():
+            for single in (one for pair in layers for one in pair):
+                single.lower(dtype)
 
     def times(self, queries: Queries) -> Tensor:
         """As HistoryReasoner."""
