@@ -38,10 +38,12 @@ class HalfConv2d(FastConv2d):
 
     def convolved(self, x: Tensor, activation: str) -> Tensor:
         """As FastConv2d."""
+        assert not isinstance(self.padding, str)
         return convolved(x.to(LOWER), self.weight, self.bias, self.padding, self.stride, activation)
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """As FastConv2d; the shortcut is bf16."""
+        assert not isinstance(self.padding, str)
         return convolved_onto(shortcut, x, self.weight, self.bias, self.padding, self.stride)
 
 
