@@ -5,21 +5,30 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
 from cooptrack_core.progress import progress_bar
 
 
-def process_pool(work: int, limit: int = 0) -> ProcessPoolExecutor:
+@contextmanager
+def process_pool(work: int, limit: int = 0) -> Iterator[ProcessPoolExecutor]:
     """Fresh processes for `work` pieces: one per core, or `limit` of them, and no more than there are pieces.
 
     Whoever kills the command leaves none behind: a worker whose parent is gone would otherwise draw or decode on.
+    After an error or an interrupt the pieces that have begun are finished and the others left.
     """
     count = max(1, min(work, limit or os.cpu_count() or 1))
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    finished = False
+    try:
+        yield pool
+        finished = True
+    finally:
+        pool.shutdown(cancel_futures=not finished)
 
 
 def work_through(function: Callable[..., object], pieces: Sequence[tuple[Any, ...]], desc: str, unit: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -126,10 +126,16 @@ def _decode(root: Path, names: Sequence[str], config: ModelConfig, folder: Path)
         work_through(decode_sequence, [(root, name, config, folder) for name in names], "decoding images", "sequence")
 
 
+@lru_cache(maxsize=1)
+def _dataset(root: Path) -> Dataset:
+    """Its lists are read once in a process, not for every sequence."""
+    return Dataset(root)
+
+
 def decode_sequence(root: Path, name: str, config: ModelConfig, folder: Path) -> None:
     """Writes the clips of a sequence; its .json comes last and says that all is there."""
     cv2.setNumThreads(1)
-    frames = labelled_frames(Dataset(root), name)
+    frames = labelled_frames(_dataset(root), name)
     first_ns = min((frame.event.frame.stamp_ns for frame in frames), default=0)
     agents = []
     for agent in ("vehicle", "rsu"):

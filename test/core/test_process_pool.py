@@ -48,6 +48,22 @@ def test_every_piece_is_worked_through_and_an_error_in_one_is_not_lost(tmp_path:
         work_through(os.mkdir, [(folder,) for folder in folders], "folders", "folder")
 
 
+def test_after_an_interrupt_only_what_has_begun_is_finished(tmp_path: Path) -> None:
+    """A command that is told to end would otherwise work through all the rest first."""
+
+    def interrupted() -> None:
+        with process_pool(5, 1) as pool:
+            began = [pool.submit(os.mkdir, tmp_path / str(i)) for i in range(2)]
+            slow = [pool.submit(time.sleep, 0.5) for _ in range(5)]  # a pool keeps two ready
+            late = [pool.submit(os.mkdir, tmp_path / f"late{i}") for i in range(9)]
+            assert all(future.result() is None for future in (*began, slow[0]))
+            raise KeyboardInterrupt(len(late))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
 def test_no_worker_outlives_a_killed_command(tmp_path: Path) -> None:
     script = tmp_path / "command.py"
     script.write_text(COMMAND)

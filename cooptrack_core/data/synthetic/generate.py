@@ -197,9 +197,6 @@ def _spread(bar: Any, jobs: int, calls: list[tuple[Callable[..., None], tuple[An
                 "synthesize: --jobs: a drawing process died, perhaps for lack of memory; run again with fewer jobs, "
                 "what is done is kept"
             ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 class _Studio:
