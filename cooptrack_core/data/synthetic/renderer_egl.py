@@ -44,7 +44,7 @@ _DIM = 0.3  # a sun below this throws no shadows that could be seen
 def _workshop() -> tuple[Any, Programs, dict[tuple[str, int], Drawable]]:
     """Context, programs and meshes of road users, which all sequences that a process draws have in common."""
     context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
-    context.gc_mode = "auto"  # what belongs to one sequence goes with its renderer
+    context.gc_mode = "context_gc"  # what is no longer used waits until gc(): only a current context can let it go
     return context, Programs(context), {}
 
 
@@ -58,6 +58,7 @@ class EglRenderer:
         self.context, self.programs, self._meshes = _workshop()
         self._cast_once = False
         with self.context:  # others of this process may have made another one current
+            self.context.gc()  # of the sequence before
             self._prepare(scene)
 
     def _prepare(self, scene: Scene) -> None:
