@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from cooptrack_core.offline import NetworkMaker, OfflineFrame, association_recor
 from cooptrack_core.pipeline import RoadsideAgent, VehicleAgent
 from cooptrack_core.progress import progress_bar
 from cooptrack_core.stage_clock import sum_ms
-from cooptrack_core.types import CooptrackError, Message
+from cooptrack_core.types import ClockOffset, CooptrackError, Message
 
 _NO_FRAMES = "topic is missing or empty; name the vehicle of this bag with --vehicle, or make it with cooptrack to-bag"
 
@@ -138,6 +139,8 @@ def track_drive(
     recording = _recording(source, config, context, vehicle, drive.roadside, frames, sent)
     if channel is not None:
         recording["channel"] = {"disturbance": channel.disturbance.describe(), **channel.counts}
+    if clocks := _clocks(frames[-1].output.clock_offsets):
+        recording["clock_offsets"] = clocks
     if attacker is not None:
         recording["attack"] = {"attack": attacker.attack.describe(), "began_ns": attacker.began_ns, **attacker.counts}
     return recording | networks_used(agent, units)
@@ -185,6 +188,18 @@ def repeat_run(
         "frames": len(then.tracks), "equal": then.equal, "first_frame_index": then.first_frame_index
     }  # fmt: skip
     return recording | networks_used(agent, {}) | {"repeated": repeated}
+
+
+def _clocks(offsets: Mapping[str, ClockOffset]) -> dict[str, Any]:
+    """Estimates by agent, in ms; those that are not known are left out."""
+    known = {agent: found for agent, found in offsets.items() if math.isfinite(found.offset_ms)}
+    return {
+        agent: {
+            "offset_ms": round(found.offset_ms, 1), "std_ms": round(found.std_ms, 1), "pairs": found.count,
+            "objects": found.objects,
+        }
+        for agent, found in sorted(known.items())
+    }  # fmt: skip
 
 
 def networks_used(vehicle: VehicleAgent, units: Mapping[str, RoadsideAgent]) -> dict[str, Any]:

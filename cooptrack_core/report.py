@@ -123,6 +123,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ("bytes per second", f"{summary['bytes_per_second']:.0f} B/s"),
         ("messages refused", _counts(summary["messages_refused"])),
         ("roadside age p50 / p99 (negative: newer)", _pair(summary["roadside_age_ms"])),
+        *(_clock(agent, clock) for agent, clock in summary["clock_offsets"].items()),
         ("vehicle processing p50 / p99", _pair(summary["processing_ms"])),
     ]
     for mode, recall in summary["hidden_recall"].items():
@@ -135,6 +136,11 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     print()
     for name, value in rows:
         print(f"  {name:<{width}}  {value}")
+
+
+def _clock(agent: str, clock: Mapping[str, Any]) -> tuple[str, str]:
+    text = f"{clock['offset_ms']:+.0f} ms (std {clock['std_ms']:.0f}; {clock['pairs']} pairs, {clock['objects']} objects)"
+    return f"clock of {agent} ahead by, estimated", text
 
 
 def _sure(quality: Mapping[str, Any]) -> tuple[str, str]:

@@ -94,6 +94,7 @@ def summarize(recording: Record, ego: Record | None = None, faint_below_score: f
         "message_bytes_mean": round(float(np.mean(sent_bytes)), 1) if sent_bytes else 0.0,
         "bytes_per_second": round(sum(sent_bytes) / (duration_s + period_s), 1) if frames else 0.0,
         "roadside_age_ms": percentiles([m["age_ms"] for frame in frames for m in frame["messages"]]),
+        "clock_offsets": recording.get("clock_offsets", {}),
         "processing_ms": percentiles([f["timings_ms"]["total"] for f in frames if "total" in f["timings_ms"]]),
         **{key: quality[key] for key in ("id_switches", "recall", "visible_recall", "false_tracks_per_frame")},
         **({"sure": _sure(recording, faint_below_score)} if faint_below_score > 0 else {}),

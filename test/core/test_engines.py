@@ -29,6 +29,7 @@ from cooptrack_core.types import CameraView, CooptrackError, Features, Frame, In
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 640, 360
 FRAMES = 5
+STEP_S = STEP_NS / 1e9
 
 
 def camera(pitch: float = 0.0, focal: float = 0.8) -> CameraView:
@@ -101,14 +102,21 @@ def steps(
     return found
 
 
+def assert_near(found: torch.Tensor, expected: torch.Tensor, atol: float, name: str) -> None:
+    torch.testing.assert_close(found, expected, atol=atol, rtol=atol, msg=lambda text: f"{name}: {text}")
+
+
 def assert_same_frames(found: Sequence[Step], expected: Sequence[Step], atol: float) -> None:
-    """Logits, boxes, fates and pairs of every query; rows in the same order."""
+    """Logits, boxes, fates and pairs of every query; rows in the same order.
+
+    Velocities follow from places 0.1 s apart, so that what these may differ by counts ten times in m/s.
+    """
     for got, wanted in zip(found, expected, strict=True):
-        for name in ("logits", "boxes", "ref_pts", "query_feats", "motion_feats"):
-            for a, b in ((got.refined, wanted.refined), (got.perception.decoded, wanted.perception.decoded)):
-                torch.testing.assert_close(
-                    getattr(a, name), getattr(b, name), atol=atol, rtol=atol, msg=lambda text, n=name: f"{n}: {text}"
-                )
+        for a, b in ((got.refined, wanted.refined), (got.perception.decoded, wanted.perception.decoded)):
+            for name in ("logits", "ref_pts", "query_feats", "motion_feats"):
+                assert_near(getattr(a, name), getattr(b, name), atol, name)
+            assert_near(a.boxes[..., :8], b.boxes[..., :8], atol, "boxes")
+            assert_near(a.boxes[..., 8:], b.boxes[..., 8:], atol / STEP_S, "velocities")
         for name in ("track_id", "is_track", "misses", "hits", "measured"):
             assert torch.equal(getattr(got.advanced.queries, name), getattr(wanted.advanced.queries, name)), name
         assert torch.equal(got.advanced.reported, wanted.advanced.reported)

@@ -172,3 +172,18 @@ def test_a_real_network_runs_from_dataset_and_bag_alike(spd: Path, tmp_path: Pat
     assert len(a["sent"]) == FRAMES and not any(frame["predicted_only"] for frame in a["frames"])
     # What random numbers put into each other is refused, the rest is used; nothing is lost.
     assert all(len(frame["messages"]) + len(frame["refused"]) == 1 for frame in a["frames"][1:])
+
+
+def test_the_estimated_clock_of_a_sender_is_printed_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, recording = tmp_path / "scene", tmp_path / "run.json"
+    made = ["synthesize", str(scene), "--renderer", "none", "--point-clouds", "none", "--duration-s", "4"]
+    assert main(made) == 0
+    capsys.readouterr()
+    assert main(["track", str(scene), *SIMULATED, "--clock-offset-ms", "80", "-o", str(recording)]) == 0
+    clock = json.loads(recording.read_text())["clock_offsets"]["rsu"]
+    assert abs(clock["offset_ms"] - 80.0) < 3.0 * clock["std_ms"] < 60.0
+    assert clock["pairs"] >= 20 and clock["objects"] >= 3
+    line = next(text for text in capsys.readouterr().out.splitlines() if "clock of rsu ahead by" in text)
+    assert f"{clock['offset_ms']:+.0f} ms" in line
