@@ -48,7 +48,8 @@ def add_run_options(parser: argparse.ArgumentParser, *, split: str = "val") -> N
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N vehicle frames of each sequence")
     parser.add_argument("--skip-broken", action="store_true", help="leave out dataset frames that are unreadable")
     add_network_options(parser)
-    parser.set_defaults(preset=None, weights=None, device=None)  # not given: those of --params
+    # Not given: those of --params.
+    parser.set_defaults(preset=None, weights=None, device=None, engine=None, precision=None)
 
 
 def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions:
@@ -69,7 +70,7 @@ def run_options(args: argparse.Namespace, mode: str | None = None) -> RunOptions
         print(f"note: {args.params}: of the nodes only, not used here: {', '.join(file.of_nodes)}", file=sys.stderr)
     given = {
         "detector": args.detector, "network__preset": args.preset, "network__device": args.device,
-        "network__seed": args.seed or None,
+        "network__engine": args.engine, "network__precision": args.precision, "network__seed": args.seed or None,
     }  # fmt: skip
     detector = args.detector or file.vehicle.get("detector", DEFAULT_DETECTOR)
     mode = mode or file.vehicle.get("mode", default_mode(detector))
