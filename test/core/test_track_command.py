@@ -178,7 +178,7 @@ def test_the_estimated_clock_of_a_sender_is_printed_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene, recording = tmp_path / "scene", tmp_path / "run.json"
-    made = ["synthesize", str(scene), "--renderer", "none", "--point-clouds", "none", "--duration-s", "4"]
+    made = ["synthesize", str(scene), "--renderer", "none", "--point-clouds", "none", "--duration-s", "7"]
     assert main(made) == 0
     capsys.readouterr()
     assert main(["track", str(scene), *SIMULATED, "--clock-offset-ms", "80", "-o", str(recording)]) == 0

@@ -1,4 +1,4 @@
-"""A prepared network in bf16, for processors that multiply such numbers themselves: half the memory, twice the speed.
+"""A prepared network in bf16, for processors that multiply such numbers themselves twice as fast as single ones.
 
 Image, grid and decoder layers and history reasoning have weights in bf16. Between layers numbers are in single
 precision, but within the backbone, the image head and each feed-forward net, as are geometry, attention weights, norms,
