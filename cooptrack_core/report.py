@@ -139,8 +139,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _clock(agent: str, clock: Mapping[str, Any]) -> tuple[str, str]:
-    text = f"{clock['offset_ms']:+.0f} ms (std {clock['std_ms']:.0f}; {clock['pairs']} pairs, {clock['objects']} objects)"
-    return f"clock of {agent} ahead by, estimated", text
+    spread = f"std {clock['std_ms']:.0f}; {clock['pairs']} pairs, {clock['objects']} objects"
+    return f"clock of {agent} ahead by, estimated", f"{clock['offset_ms']:+.0f} ms ({spread})"
 
 
 def _sure(quality: Mapping[str, Any]) -> tuple[str, str]:
