@@ -38,9 +38,13 @@ class RecorderNode(Node):
         self._closed = False
         self._seen: set[str] = set()
         self._before_clock: list[tuple[str, bytes]] = []
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(settings.discovery_period_ms / 1e3, self.discover, clock=steady)
-        self.discover()
+        try:
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._timer = self.create_timer(settings.discovery_period_ms / 1e3, self.discover, clock=steady)
+            self.discover()
+        except BaseException:  # above all an interrupt: the bag would have no end, and its writer keep the process
+            self.close()
+            raise
 
     @property
     def counts(self) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import threading
 
 import pytest
 from geometry_msgs.msg import PoseStamped
@@ -19,6 +20,15 @@ from cooptrack_ros.recorder_node import RecorderNode
 
 RADIO = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@pytest.fixture
+def handlers_as_before():
+    """A recorder that ends its bag in this thread ignores signals from then on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -94,6 +104,20 @@ def test_log_times_are_sim_time_and_nothing_from_before_the_clock_is_lost(graph,
     messages = read(tmp_path / "recorded")
     assert [m.frame_index for _, _, m in messages] == [1, 2]
     assert {log_ns for _, log_ns, _ in messages} == {at(7)}
+
+
+@pytest.mark.usefixtures("handlers_as_before")
+def test_a_recorder_that_is_interrupted_while_it_comes_up_ends_its_bag(graph, tmp_path, monkeypatch):
+    """Its writer would otherwise keep the process for ever."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecorderNode, "discover", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        graph.add(RecorderNode, "/", {"output": str(tmp_path / "recorded")})
+    assert not [thread for thread in threading.enumerate() if thread.name == "bag writer"]
+    assert read(tmp_path / "recorded") == []
 
 
 def test_a_bag_that_could_not_be_written_whole_is_no_success(graph, record):
