@@ -23,12 +23,12 @@ def process_pool(work: int, limit: int = 0) -> Iterator[ProcessPoolExecutor]:
     """
     count = max(1, min(work, limit or os.cpu_count() or 1))
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-    finished = False
     try:
         yield pool
-        finished = True
-    finally:
-        pool.shutdown(cancel_futures=not finished)
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def work_through(function: Callable[..., object], pieces: Sequence[tuple[Any, ...]], desc: str, unit: str) -> None:

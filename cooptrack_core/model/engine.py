@@ -32,9 +32,12 @@ def engine_of(model: AgentModel, engine: str, precision: str, device: torch.devi
         return onnx_network(model, device)
     if engine == "eager":
         made = plain(model).to(device)
-    elif precision == "fp32" or (precision == "bf16" and can_halve()):
+    elif precision == "fp32":
         keep_memory()
-        return faster(model) if precision == "fp32" else halve(faster(model))
+        return faster(model)
+    elif precision == "bf16" and can_halve():
+        keep_memory()
+        return halve(faster(model))
     else:
         made = prepare_for_inference(model).to(device)
     return made if precision == "fp32" else lower(made, precision, device)

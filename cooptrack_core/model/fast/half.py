@@ -128,9 +128,7 @@ def _halve_convolutions(part: nn.Module) -> None:
 def _half_convolution(module: nn.Module) -> HalfConv2d:
     assert isinstance(module, FastConv2d)
     made = retyped(module, HalfConv2d)
-    made._parameters = {}
-    for name, values in module._parameters.items():
-        made._parameters[name] = _lowered(values)
+    _halve_parameters(made)
     return made
 
 
@@ -140,19 +138,15 @@ def _halve_layers(part: nn.Module) -> None:
         for name, module in list(parent.named_children()):
             if isinstance(module, FeedForward):
                 setattr(parent, name, retyped(module, HalfFeedForward))
-    for module in list(part.modules()):
-        if isinstance(module, (HalfFeedForward, nn.MultiheadAttention)):
-            _halve_parameters(module)
-        elif isinstance(module, DeformableLayer):
-            _halve_parameters(module.value_proj)
-            _halve_parameters(module.output_proj)
+            if isinstance(module, (FeedForward, nn.MultiheadAttention)):
+                _halve_parameters(module)
+            elif isinstance(module, DeformableLayer):
+                _halve_parameters(module.value_proj)
+                _halve_parameters(module.output_proj)
 
 
 def _halve_parameters(module: nn.Module) -> None:
     for part in module.modules():
         for name, values in part._parameters.items():
-            part._parameters[name] = _lowered(values)
-
-
-def _lowered(values: nn.Parameter | None) -> nn.Parameter | None:
-    return None if values is None else nn.Parameter(values.to(LOWER), requires_grad=False)
+            if values is not None:
+                part._parameters[name] = nn.Parameter(values.to(LOWER), requires_grad=False)
