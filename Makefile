@@ -51,6 +51,9 @@ own_graph = . scripts/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &
 every_test = python -m pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile test/core; core=$$?; \
   python -m pytest -q test/compat test/ros && [ $$core = 0 ]
 
+# One after the other, all of them: what fails is named at the end.
+benches = $(filter-out scripts/bench_scaling.py,$(wildcard scripts/bench_*.py))
+
 help: ## list the targets
 	@echo "cooptrack: cooperative 3D tracking for ROS 2"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -65,8 +68,8 @@ test: build ## every check and test
 	{ [ $$checks = 0 ] || { echo "The tests passed, the checks before them did not: make lint" >&2; exit 1; }; }
 
 bench: build ## measure speed and memory: networks, agents, nodes, evaluation, training
-	@$(own_graph) && for script in $(filter-out scripts/bench_scaling.py,$(wildcard scripts/bench_*.py)); do \
-	  python $$script || exit 1; done
+	@$(own_graph) || exit 1; failed=; for script in $(benches); do python $$script || failed="$$failed $$script"; done; \
+	[ -z "$$failed" ] || { echo "make bench: failed:$$failed" >&2; exit 1; }
 
 bench-scaling: build ## cost against agents, instances, image, grid, history; PLOTS=docs/images draws the curves
 	@. scripts/env.sh && exec python scripts/bench_scaling.py $(if $(PLOTS),--plots "$(PLOTS)")

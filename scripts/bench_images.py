@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Both agents' nodes with networks on 1920x1080 images: what the way through ROS costs beside the core and decoding.
+"""Both agents' nodes with networks on 1920x1080 images: frames per second, stages, ROS in and out, memory, start-up.
 
-Sends compressed, then raw images over DDS to a roadside unit and a vehicle with the shipped networks. Run in a
-sourced environment (`make bench` does). Machines are shared and noisy: compare only within one run.
+Sends compressed, then raw images over DDS to a roadside unit and a vehicle with the shipped networks; a frame lasts
+from the entry of the callback that completes it until its tracks are published. Run in a sourced environment
+(`make bench` does). Machines are shared and noisy: compare only within one run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import platform
 import struct
-import subprocess
 import sys
 import time
 from array import array
@@ -26,7 +26,11 @@ import numpy as np
 os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(Path(__file__).parent.parent / "config/fastdds_local.xml"))
 
 import rclpy
-from bench_nodes import AGENTS, CORE_STAGES, NODES, OF_VEHICLE, cpu_s, poses
+from bench.cases import Case
+from bench.machine import gpu_name, machine_line
+from bench.nodes import AGENTS, DECODING, GOAL_MS, AgentProcess, add_node, judged_ms, running, verdict
+from bench.tables import HEADS, NetworkTable
+from bench_nodes import poses
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
@@ -35,20 +39,16 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
+from cooptrack_core.config import ENGINES
 from cooptrack_core.data.synthetic import renderers
 from cooptrack_core.data.synthetic.options import SceneOptions
 from cooptrack_core.data.synthetic.scene import make_scene
 from cooptrack_core.geometry.transforms import inverse, to_quaternion
-from cooptrack_core.stage_clock import sum_ms
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import stamp_message, stamp_ns
 
 WIDTH, HEIGHT, ENLARGED, PICTURES = 1920, 1080, 3, 4
 TYPES = {"compressed": (CompressedImage, "image/compressed"), "raw": (Image, "image")}
-OF_CORE = ("network", *CORE_STAGES)
-DECODING = "network.decode image"
-OUTSIDE = ("convert_in", "receive_to_start", "wait_tf", "publish")  # until the tracks are out
-GOAL_MS = 5.0  # p99 outside core and decoding
 LOST_AT_END_S = 1.0
 
 
@@ -135,9 +135,9 @@ class Seen:
 class Bench(Node):
     """Feeds the agents and collects what they say."""
 
-    def __init__(self, transport: str, seen_by: dict[str, Camera]) -> None:
+    def __init__(self, transport: str, seen_by: dict[str, Camera], processes: dict[str, AgentProcess]) -> None:
         super().__init__("bench")
-        self.seen_by = seen_by
+        self.seen_by, self.processes = seen_by, processes
         self.seen = {agent: Seen() for agent in seen_by}
         image_type, topic = TYPES[transport]
         self.images = {a: self.create_publisher(image_type, f"/{a}/{topic}", 5) for a in seen_by}
@@ -156,6 +156,7 @@ class Bench(Node):
 
     def _tracks(self, agent: str) -> Any:
         def take(message: TrackedObjectArray, info: dict[str, int]) -> None:
+            self.processes[agent].saw(len(message.objects))
             self.seen[agent].tracks += 1
             self.seen[agent].objects.append(len(message.objects))
             if not message.predicted_only:
@@ -203,92 +204,76 @@ def drive(bench: Bench, serialised: dict[str, list[bytes]], count: int, hz: floa
     return taken_s
 
 
-def percentiles(name: str, values: Any) -> None:
-    p50, p90, p99 = np.percentile(values, (50, 90, 99))
-    print(f"  {name:44.44}{len(values):7d}{p50:9.2f}{p90:9.2f}{p99:9.2f}{np.max(values):9.2f}")
-
-
-def judge(agent: str, rows: list[dict[str, float]], outside: Any, period_ms: float) -> None:
-    """Whether the goal is met. Where the network takes longer than images come apart, frames wait for it."""
-    begun = [row["total"] - row["receive_to_start"] for row in rows]
-    slow = bool(np.percentile(begun, 90) > period_ms)
-    values = outside - [row["receive_to_start"] for row in rows] if slow else outside
-    p99 = float(np.percentile(values, 99))
-    left = "the wait for the network left out, which is too slow; " if slow else ""
-    print(f"  {agent}: {p99:.2f} ms p99 ({left}goal {GOAL_MS:g} ms: {'met' if p99 <= GOAL_MS else 'missed'})")
-
-
 def report(
-    transport: str, seen: dict[str, Seen], cores: dict[str, float], sent: int, size_bytes: int, period_ms: float
+    table: NetworkTable, case: Case, found: Seen, process: AgentProcess, sent: int, hz: float, cores: float
 ) -> None:
-    """Prints the table of one transport."""
-    print(f"\n{transport}: {sent} images of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.2f} MB each, to each agent")
-    print(f"  {'ms':44}{'frames':>7}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}")
-    for agent, found in seen.items():
-        rows = [row for row in found.timings if DECODING in row]  # done in full
-        if not rows:
-            sys.exit(f"bench_images: {agent} processed no image; see its log")
-        outside = np.array([row["total"] - sum_ms({s: row.get(s, 0.0) for s in OF_CORE}) for row in rows])
-        percentiles(f"{agent} without core and decoding", outside)
-        for stage in OUTSIDE:
-            percentiles(f"  {stage}", [row[stage] for row in rows])
-        decoding = np.array([row[DECODING] for row in rows])
-        percentiles(f"{agent} decoding", decoding)
-        percentiles(f"{agent} core without decoding", [row["total"] for row in rows] - outside - decoding)
-        percentiles(f"{agent} age of the image when its tracks go out", found.ages_ms)
-        drops = {k.removeprefix("dropped."): found.count(k) for k in found.counters if k.startswith("dropped.")}
-        text = ", ".join(f"{reason} {count}" for reason, count in drops.items() if count) or "none"
-        lost = sent - found.count("images_received")
-        print(f"  {agent}: images lost on the way {lost}, dropped: {text}; tracks {found.tracks} of {sent - lost}")
-        judge(agent, rows, outside, period_ms)
-        print(f"  {agent}: {np.mean(found.objects):.0f} tracks per frame, cores used {cores[agent]:.2f}")
+    """The rows of one agent: stages, frames per second, the ROS path."""
+    frames = [frame for frame in found.timings if DECODING in frame]  # done in full
+    if not frames:
+        sys.exit(f"bench_images: {case.agent} processed no image; see its log")
+    add_node(table, case, frames, process, cores)
+    names = (case.preset, f"{case.agent} {case.mode}", f"{case.engine} {case.threads} thr")
+    counts = {k.removeprefix("dropped."): found.count(k) for k in found.counters if k.startswith("dropped.")}
+    drops = {reason: count for reason, count in counts.items() if count}
+    lost, rate, dropped = sent - found.count("images_received"), len(frames) / sent * hz, sum(drops.values())
+    reasons = f" ({', '.join(f'{reason} {count}' for reason, count in drops.items())})" if drops else ""
+    text = f"{rate:.1f} done in full, {dropped} of {sent} dropped{reasons}, {lost} lost on the way; {verdict(rate, hz)}"
+    facts = {"frames_per_s": rate, "sent": sent, "dropped": drops, "lost": lost, "tracks_out": found.tracks}
+    table.note(*names, "frames per s", text, **facts, goal=verdict(rate, hz))
+    p99_ms, left_out = judged_ms(frames, 1e3 / hz)
+    met = "met" if p99_ms <= GOAL_MS else "missed"
+    text = f"{p99_ms:.2f} ms p99{left_out}; goal {GOAL_MS:g}: {met}"
+    table.note(*names, "ROS path", text, p99_ms=p99_ms, goal=met)
+    ages = [float(value) for value in np.percentile(found.ages_ms, (50, 90, 99))]
+    text = "".join(f"{age:9.2f}" for age in ages) + f"  until its tracks go out; {np.mean(found.objects):.0f} tracks"
+    table.note(*names, "age of the image", text, p50_ms=ages[0], p90_ms=ages[1], p99_ms=ages[2])
 
 
-def bench_transport(transport: str, seen_by: dict[str, Camera], args: argparse.Namespace) -> None:
-    """Starts the agents, drives them and prints what it took."""
-    common = {"detector": "network", "network.device": "cpu", "network.threads": 1, "image_transport": transport}
-    options = [part for name, value in common.items() for part in ("-p", f"{name}:={value}")]
-    processes = {}
-    for agent in seen_by:
-        node = NODES[agent]
-        command = [sys.executable, "-m", f"cooptrack_ros.{node}", "--ros-args", "-r", f"__ns:=/{agent}", *options]
-        processes[agent] = subprocess.Popen([*command, *(OF_VEHICLE if node == "vehicle_node" else ())])
-    try:
-        with rclpy.init():
-            bench = Bench(transport, seen_by)
-            serialised = {a: [message_bytes(transport, a, p) for p in seen_by[a].pixels] for a in seen_by}
-            bench.wait_for_agents()
-            drive(bench, serialised, round(2 * args.hz), args.hz)
-            for seen in bench.seen.values():
-                seen.start()
-            before = {agent: cpu_s(process.pid) for agent, process in processes.items()}
-            sent = round(args.seconds * args.hz)
-            wall_s = drive(bench, serialised, sent, args.hz)
-            cores = {agent: (cpu_s(process.pid) - before[agent]) / wall_s for agent, process in processes.items()}
-            size_bytes = max(len(pictures[0]) for pictures in serialised.values())
-            report(transport, bench.seen, cores, sent, size_bytes, 1e3 / args.hz)
-    finally:
-        for process in processes.values():
-            process.terminate()
-            process.wait()
+def measure(
+    table: NetworkTable, transport: str, engine: str, seen_by: dict[str, Camera], args: argparse.Namespace
+) -> None:
+    """Starts the agents, drives them and adds what it took."""
+    parameters = {
+        "detector": "network", "network.device": "cpu", "network.threads": 1, "network.engine": engine,
+        "image_transport": transport,
+    }  # fmt: skip
+    with running(tuple(seen_by), parameters) as processes, rclpy.init():
+        bench = Bench(transport, seen_by, processes)
+        serialised = {a: [message_bytes(transport, a, p) for p in seen_by[a].pixels] for a in seen_by}
+        bench.wait_for_agents()
+        drive(bench, serialised, round(2 * args.hz), args.hz)
+        for seen in bench.seen.values():
+            seen.start()
+        before = {agent: process.cpu_s() for agent, process in processes.items()}
+        sent = round(args.seconds * args.hz)
+        wall_s = drive(bench, serialised, sent, args.hz)
+        for agent, process in processes.items():
+            case = Case("tiny", f"{agent} node", transport, engine, "fp32", "cpu", 1)
+            cores = (process.cpu_s() - before[agent]) / wall_s
+            report(table, case, bench.seen[agent], process, sent, args.hz, cores)
 
 
 def main() -> int:
-    """Measures each transport."""
+    """Measures each transport with each engine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--transports", nargs="+", choices=sorted(TYPES), default=["compressed", "raw"])
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["eager", "torch"])
     parser.add_argument("--hz", type=float, default=10.0, help="images per s and agent")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement, s")
     parser.add_argument(
         "--agents", nargs="+", choices=AGENTS, default=list(AGENTS), help="one: as if it had the computer for itself"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
     args = parser.parse_args()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"synthetic images at {args.hz:g} Hz on {machine}, load average {os.getloadavg()[0]:.1f}")
-    print("monotonic clock; from the entry of the callback that completes a frame until its tracks are published")
+    machine, table = machine_line(gpu_name()), NetworkTable()
+    print(f"\nnodes; images of {WIDTH}x{HEIGHT} at {args.hz:g} Hz, synthetic; load {os.getloadavg()[0]:.1f}")
+    print(machine, *HEADS, sep="\n", flush=True)
     seen_by = {agent: camera for agent, camera in cameras().items() if agent in args.agents}
     for transport in args.transports:
-        bench_transport(transport, seen_by, args)
+        for engine in sorted(args.engines, key=lambda engine: engine != "eager"):
+            measure(table, transport, engine, seen_by, args)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"machine": machine, "rows": table.rows}, indent=1) + "\n")
     return 0
 
 

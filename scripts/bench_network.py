@@ -45,9 +45,10 @@ def association_rows(table: NetworkTable, repeats: int) -> None:
     from bench_scaling import ASSOCIATION_GOAL_MS, association_ms
 
     goal = f"{ASSOCIATION_GOAL_MS:.0f} ms"
-    for preset in ("r50", "tiny"):
+    for preset in ("tiny", "r50", STRAIGHTFORWARD):
+        frames = repeats if preset != STRAIGHTFORWARD else max(3, repeats // 10)  # without a gate all pairs are scored
         for threads in sorted({1, CORES}):
-            p50, p90, p99 = association_ms(300, 900, repeats, f"{preset}_coop", threads)
+            p50, p90, p99 = association_ms(300, 900, frames, f"{preset}_coop", threads)
             text = f"{p50:9.2f}{p90:9.2f}{p99:9.2f}{'':43}  {goal}"
             names = (preset, "300 x 900", f"torch {threads} thr", "association")
             table.note(*names, text, p50_ms=p50, p90_ms=p90, p99_ms=p99, goal=goal)
@@ -73,8 +74,13 @@ def fill(table: NetworkTable, args: argparse.Namespace, devices: list[str]) -> N
             save_frames(work / f"{agent}.npz", getattr(frames, agent))
         for device in devices:
             presets = list(dict.fromkeys((*args.presets, *(GPU_PRESETS if device == "cuda" else ()))))
-            for case in cases_of(presets, [device], args.engines):
+            cases = cases_of(presets, [device], args.engines)
+            wanted = [case for case in cases if args.full or not case.left_out]
+            for case in wanted:
                 table.add(case, measured(case, work, args.repeats))
+            for preset in presets:
+                if others := [case for case in cases if case.preset == preset and case not in wanted]:
+                    table.leave_out(others, others[0].left_out)
         if "cpu" in devices:
             for engine in args.engines if "tiny" in args.presets else ():
                 together_row(table, work, engine, args.seconds)
@@ -84,10 +90,11 @@ def fill(table: NetworkTable, args: argparse.Namespace, devices: list[str]) -> N
 def main() -> int:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--presets", nargs="+", choices=NETWORK_FAMILIES, default=["tiny", STRAIGHTFORWARD])
+    parser.add_argument("--presets", nargs="+", choices=NETWORK_FAMILIES, default=list(NETWORK_FAMILIES))
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["eager", "torch", "onnxruntime"])
+    parser.add_argument("--full", action="store_true", help="large networks on a CPU in all engines and modes as well")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: the GPU as well")
-    parser.add_argument("--repeats", type=int, default=30, help="timed frames; large networks on a CPU a third (30)")
+    parser.add_argument("--repeats", type=int, default=30, help="timed frames; large networks on a CPU fewer (30)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of the run with both agents (6)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset with images; without it a synthetic one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")

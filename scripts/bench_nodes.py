@@ -1,36 +1,35 @@
 #!/usr/bin/env python3
-"""Both agents' nodes under load: time from the callback to the published tracks beside the core's own, and CPU use.
+"""Both agents' nodes under load, without a network: ROS in and out beside the core, memory, start-up, CPU use.
 
-Run in a sourced environment (`make bench` does). Prints one table with the machine beside it. Machines
-are shared and noisy: compare only within one run.
+A frame lasts from the entry of its callback until its tracks are published. Run in a sourced environment (`make bench`
+does). Machines are shared and noisy: compare only within one run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import rclpy
+from bench.cases import Case
+from bench.machine import gpu_name, machine_line
+from bench.nodes import AGENTS, AgentProcess, add_node, running
+from bench.tables import HEADS, NetworkTable
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
-from cooptrack_msgs.msg import AssociationArray, StageTimings
+from cooptrack_msgs.msg import AssociationArray, StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import stamp_message
 
-CORE_STAGES = ("perceive", "cooperate", "advance", "trust", "compose")
-AGENTS = ("rsu", "vehicle")
-NODES = {"rsu": "roadside_node", "vehicle": "vehicle_node"}
-PARAMETERS = ("-p", "detector:=simulated", "-p", "mode:=late")  # the nodes' own time, not that of a network
-OF_VEHICLE = ("-p", "trust.quarantine:=never")  # messages come again and again as no honest sender's do
+PARAMETERS = {"detector": "simulated", "mode": "late"}  # the nodes' own time, not that of a network
 TF_HZ = 50.0
 
 
@@ -60,16 +59,10 @@ def poses(stamp_ns: int) -> TFMessage:
     return message
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used so far, s."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Bench(Node):
     """Feeds the agents and collects their timings."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: dict[str, AgentProcess]) -> None:
         super().__init__("bench")
         self.timings: dict[str, list[dict[str, float]]] = {agent: [] for agent in AGENTS}
         self.bytes: list[int] = []
@@ -79,6 +72,12 @@ class Bench(Node):
             self.create_subscription(StageTimings, f"/{agent}/debug/timings", self._taker(agent), 50)
             for agent in AGENTS
         ]
+        self._until_first_track = [
+            self.create_subscription(
+                TrackedObjectArray, f"/{agent}/tracks", lambda m, found=process: found.saw(len(m.objects)), 10
+            )
+            for agent, process in processes.items()
+        ]
         self.create_subscription(AssociationArray, "/vehicle/associations", self._on_associations, 50)
 
     def _taker(self, agent: str):
@@ -86,6 +85,15 @@ class Bench(Node):
 
     def _on_associations(self, message: AssociationArray) -> None:
         self.bytes += list(message.message_bytes)
+
+    def start(self) -> None:
+        """Forgets the warm-up; tracks are not looked at any more, which would take time of its own."""
+        for rows in self.timings.values():
+            rows.clear()
+        self.bytes.clear()
+        for subscription in self._until_first_track:
+            self.destroy_subscription(subscription)
+        self._until_first_track.clear()
 
     def spin_until(self, due_s: float) -> None:
         while (left := due_s - time.monotonic()) > 0:
@@ -118,28 +126,22 @@ def drive(bench: Bench, seconds: float, objects: int, hz: float) -> float:
     return time.monotonic() - begin_s
 
 
-def report(bench: Bench, cpu_share: dict[str, float], objects: int, hz: float) -> None:
-    """Prints the table."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{objects} objects per side at {hz:g} Hz on {machine}, load average {os.getloadavg()[0]:.1f}")
-    print("ms per frame, monotonic clock; from the entry of the frame's callback until its tracks are published")
-    print(f"{'':34}{'frames':>8}{'p50':>9}{'p99':>9}{'max':>9}")
-    for agent in AGENTS:
-        rows = bench.timings[agent]
-        if not rows:
+def report(
+    table: NetworkTable, bench: Bench, processes: dict[str, AgentProcess], cores: dict[str, float], hz: float
+) -> None:
+    """The rows of both nodes."""
+    for agent, process in processes.items():
+        if not bench.timings[agent]:
             sys.exit(f"bench_nodes: no timings from {agent}")
-        core = np.array([sum(row.get(stage, 0.0) for stage in CORE_STAGES) for row in rows])
-        total = np.array([row["total"] for row in rows])
-        lines = {"without core": total - core, "core": core}
-        stages = [stage for stage in rows[0] if stage not in (*CORE_STAGES, "total")]
-        lines |= {stage: np.array([row[stage] for row in rows]) for stage in stages}
-        for name, values in lines.items():
-            p50, p99 = np.percentile(values, (50, 99))
-            print(f"{f'{agent} {name}':34.34}{len(values):8d}{p50:9.2f}{p99:9.2f}{values.max():9.2f}")
-    shares = ", ".join(f"{agent} {share:.2f}" for agent, share in cpu_share.items())
-    print(f"cores used: {shares}, together {sum(cpu_share.values()):.2f}")
+        mode = PARAMETERS["mode"] if agent == "vehicle" else ""
+        case = Case("simulated", f"{agent} node", mode, "", "fp32", "cpu", 1)
+        add_node(table, case, bench.timings[agent], process, cores[agent])
+    shares = ", ".join(f"{agent} {share:.2f}" for agent, share in cores.items())
+    table.note("simulated", "both nodes", "", "cores used", f"{shares}, together {sum(cores.values()):.2f}", **cores)
     if bench.bytes:
-        print(f"message: {np.mean(bench.bytes):.0f} bytes, {np.mean(bench.bytes) * hz:.0f} bytes per s")
+        size = float(np.mean(bench.bytes))
+        text = f"{size:.0f} bytes, {size * hz:.0f} bytes per s"
+        table.note("simulated", "rsu node", "", "message", text, message_bytes=size)
 
 
 def main() -> int:
@@ -148,37 +150,22 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=60, help="detections per side and frame")
     parser.add_argument("--hz", type=float, default=10.0, help="frames per s and side")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the measurement, s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
     args = parser.parse_args()
-    processes = {
-        agent: subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                f"cooptrack_ros.{node}",
-                "--ros-args",
-                "-r",
-                f"__ns:=/{agent}",
-                *PARAMETERS,
-                *(OF_VEHICLE if node == "vehicle_node" else ()),
-            ]
-        )
-        for agent, node in NODES.items()
-    }
-    try:
-        with rclpy.init():
-            bench = Bench()
-            bench.wait_for_agents()
-            drive(bench, 2.0, args.objects, args.hz)
-            for rows in bench.timings.values():
-                rows.clear()
-            before = {agent: cpu_s(process.pid) for agent, process in processes.items()}
-            wall_s = drive(bench, args.seconds, args.objects, args.hz)
-            shares = {agent: (cpu_s(process.pid) - before[agent]) / wall_s for agent, process in processes.items()}
-            report(bench, shares, args.objects, args.hz)
-    finally:
-        for process in processes.values():
-            process.terminate()
-            process.wait()
+    machine, table = machine_line(gpu_name()), NetworkTable()
+    print(f"\nnodes without network; {args.objects} objects a side at {args.hz:g} Hz; load {os.getloadavg()[0]:.1f}")
+    print(machine, *HEADS, sep="\n", flush=True)
+    with running(AGENTS, PARAMETERS) as processes, rclpy.init():
+        bench = Bench(processes)
+        bench.wait_for_agents()
+        drive(bench, 2.0, args.objects, args.hz)
+        bench.start()
+        before = {agent: process.cpu_s() for agent, process in processes.items()}
+        wall_s = drive(bench, args.seconds, args.objects, args.hz)
+        cores = {agent: (process.cpu_s() - before[agent]) / wall_s for agent, process in processes.items()}
+        report(table, bench, processes, cores, args.hz)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"machine": machine, "rows": table.rows}, indent=1) + "\n")
     return 0
 
 

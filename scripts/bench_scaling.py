@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """How cost grows with agents, instances, image, BEV grid and history; processor time of one thread, synthetic data.
 
-`python scripts/bench_scaling.py --plots docs/images` draws the curves as well. The slope is that of a straight line
-through all points: ms for one more agent, instance, million pixels, thousand cells, frame.
+Networks are those that nodes run on a CPU: engine torch, fp32. `--plots docs/images` draws the curves as well. The
+slope is that of a straight line through all points: ms for one more agent, instance, million pixels, thousand cells,
+frame.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bench_agents import late_row, learned_row, timed
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.allocator import keep_memory
 from cooptrack_core.model.association import UNSCORED, GraphAssociation, match_by_affinity
-from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.engine import engine_of
 from cooptrack_core.model.presets import ModelConfig, get_preset
 from cooptrack_core.model.queries import Queries
 
@@ -34,6 +35,7 @@ ASSOCIATED = (10, 30, 100, 200, 300)  # with 900 queries
 IMAGES = ((96, 160), (192, 320), (288, 480), (384, 640), (544, 960))  # height, width
 GRIDS = (16, 32, 50, 75, 100)
 HISTORIES = (0, 1, 2, 4, 8)
+TRACKS = 64  # queries with a past
 BOX_NOISE = 0.005  # of matching queries, as a share of the range: half a metre
 
 
@@ -104,9 +106,9 @@ def grid_curve(repeats: int) -> Curve:
 
 
 def history_curve(repeats: int) -> Curve:
-    """History reasoning of tiny over more frames."""
+    """History reasoning of tiny over more frames; half of the queries are tracks, the others are fresh."""
     configs = [replace(get_preset("tiny_inf"), history_length=length) for length in HISTORIES]
-    return Curve("history", "History, 128 queries", "frames", HISTORIES, {"preset tiny": [
+    return Curve("history", f"History, 128 queries, {TRACKS} tracks", "frames", HISTORIES, {"preset tiny": [
         _network_ms(config, _history, repeats) for config in configs
     ]})  # fmt: skip
 
@@ -141,8 +143,9 @@ def association_ms(
     with torch.inference_mode():
         # Random weights find nobody alike: with half of the near pairs allowed the assignment has work to do.
         affinity = association(ego, remote)
-        threshold = torch.tensor(config.options.affinity_threshold).logit()
-        association.affinity[-1].bias += threshold - affinity[affinity > UNSCORED].median()
+        if config.options.affinity_threshold:  # official: none, all pairs are allowed
+            threshold = torch.tensor(config.options.affinity_threshold).logit()
+            association.affinity[-1].bias += threshold - affinity[affinity > UNSCORED].median()
         taken = timed_each(associate, repeats) if threads == 1 else wall_each(associate, repeats)
     torch.set_num_threads(before)
     p50, p90, p99 = (float(value) for value in np.percentile(taken, (50, 90, 99)))
@@ -172,9 +175,9 @@ def _random_queries(config: ModelConfig, places: torch.Tensor, generator: torch.
 
 
 def _network_ms(config: ModelConfig, part: Callable[[AgentModel], Callable[[], object]], repeats: int) -> float:
+    """Of the network that nodes run on a CPU."""
     torch.manual_seed(0)
-    model = prepare_for_inference(AgentModel(config).eval())
-    assert isinstance(model, AgentModel)
+    model = engine_of(AgentModel(config).eval(), "torch", "fp32", torch.device("cpu"))
     with torch.inference_mode():
         work = part(model)
         return float(np.median(timed_each(lambda _: work(), repeats)))
@@ -191,11 +194,20 @@ def _encoder(model: AgentModel) -> Callable[[], object]:
     maps = model.neck(model.backbone(torch.randn(1, 3, height, width)))
     ahead = torch.tensor([[width / 2, -width, 0, 0], [height / 2, 0, -width, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])[None]
     memory, moved = torch.randn(1, config.bev_cells, config.embed_dims), torch.zeros(1, 18)
-    return lambda: model.bev_encoder(maps, ahead, moved, memory)
+    moved[0, 17] = 0.5  # degrees: a vehicle that turns has to rotate its memory
+
+    def encode() -> object:
+        ahead[0, 0, 3] += 0.01  # and to project its grid anew: geometry is kept by calibration
+        return model.bev_encoder(maps, ahead, moved, memory)
+
+    return encode
 
 
 def _history(model: AgentModel) -> Callable[[], object]:
-    queries = model.assemble(None).map(lambda value: value[None])
+    queries = model.assemble(None)
+    padding = queries.history_padding.clone()
+    padding[:TRACKS] = False
+    queries = queries.with_(history_padding=padding).map(lambda value: value[None])
     return lambda: model.reasoner(queries)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training speed: samples per second and where the time goes, preset tiny, on a synthetic dataset with kept frames.
+"""Training speed of every stage: samples per second and where the time goes, on a synthetic dataset with kept frames.
 
 The dataset is made once into build/bench; its frames are decoded once, as `cooptrack train` does. Prints one table with
 the machine beside it. Compare only within one run: machines are shared and noisy.
@@ -28,8 +28,11 @@ from cooptrack_core.training.steps import Stepper
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "build" / "bench" / "training"
-WEIGHTS = Path(cooptrack_core.__file__).parent / "weights" / "tiny_inf.safetensors"
-PRESET = "tiny_inf"
+WEIGHTS = Path(cooptrack_core.__file__).parent / "weights"
+ROLES = {
+    "pretrain": ("inf",), "detection": ("inf", "veh"), "tracking": ("inf", "veh"), "cooperation": ("coop",),
+    "joint": ("coop",),
+}  # fmt: skip
 SCENES, LENGTH_S, IMAGE = 3, 1.5, "320x180"
 PARTS = ("data", "forward", "losses", "backward", "optimizer", "the rest")
 DATA_GOAL = 0.1  # share of a step, at most
@@ -49,11 +52,22 @@ def dataset() -> Path:
     return DATA
 
 
-def measure(stage_name: str, data: Path, batch: int | None, steps: int, device: torch.device) -> dict[str, Any]:
+def options_of(stage_name: str, role: str, batch: int | None, device: str) -> StageOptions:
+    """Shipped weights stand for those of the stage before: a vehicle alone begins with those of the roadside unit."""
+    roadside, vehicle = WEIGHTS / "tiny_inf.safetensors", WEIGHTS / "tiny_coop.safetensors"
+    if role == "coop":  # its usual clips are longer than the scenes here
+        clips = ("clip_frames=5",)
+        return StageOptions(batch=batch, init=vehicle, roadside=roadside, device=device, changes=clips)
+    return StageOptions(batch=batch, init=None if stage_name == "pretrain" else roadside, device=device)
+
+
+def measure(
+    stage_name: str, role: str, data: Path, batch: int | None, steps: int, device: torch.device
+) -> dict[str, Any]:
     """Steps of a stage after the first two; a part's share is that of the time of all steps."""
-    init = None if stage_name == "pretrain" else WEIGHTS
-    options = loop_options(stage_name, PRESET, {"device": device.type})
-    stage = build(stage_name, PRESET, data, StageOptions(batch=batch, init=init, device=device.type))
+    preset = f"tiny_{role}"
+    options = loop_options(stage_name, preset, {"device": device.type})
+    stage = build(stage_name, preset, data, options_of(stage_name, role, batch, device.type))
     stepper = Stepper(stage, options, device)
     stage.network.train()
     whole_ms: list[float] = []
@@ -75,7 +89,8 @@ def measure(stage_name: str, data: Path, batch: int | None, steps: int, device: 
     count = len(stage.network.slots) * options.accumulate
     total = sum(whole_ms)
     return {
-        "stage": stage_name, "batch": count, "device": device.type, "step_p50_ms": float(np.median(whole_ms)),
+        "stage": stage_name, "preset": preset, "batch": count, "device": device.type,
+        "step_p50_ms": float(np.median(whole_ms)),
         "samples_per_s": 1e3 * count * len(whole_ms) / total,
         "share": {name: value / total for name, value in parts.items()},
     }  # fmt: skip
@@ -86,9 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=12, help="timed steps (12)")
     parser.add_argument("--batch", type=int, help="frames of a step; without it that of the recipe")
-    parser.add_argument(
-        "--stages", nargs="+", choices=("pretrain", "detection", "tracking"), default=["pretrain", "tracking"]
-    )
+    parser.add_argument("--stages", nargs="+", choices=tuple(ROLES), default=tuple(ROLES), help="these (all)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows")
     args = parser.parse_args()
@@ -96,14 +109,17 @@ def main() -> int:
     machine = machine_line(gpu_name())
     data = dataset()
     where = f"{device.type}, {torch.get_num_threads()} threads"
-    print(f"\ntraining of {PRESET}, synthetic, {args.steps} steps, {where}\n{machine}")
-    print(f"{'stage':12}{'batch':>6}{'samples/s':>11}{'step ms':>9}" + "".join(f"{name:>11}" for name in PARTS))
+    print(f"\ntraining of preset tiny, synthetic, {args.steps} steps, {where}\n{machine}")
+    head = f"{'stage':12}{'preset':11}{'batch':>6}{'samples/s':>11}{'step ms':>9}"
+    print(head + "".join(f"{name:>11}" for name in PARTS))
     rows = []
-    for name in args.stages:
-        row = measure(name, data, args.batch, args.steps, device)
+    runs = [(stage, role) for stage in args.stages for role in ROLES[stage]]
+    for stage, role in runs:
+        row = measure(stage, role, data, args.batch, args.steps, device)
         rows.append(row)
         shares = "".join(f"{row['share'][part]:>11.1%}" for part in PARTS)
-        print(f"{name:12}{row['batch']:>6}{row['samples_per_s']:>11.1f}{row['step_p50_ms']:>9.0f}{shares}", flush=True)
+        numbers = f"{row['batch']:>6}{row['samples_per_s']:>11.1f}{row['step_p50_ms']:>9.0f}"
+        print(f"{stage:12}{row['preset']:11}{numbers}{shares}", flush=True)
     print(f"data: frames drawn from the kept ones, changed and normalised; goal at most {DATA_GOAL:.0%} of a step")
     if args.json is not None:
         args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")

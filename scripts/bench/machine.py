@@ -35,9 +35,9 @@ def machine_line(gpu: str) -> str:
     return f"{cpu}, {os.cpu_count()} cores ({sets}); Python {platform.python_version()}, {torch}; {gpu or 'no GPU'}"
 
 
-def peak_memory_mb() -> float:
-    """Of this process. Its resource usage would hold that of the process that started it as well."""
-    path = Path("/proc/self/status")
+def peak_memory_mb(pid: int | str = "self") -> float:
+    """Of a process. Its resource usage would hold that of the process that started it as well."""
+    path = Path(f"/proc/{pid}/status")
     lines = path.read_text().splitlines() if path.is_file() else []
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     return kilobytes[0] / 1024 if kilobytes else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
