@@ -14,8 +14,8 @@ from cooptrack_core.types import CooptrackError
 
 COMMANDS = (
     "synthesize", "validate", "to-bag", "from-bag", "track", "report", "demo", "convert-checkpoint", "model-info",
-    "overfit", "train", "fit-codebook", "export", "evaluate", "tune", "compare", "robustness", "rate-curve", "figures",
-    "profile",
+    "overfit", "train", "fit-codebook", "fit-flow", "export", "evaluate", "tune", "compare", "robustness", "rate-curve",
+    "figures", "profile",
 )  # fmt: skip
 
 

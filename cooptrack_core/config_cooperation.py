@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cooptrack_core.config_fields import parameter
 
-LATENCY_METHODS = ("none", "reported", "kinematic")
+LATENCY_METHODS = ("none", "reported", "kinematic", "flow")
 PRECISIONS = ("none", "fp32", "fp16", "int8", "rvq")  # of features on the air
 KINEMATICS = ("fp32", "compact")
 
@@ -18,9 +18,10 @@ class LatencyConfig:
     method: str = parameter(
         "kinematic",
         "none: they stay; reported: by the velocity in the message; kinematic: by velocity and turn rate from the "
-        "positions over several messages",
+        "positions over several messages; flow: those and the features by a learned network that knows the sender's",
         choices=LATENCY_METHODS,
     )
+    flow: str = parameter("", "safetensors file of cooptrack fit-flow, for method flow; empty: those that ship")
     history_ms: float = parameter(
         1000.0, "age of the oldest message that tells how an object moves, ms", minimum=100.0, maximum=10000.0
     )
@@ -69,6 +70,10 @@ class AdmissionConfig:
     range_tolerance_m: float = parameter(
         5.0, "an instance may lie this far outside the range that its sender declares, m", minimum=0.0, maximum=1000.0
     )
+    undeclared_range_m: float = parameter(
+        115.0, "the range, all around, of a sender that declares none, as in compact messages, m; the presets see no "
+        "farther", minimum=1.0, maximum=5000.0,
+    )  # fmt: skip
     max_rate_hz: float = parameter(
         30.0, "more messages per second of one agent are refused; a second's worth may come at once, Hz", minimum=0.1,
         maximum=1000.0,

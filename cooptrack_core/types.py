@@ -166,6 +166,7 @@ class Motion:
     velocity_mps: Float  # [N, 2]
     yaw_rate_radps: Float  # [N] counter-clockwise
     velocity_variance_m2ps2: Float  # [N, 2]
+    feature_change_per_s: NDArray[np.float32] | None = None  # [N, C] of the query features, as far as it is foreseen
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ python scripts/pack_weights.py RUN_INF [RUN_VEH] RUN_COOP
 
 Each is the folder of a finished run, or its file. Written are the networks that nodes run: the roadside's, and the
 vehicle's with cooperation, which names the rounded roadside network, since that is the one it will hear. The run of the
-vehicle alone, which the latter began with, only goes into its notes. A codebook that was fitted to RUN_INF names the
-rounded network, too, whose features differ in the fourth digit.
+vehicle alone, which the latter began with, only goes into its notes. A codebook and a flow that were fitted to RUN_INF
+name the rounded network, too, whose features differ in the fourth digit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from cooptrack_core.checkpoints import store
 from cooptrack_core.checkpoints.store import Checkpoint, Metadata
 from cooptrack_core.cooperation.codebook import Codebook, load_codebook, save_codebook
+from cooptrack_core.cooperation.flow import Flow, load_flow, save_flow
 from cooptrack_core.types import CooptrackError
 
 LIMIT_BYTES = 25_000_000  # of everything that ships
@@ -41,9 +42,14 @@ def notes(checkpoint: Checkpoint, prefix: str = "") -> dict[str, str]:
 
 
 def pack(
-    runs: Mapping[str, Checkpoint], folder: Path, name: str, data: str, codebook: Codebook | None = None
+    runs: Mapping[str, Checkpoint],
+    folder: Path,
+    name: str,
+    data: str,
+    codebook: Codebook | None = None,
+    flow: Flow | None = None,
 ) -> list[Path]:
-    """Writes name_inf, name_coop and, if there is one, name_codebook into a folder.
+    """Writes name_inf, name_coop and, if there are, name_codebook and name_flow into a folder.
 
     runs: by role; veh may be left out. Raises CooptrackError for networks that do not belong together and for
     more bytes than may ship; then nothing that was there has changed.
@@ -51,8 +57,9 @@ def pack(
     inf, coop = runs["inf"], runs["coop"]
     if coop.metadata.roadside_fingerprint != inf.fingerprint:
         raise CooptrackError(f"{coop.path}: has learned with another roadside network than that of {inf.path}")
-    if codebook is not None and codebook.roadside_fingerprint != inf.fingerprint:
-        raise CooptrackError(f"codebook: was fitted to another roadside network than that of {inf.path}; fit it anew")
+    for what, fitted in (("codebook", codebook), ("flow", flow)):
+        if fitted is not None and fitted.roadside_fingerprint != inf.fingerprint:
+            raise CooptrackError(f"{what}: was fitted to another roadside network than that of {inf.path}; fit it anew")
     parts = {
         "inf": (inf, notes(inf)),
         "coop": (coop, notes(coop) | (notes(runs["veh"], "alone_") if "veh" in runs else {})),
@@ -67,12 +74,15 @@ def pack(
         about = Metadata(roadside, said | {"data": data})
         written = store.save_state(paths[role], part.config, part.state, about, half=True)
         roadside = roadside or written
-    if codebook is None:
-        return list(paths.values())
     assert roadside is not None
-    path = folder / f"{name}_codebook{store.SUFFIX}"
-    save_codebook(replace(codebook, roadside_fingerprint=roadside), path)
-    return [*paths.values(), path]
+    written_files = list(paths.values())
+    if codebook is not None:
+        written_files.append(folder / f"{name}_codebook{store.SUFFIX}")
+        save_codebook(replace(codebook, roadside_fingerprint=roadside), written_files[-1])
+    if flow is not None:
+        written_files.append(folder / f"{name}_flow{store.SUFFIX}")
+        save_flow(replace(flow, roadside_fingerprint=roadside), written_files[-1])
+    return written_files
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", metavar="NAME", help="by which users ask for them (default: that of the family)")
     parser.add_argument("--data", default="CoopSynth", help="what they were trained on, for the notes")
     parser.add_argument("--codebook", type=Path, metavar="FILE", help="of `cooptrack fit-codebook` for RUN_INF")
+    parser.add_argument("--flow", type=Path, metavar="FILE", help="of `cooptrack fit-flow` for RUN_INF")
     parser.add_argument(
         "--out", type=Path, default=store.SHIPPED, metavar="DIR", help="default: where shipped ones are"
     )
@@ -93,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise CooptrackError(f"RUN: {len(args.runs)} given; give RUN_INF RUN_COOP, or RUN_INF RUN_VEH RUN_COOP")
         runs = {role: finished(run, f"{args.preset}_{role}") for role, run in zip(roles, args.runs, strict=True)}
         codebook = None if args.codebook is None else load_codebook(args.codebook)
-        paths = pack(runs, args.out, args.name or args.preset, args.data, codebook)
+        flow = None if args.flow is None else load_flow(args.flow)
+        paths = pack(runs, args.out, args.name or args.preset, args.data, codebook, flow)
     except CooptrackError as error:
         print(f"pack_weights: {error}", file=sys.stderr)
         return 2

@@ -21,10 +21,13 @@ agent veh & veh=$!
 wait $inf && wait $veh
 stage cooperation --preset tiny_coop --out "$runs/cooperation" --init "$runs/tracking_veh" \
   --roadside "$runs/tracking_inf" --keep-every 300 --evaluate-every 600
-# After a few STEPS nothing is seen yet that a codebook could be fitted to: the weights are packed without one.
-codebook=(--codebook "$runs/codebook.safetensors")
-cooptrack fit-codebook "$data" --weights "$runs/tracking_inf/weights/tiny_inf.safetensors" \
-  --output "$runs/codebook.safetensors" --overwrite || { [ -n "${STEPS:-}" ] && codebook=(); }
+# After a few STEPS nothing is seen yet that codebook and flow could be fitted to: the weights are packed without them.
+fit() { cooptrack "fit-$1" "$data" --weights "$runs/tracking_inf/weights/tiny_inf.safetensors" \
+  --output "$runs/$1.safetensors" --overwrite "${fitted[@]}" || { [ -n "${STEPS:-}" ] && return; exit 1; }
+  fitted+=("--$1" "$runs/$1.safetensors"); }
+fitted=()
+fit codebook
+fit flow # reads features as vehicles have them: out of the codebook
 mkdir -p "${OUT:-$runs/weights}"
 python scripts/pack_weights.py "$runs/tracking_inf" "$runs/tracking_veh" "$runs/cooperation" \
-  "${codebook[@]}" --out "${OUT:-$runs/weights}"
+  "${fitted[@]}" --out "${OUT:-$runs/weights}"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cooptrack_core.config import LatencyConfig
+from cooptrack_core.cooperation.flow import Seen, find_flows
 from cooptrack_core.cooperation.latency import reported_motion, standing
 from cooptrack_core.cooperation.senders import LastHeard, trend
 from cooptrack_core.geometry.transforms import apply, inverse
@@ -57,6 +58,7 @@ class MotionHistory:
 
     def __init__(self, config: LatencyConfig) -> None:
         self._config = config
+        self._flows = find_flows(config.flow) if config.method == "flow" else ()
         self._reports: LastHeard[tuple[str, int], list[Report]] = LastHeard()
 
     def reset(self) -> None:
@@ -69,7 +71,7 @@ class MotionHistory:
             return message
         if self._config.method == "none":
             return replace(message, motion=standing(len(message.instances)))
-        motion = self.motion(message)
+        motion = self._with_flow(message, self.motion(message))
         # A velocity that the reports contradict must not be taken at the usual value by trackers.
         variance = motion.velocity_variance_m2ps2
         doubtful = np.where(variance > _DOUBTFUL_M2PS2, variance, message.instances.velocity_variance_m2ps2)
@@ -77,6 +79,18 @@ class MotionHistory:
             message.instances, velocity_mps=motion.velocity_mps, velocity_variance_m2ps2=doubtful
         )  # fmt: skip
         return replace(message, instances=instances, motion=motion)
+
+    def _with_flow(self, message: Message, motion: Motion) -> Motion:
+        """The motion by the flow that knows the features of the message, if there is one."""
+        flow = next((flow for flow in self._flows if flow.knows(message)), None)
+        if flow is None:
+            return motion
+        return flow.motion(message, motion, self.seen_before(message))
+
+    def seen_before(self, message: Message) -> Seen:
+        """Where the sender saw the instances of a message that has become a report, in the reports before it."""
+        reports = self._reports.get((message.agent_id, message.session_id), [])
+        return Seen(*_positions(message, [item for item in reports if item.stamp_ns < message.stamp_ns]))
 
     def motion(self, message: Message) -> Motion:
         """How the instances of a message move, in its sensor frame at its stamp. The message becomes a report."""

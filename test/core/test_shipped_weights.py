@@ -17,16 +17,19 @@ from cooptrack_core.checkpoints import store
 from cooptrack_core.cli import main
 from cooptrack_core.config import SHIPPED_WEIGHTS, NetworkConfig, RoadsideConfig, VehicleConfig
 from cooptrack_core.cooperation.codebook import Codebook, load_codebook, save_codebook
+from cooptrack_core.cooperation.flow import BOX_INPUTS, Flow, find_flows, load_flow, save_flow
 from cooptrack_core.evaluation.run_options import fingerprint
 from cooptrack_core.model import presets
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.loading import codebook_of
 from cooptrack_core.model.presets import get_preset
+from cooptrack_core.training.flow import FlowNetwork, in_halves
 from cooptrack_core.types import CooptrackError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_BYTES = 25_000_000
 CODEBOOKS = f"*_codebook{store.SUFFIX}"
+FLOWS = f"*_flow{store.SUFFIX}"
 MINI = replace(
     presets.FAMILIES["tiny"], name="mini", backbone_width=8, embed_dims=32, num_heads=2, bev_size=(4, 4),
     num_queries=10, encoder_layers=1, encoder_ffn=32, decoder_layers=1, decoder_ffn=32, reasoner_ffn=32, motion_width=8,
@@ -36,7 +39,8 @@ MINI = replace(
 def shipped() -> list[store.Checkpoint]:
     """All of them, each checked against the preset that it says it is of."""
     found = []
-    for path in sorted(set(store.SHIPPED.glob(f"*{store.SUFFIX}")) - set(store.SHIPPED.glob(CODEBOOKS))):
+    others = {path for pattern in (CODEBOOKS, FLOWS) for path in store.SHIPPED.glob(pattern)}
+    for path in sorted(set(store.SHIPPED.glob(f"*{store.SUFFIX}")) - others):
         with safe_open(path, framework="pt") as file:
             found.append(store.load(path, file.metadata()["preset"]))
     return found
@@ -72,6 +76,14 @@ def test_the_shipped_codebook_is_of_the_shipped_roadside_unit_and_both_sides_hav
     assert own is not None and own.fingerprint == book.fingerprint, "who was trained to hear it reads its codes"
     with pytest.raises(CooptrackError, match="not of that of"):
         codebook_of(NetworkConfig(codebook=str(path)), Path("own_inf.safetensors"), bytes(32))
+
+
+def test_the_shipped_flow_is_of_the_shipped_roadside_unit_and_method_flow_finds_it() -> None:
+    (path,) = store.SHIPPED.glob(FLOWS)
+    flow = load_flow(path)
+    (inf,) = [found for found in shipped() if found.path.stem == f"{SHIPPED_WEIGHTS}_inf"]
+    assert flow.roadside_fingerprint == inf.fingerprint and flow.channels == inf.config.embed_dims
+    assert [found.fingerprint for found in find_flows("")] == [flow.fingerprint]
 
 
 def test_agents_run_the_shipped_networks_and_learned_fusion_unless_told_otherwise() -> None:
@@ -165,6 +177,25 @@ def test_packed_codebook_names_the_rounded_network(
     packed = load_codebook(out / "mini_codebook.safetensors")
     assert packed.roadside_fingerprint == store.load(out / "mini_inf.safetensors", "mini_inf").fingerprint != trained
     assert np.array_equal(packed.tables["query"], table) and packed.notes == "fitted"
+
+
+def test_packed_flow_names_the_rounded_network(
+    pack_weights: ModuleType, runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = store.load(Path(runs[0]) / "weights" / "mini_inf.safetensors", "mini_inf").fingerprint
+    network = FlowNetwork(torch.randn(10, BOX_INPUTS + MINI.embed_dims, generator=torch.Generator().manual_seed(0)))
+    file, out = tmp_path / "flow.safetensors", tmp_path / "packed"
+    options = ["--preset", "mini", "--out", str(out), "--flow", str(file)]
+    save_flow(Flow(in_halves(network), bytes(32), "of another"), file)
+    assert pack_weights.main([*runs, *options]) == 2
+    assert "flow: was fitted to another roadside network" in capsys.readouterr().err and not out.exists()
+    made = Flow(in_halves(network), trained, "fitted")
+    save_flow(made, file)
+    assert pack_weights.main([*runs, *options]) == 0
+    packed = load_flow(out / "mini_flow.safetensors")
+    assert packed.roadside_fingerprint == store.load(out / "mini_inf.safetensors", "mini_inf").fingerprint != trained
+    assert packed.notes == "fitted"
+    assert all(np.array_equal(packed.tensors[name], values) for name, values in made.tensors.items())
 
 
 def test_what_cannot_be_packed_is_one_line_and_changes_nothing(
