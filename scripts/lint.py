@@ -1,4 +1,4 @@
-"""Every static check, in one command: style, types, import rules, manifests. Exit code 1 if one fails."""
+"""Every static check, in one command: style, types, import rules, Dockerfiles, manifests. Exit code 1 if one fails."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def check_types() -> bool:
     return run("types of cooptrack_core (mypy --strict)", PYTHON, "-m", "mypy")
 
 
+def check_dockerfiles() -> bool:
+    """hadolint, a program that is not made for every processor; what it is to overlook stands in the files."""
+    program = Path(PYTHON).with_name("hadolint")
+    if not program.is_file():
+        print("  --   Dockerfiles (hadolint): there is none for this machine")
+        return True
+    return run("Dockerfiles (hadolint)", str(program), *sorted(map(str, (ROOT / "docker").glob("Dockerfile.*"))))
+
+
 def check_manifests() -> bool:
     """XML, YAML, versions, and what CMake and the manifests list."""
     defects = manifests.defects(ROOT)
@@ -58,6 +67,7 @@ def main() -> int:
         run("format (ruff format)", PYTHON, "-m", "ruff", "format", "--check", "--output-format", "concise", "."),
         check_types(),
         run("import rules (import-linter)", PYTHON, "-c", IMPORT_LINTER, "--no-cache"),
+        check_dockerfiles(),
         check_manifests(),
     ]
     return 0 if all(results) else 1

@@ -22,6 +22,8 @@ from cooptrack_core.types import CooptrackError
 
 def engine_of(model: AgentModel, engine: str, precision: str, device: torch.device) -> AgentModel:
     """A network that is ready to run on a device; the model itself stays as it is. Raises CooptrackError."""
+    if device.type == "cuda" and precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False  # cuDNN would convolve numbers shortened to 10 bits
     if engine == "torch" and device.type == "cuda":
         return recorded_network(model, device, precision)
     if engine == "onnxruntime":

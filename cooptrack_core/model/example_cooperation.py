@@ -10,7 +10,7 @@ from torch import Tensor
 from cooptrack_core.model import box_code
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.alignment import RemoteInstances, as_queries
-from cooptrack_core.model.association import UNSCORED
+from cooptrack_core.model.association import UNSCORED, distances_m
 from cooptrack_core.model.example_frames import Example
 from cooptrack_core.model.fixed_cooperation import HEADS, KNOWN, NODE, STREAMS
 from cooptrack_core.model.fixed_shapes import Tensors
@@ -69,7 +69,8 @@ def _association(model: AgentModel, ego: Queries, rows: int, seed: int) -> Examp
     theirs = as_queries(_beside(model, ego, rows, seed), model.config)
     generator = torch.Generator().manual_seed(seed)
     before = torch.randint(-1, 2, (len(ego), len(theirs)), generator=generator).to(ego.scores)
-    logits = model.association(ego, theirs, before)
+    near = distances_m(ego, theirs, model.config) <= model.config.options.distance_gate_m
+    logits = model.association(ego, theirs, before).where(near, UNSCORED)
     padding = (0, rows - len(theirs))
     inputs = (
         *_fields(ego, NODE),

@@ -16,6 +16,7 @@ from cooptrack_core import __version__
 from cooptrack_core.model import fixed_cooperation as cooperation
 from cooptrack_core.model.agent_model import AgentModel
 from cooptrack_core.model.backbone import prepare_for_inference
+from cooptrack_core.model.engine import plain
 from cooptrack_core.model.example_cooperation import alignments, associations, fusions, heads
 from cooptrack_core.model.example_frames import Example, drive, random_frame
 from cooptrack_core.model.fixed_shapes import FrameGraph, frame_inputs, frame_outputs
@@ -55,16 +56,15 @@ class Written:
 def parts_of(model: AgentModel, max_instances: int) -> list[Part]:
     """The graphs of a network with examples; max_instances: rows of messages and pairs, and of their padding."""
     prepared = prepare_for_inference(model)
-    plain = model.eval()
-    config = model.config
-    frames, seen = drive(plain, _DRIVE_FRAMES)
+    config, exact = model.config, plain(model)
+    frames, seen = drive(exact, _DRIVE_FRAMES)
     names = cooperation.Names(frame_inputs(config), frame_outputs(config))
     parts = [
-        Part("perception", FrameGraph(prepared), names, [random_frame(plain), *frames]),
-        Part("heads", cooperation.HeadsGraph(prepared), cooperation.HEADS, heads(plain, seen)),
+        Part("perception", FrameGraph(prepared), names, [random_frame(exact), *frames]),
+        Part("heads", cooperation.HeadsGraph(prepared), cooperation.HEADS, heads(exact, seen)),
     ]
     if config.cooperative and config.fusion == "graph":
-        given = plain, seen, max_instances
+        given = exact, seen, max_instances
         parts += [
             Part("alignment", cooperation.AlignmentGraph(prepared), cooperation.ALIGNMENT, alignments(*given)),
             Part("association", cooperation.AssociationGraph(prepared), cooperation.ASSOCIATION, associations(*given)),

@@ -40,6 +40,24 @@ class Identity:
     codebook: Codebook | None = None  # of the roadside network's features
 
 
+class PinnedImages:
+    """Images on their way to a GPU, through memory that the system does not move, asked for once for each shape."""
+
+    def __init__(self) -> None:
+        self._ways: dict[torch.Size, tuple[Tensor, torch.cuda.Event]] = {}
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor, device: torch.device) -> Tensor:
+        """A copy on the device, which may still be under way; the image may change."""
+        if image.shape not in self._ways:
+            self._ways[image.shape] = torch.empty_like(image).pin_memory(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        pinned, sent = self._ways[image.shape]
+        sent.synchronize()  # the last image may still be read from there
+        copied = torch.empty_like(image, device=device).copy_(pinned.copy_(image), non_blocking=True)
+        sent.record()
+        return copied
+
+
 class NetworkRuntime:
     """Implements perception.Network on an AgentModel."""
 
@@ -63,6 +81,7 @@ class NetworkRuntime:
         self._about = dict(about or {})
         self._model = model.to(device).eval()
         self._session = Session(self._model, seed, matcher)
+        self._pinned = PinnedImages()
         self._book = TrackBook()
         self._frame_index = 0
         self._senders: dict[tuple[str, int], int] = {}
@@ -185,7 +204,7 @@ class NetworkRuntime:
         """The image on the device; from pinned memory the processor need not wait for it."""
         if self.device.type != "cuda":
             return image.to(self.device)
-        return image.pin_memory().to(self.device, non_blocking=True)
+        return self._pinned(image, self.device)
 
     def _remote(
         self, message: Message, row: int, stamp_ns: int, T_map_from_ego: Float

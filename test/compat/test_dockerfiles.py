@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {kind: ROOT / "docker" / f"Dockerfile.{kind}" for kind in ("cpu", "cuda")}
 INDICES = {"cpu": "https://download.pytorch.org/whl/cpu", "cuda": "https://download.pytorch.org/whl/cu130"}
+# Another would not load what ROS has compiled.
+NUMPY_OF_THE_SYSTEM = "numpy==$(python3 -c 'import numpy; print(numpy.__version__)')"
 # What pip's packages are called in package.xml.
 SYSTEM_NAMES = {"opencv-python-headless": "python3-opencv", "pyyaml": "python3-yaml"}
 
@@ -74,7 +76,9 @@ def test_pip_installs_the_versions_that_are_tested_and_torch_from_its_index(kind
     lines = (ROOT / "scripts" / "constraints.txt").read_text().splitlines()
     tested = {line.split("#")[0].split(";")[0].strip() for line in lines}
     found = pip_installs(kind)
-    assert set(found.values()) <= tested and set(found) == {"setuptools", "rosbags", "safetensors", "torch"}
+    assert found.pop("numpy") == NUMPY_OF_THE_SYSTEM
+    assert set(found.values()) <= tested
+    assert set(found) == {"setuptools", "rosbags", "safetensors", "onnx", "onnxruntime", "torch"}
     (run,) = [rest for rest in all_of(kind, "RUN") if "torch==" in rest]
     assert run.endswith(f"{found['torch']} --index-url {INDICES[kind]}")
 
@@ -83,10 +87,11 @@ def test_pip_installs_the_versions_that_are_tested_and_torch_from_its_index(kind
 def test_everything_that_the_package_needs_comes_by_rosdep_or_pip(kind: str) -> None:
     project = (ROOT / "pyproject.toml").read_text()
     lists = [
-        re.findall(rf"^{key} = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)[0] for key in ("dependencies", "network")
+        re.findall(rf"^{key} = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)[0]
+        for key in ("dependencies", "network", "onnx")
     ]
     needed = [re.split(r"[<>=]", item)[0] for text in lists for item in re.findall(r'"(.*?)"', text)]
-    assert {"numpy", "torch"} <= set(needed)
+    assert {"numpy", "torch", "onnxruntime"} <= set(needed)
     declared = set(re.findall(r"<exec_depend>(\S+)</exec_depend>", (ROOT / "package.xml").read_text()))
     by_rosdep = {name for name in needed if SYSTEM_NAMES.get(name, f"python3-{name}") in declared}
     assert set(needed) <= by_rosdep | set(pip_installs(kind))

@@ -32,22 +32,45 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def played(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The bag played in lock-step through untrained networks, and recorded: the recorded bag and the log."""
-    recorded = tmp_path_factory.mktemp("run") / "recorded"
-    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", "weights:=untrained")
+    return _played(bag, tmp_path_factory.mktemp("run") / "recorded", "weights:=untrained")
+
+
+@pytest.fixture(scope="module")
+def shipped(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The bag played in lock-step through the networks that ship, and recorded: the recorded bag and the log."""
+    return _played(bag, tmp_path_factory.mktemp("shipped") / "recorded")
+
+
+def _played(bag: Path, recorded: Path, *arguments: str) -> tuple[Path, str]:
+    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true", *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return recorded, result.stdout + result.stderr
 
 
-def test_without_any_choice_the_shipped_networks_run_in_mode_learned(bag: Path, tmp_path: Path) -> None:
-    recorded = tmp_path / "recorded"
-    result = launch(f"bag:={bag}", f"record:={recorded}", "lockstep:=true")
-    text = result.stdout + result.stderr
-    assert result.returncode == 0 and not any(word in text for word in ("[WARN]", "[ERROR]", "Traceback")), text
+def test_without_any_choice_the_shipped_networks_run_in_mode_learned(shipped: tuple[Path, str], bag: Path) -> None:
+    recorded, text = shipped
+    assert not any(word in text for word in ("[WARN]", "[ERROR]", "Traceback")), text
     assert "tiny_inf.safetensors" in text and "tiny_coop.safetensors" in text
     recording = recording_from_bags(recorded, bag)
     assert (recording["mode"], recording["detector"]) == ("learned", "network")
     assert len(recording["frames"]) == FRAMES and not any(frame["predicted_only"] for frame in recording["frames"])
     assert all(len(frame["messages"]) == 1 and not frame["refused"] for frame in recording["frames"])
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "eager"])
+def test_nodes_with_another_engine_publish_the_same_tracks(
+    engine: str, shipped: tuple[Path, str], bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recorded, text = _played(bag, tmp_path / "recorded", f"engine:={engine}")
+    assert text.count(f"engine {engine}") == 2, text
+    usual, other = (recording_from_bags(path, bag)["frames"] for path in (shipped[0], recorded))
+    assert sum(len(frame["tracks"]) for frame in usual) > FRAMES
+    for a, b in zip(usual, other, strict=True):
+        assert [track["id"] for track in a["tracks"]] == [track["id"] for track in b["tracks"]]
+        for x, y in zip(a["tracks"], b["tracks"], strict=True):
+            assert x["center_m"] == pytest.approx(y["center_m"], abs=1e-2)
+            assert x["score"] == pytest.approx(y["score"], abs=1e-3)
 
 
 def test_every_image_gives_tracks_that_use_the_features_of_the_roadside_unit(
