@@ -16,7 +16,7 @@ _SECTION = "ros__parameters"
 _EVERY_NODE = ("/**", "**", "/*", "*")
 _CONFIGS = {"vehicle_node": VehicleConfig, "roadside_node": RoadsideConfig}
 _OF_AGENTS = (
-    "agent_id allow_shared_topics autostart discovery_wait_ms image_transport image_wait_ms map_frame "
+    "agent_id allow_shared_topics autostart deadline_ms discovery_wait_ms image_transport image_wait_ms map_frame "
     "predecessor_wait_ms sensor_frame tf_timeout_ms time_jump_ms"
 )
 # What the nodes have beside the configurations; a test holds it equal to what they declare.

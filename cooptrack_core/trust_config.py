@@ -27,7 +27,8 @@ class TrustConfig:
     )
     influence_m: float = parameter(
         2.0, "a track that the own sensor measures is reported at most this far from where it measured it, whatever "
-        "others send, m", minimum=0.0, maximum=1000.0,
+        "others send, m; farther where the own sensor is worse than that, see influence_sigmas, influence_share",
+        minimum=0.0, maximum=1000.0,
     )  # fmt: skip
     influence_per_frame_m: float = parameter(
         1.0, "the same for the growth of that distance from one frame to the next, m", minimum=0.0, maximum=1000.0
@@ -37,7 +38,8 @@ class TrustConfig:
         minimum=0.0, maximum=100.0,
     )  # fmt: skip
     influence_share: float = parameter(
-        0.25, "the same for this share of the range, which a camera may misjudge; 0 for a sensor that measures it",
+        0.25, "the same for this share of the range, which a camera may misjudge: 10 m at 40 m; 0 for a sensor that "
+        "measures it",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     influence_hold_ms: float = parameter(

@@ -21,7 +21,7 @@ from cooptrack_core.types import CooptrackError, Frame, TrackedObjects
 from cooptrack_msgs.msg import StageTimings, TrackedObjectArray
 from cooptrack_ros.conversions import NANOSECONDS, TracksWriter, timings_message
 from cooptrack_ros.detections_trigger import DetectionsTrigger
-from cooptrack_ros.diagnostics import ERROR, OK, WARN
+from cooptrack_ros.diagnostics import ERROR, frames_status
 from cooptrack_ros.frame_order import FrameOrder
 from cooptrack_ros.frame_times import Moments
 from cooptrack_ros.image_trigger import ImageTrigger
@@ -35,7 +35,6 @@ from cooptrack_ros.worker import Worker
 
 # A thread that has news must not wait 5 ms for the other one to hand over the interpreter.
 _SWITCH_INTERVAL_S = 0.0001
-_STALE_AFTER_S = 2.0
 _SILENT_AFTER_S = 5.0  # worth a line in the log
 
 
@@ -239,6 +238,9 @@ class AgentNode(ManagedNode):
         self._timings_publisher.publish(timings_message(frame.stamp_ns, self.sensor_frame, self.agent_id, timings_ms))
         for stage, value in timings_ms.items():
             self.health.sample(f"{stage}_ms", value)
+        took_ms = timings_ms["total"]
+        if 0.0 < self.settings.deadline_ms < took_ms:
+            self.health.event("deadline_missed")
         self.health.sample("age_ms", (self.get_clock().now().nanoseconds - frame.stamp_ns) / 1e6)
         self.health.frame_done()
 
@@ -281,19 +283,11 @@ class AgentNode(ManagedNode):
         if self.get_clock().now().nanoseconds == 0:  # sim time has not begun: there is nothing to miss
             self._last_frame_s = time.monotonic()
         silent_s = time.monotonic() - self._last_frame_s
-        drops, events = self.health.drops(), self.health.events()
-        level, text = OK, "frames arrive"
-        if silent_s > _STALE_AFTER_S:
-            level, text = WARN, f"no frame on {self._trigger.topic} for {silent_s:.0f} s"
+        level, text, items = frames_status(self.health, silent_s, self._trigger.topic)
         if silent_s > _SILENT_AFTER_S and not self._frames_missed:
             self._frames_missed = True
-            self.get_logger().warning(f"{text}: no tracks until one comes; {self._trigger.remedy}")
-        elif drops:
-            text = "frames arrive; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
-        items: dict[str, object] = {"rate_hz": self.health.rate_hz(), **events}
-        items |= {f"dropped.{reason}": count for reason, count in drops.items()}
-        for name, (p50, p99) in self.health.percentiles().items():
-            items |= {f"{name}.p50": p50, f"{name}.p99": p99}
+            what = f"no frame on {self._trigger.topic} for {silent_s:.0f} s"
+            self.get_logger().warning(f"{what}: no tracks until one comes; {self._trigger.remedy}")
         if self._trigger.images_received is not None:
             items["images_received"] = self._trigger.images_received
         return self.status("frames", level, text, items)

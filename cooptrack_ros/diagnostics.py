@@ -12,12 +12,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from cooptrack_core.cooperation.sender_pose import PoseCorrection
+
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 PERIOD_S = 1.0
 _REPEAT_S = 5.0
 _MEMORY = 300
 _DISTRIBUTIONS = 200
-_ERROR_SHOWN_S = 10.0
+_ERROR_SHOWN_S = _RECENT_S = 10.0
+_STALE_AFTER_S = 2.0
 
 
 class Health:
@@ -27,6 +30,7 @@ class Health:
         self._lock = threading.Lock()
         self._drops: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
+        self._last_s: dict[str, float] = {}  # monotonic clock, by the name of a drop or event
         self._samples: dict[str, deque[float]] = {}
         self._arrivals: deque[float] = deque(maxlen=_MEMORY)
         self._last_error = ("", -_ERROR_SHOWN_S)
@@ -35,11 +39,18 @@ class Health:
         """Counts input that was not used."""
         with self._lock:
             self._drops[reason] += count
+            self._last_s[reason] = time.monotonic()
 
     def event(self, name: str, count: int = 1) -> None:
         """Counts something that is no loss."""
         with self._lock:
             self._events[name] += count
+            self._last_s[name] = time.monotonic()
+
+    def is_recent(self, name: str) -> bool:
+        """Whether a drop or event of this name is of the last seconds."""
+        with self._lock:
+            return time.monotonic() - self._last_s.get(name, -math.inf) < _RECENT_S
 
     def sample(self, name: str, value: float) -> None:
         """Adds a value to a distribution over the last frames."""
@@ -110,6 +121,36 @@ def values(items: dict[str, object]) -> list[KeyValue]:
 def status(name: str, level: bytes, message: str, hardware_id: str, items: dict[str, object]) -> DiagnosticStatus:
     """One status."""
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=hardware_id, values=values(items))
+
+
+def frames_status(health: Health, silent_s: float, topic: str) -> tuple[bytes, str, dict[str, object]]:
+    """Level, text and items of what a node says about its frames; silent_s: since the last one came on the topic."""
+    drops = health.drops()
+    level, text = OK, "frames arrive"
+    if silent_s > _STALE_AFTER_S:
+        level, text = WARN, f"no frame on {topic} for {silent_s:.0f} s"
+    elif health.is_recent("deadline_missed"):
+        level, text = WARN, "tracks come later than deadline_ms"
+    if drops:
+        text += "; dropped: " + ", ".join(f"{k} {v}" for k, v in sorted(drops.items()))
+    items: dict[str, object] = {"rate_hz": health.rate_hz(), **health.events()}
+    items |= {f"dropped.{reason}": count for reason, count in drops.items()}
+    for name, (p50, p99) in health.percentiles().items():
+        items |= {f"{name}.p50": p50, f"{name}.p99": p99}
+    return level, text, items
+
+
+def pose_items(found: PoseCorrection | None) -> dict[str, object]:
+    """What is believed of an agent's pose error: estimate, standard deviation and the part that is taken away."""
+    if found is None:
+        return {}
+    yaw, x, y = (list(row) for row in zip(found.values, found.std, found.applied, strict=True))
+    rows = {"pose_error_yaw_rad": yaw, "pose_error_x_m": x, "pose_error_y_m": y}
+    kinds = ("", ".std", ".applied")
+    items: dict[str, object] = {
+        f"{name}{kind}": float(value) for name, row in rows.items() for kind, value in zip(kinds, row, strict=True)
+    }
+    return items | {"pose_error_pairs": found.pairs}
 
 
 class DiagnosticsPublisher:

@@ -45,6 +45,10 @@ class AgentParameters:
     tf_timeout_ms: float = parameter(
         100.0, "longest wait of a frame for its pose on /tf, wall time, ms", minimum=0.0, maximum=5000.0
     )
+    deadline_ms: float = parameter(
+        500.0, "tracks that come later than this after their frame was complete here are counted as deadline_missed, "
+        "wall time; 0: none, ms", minimum=0.0, maximum=600000.0,
+    )  # fmt: skip
     time_jump_ms: float = parameter(
         500.0,
         "a frame older than its predecessor by more than this starts everything anew; by less it is dropped, ms",

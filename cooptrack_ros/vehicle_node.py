@@ -22,13 +22,14 @@ from cooptrack_msgs.msg import AssociationArray, InstanceFeatures
 from cooptrack_ros.agent_node import AgentNode
 from cooptrack_ros.agent_topics import AgentTopics
 from cooptrack_ros.conversions import DetectionsWriter, associations_message, features_message
-from cooptrack_ros.diagnostics import ERROR, OK, WARN
+from cooptrack_ros.diagnostics import ERROR, OK, WARN, pose_items
 from cooptrack_ros.lifecycle import run_node
 from cooptrack_ros.parameters import VehicleParameters
 from cooptrack_ros.poses import PoseResult
 from cooptrack_ros.qos import best_effort, reliable
 
 UNDECODED = ("too_large", "schema_version", "malformed", "not_finite")  # who sent such a message is not believed
+OVERFLOW = "message_overflow"  # dropped before anybody looked at them
 _LEVELS = {refusals.OK: OK, refusals.WARN: WARN, refusals.ERROR: ERROR}
 
 
@@ -129,7 +130,7 @@ class VehicleNode(AgentNode):
             if self._worker is not None:
                 overflow = self._worker.submit_message(Received(topic, data, now_ns))
                 if overflow:
-                    self.health.drop("message_overflow", overflow)
+                    self.health.drop(OVERFLOW, overflow)
 
         return on_message
 
@@ -227,9 +228,18 @@ class VehicleNode(AgentNode):
             found += [self._agent_status(topic) for topic in self._agent_of_topic]
             if self._topics is not None and self._topics.open:
                 found.append(self._agents_status(self._topics))
-            total = {f"refused.{reason}": count for reason, count in sorted(self.agent.counters.items())}
-            found.append(self.status("admission", OK, "refused messages of all senders, by reason", total))
+            found.append(self._admission_status())
         return found
+
+    def _admission_status(self) -> DiagnosticStatus:
+        refused, reason = self.agent.inbox.admission.book.level_of_all()
+        level, text = _LEVELS[refused], "refused messages of all senders, by reason"
+        if reason:
+            text = f"messages are refused: {reason}"
+        if level != ERROR and self.health.is_recent(OVERFLOW):
+            level, text = WARN, "messages come faster than they are read: the oldest are dropped unread"
+        items = {f"refused.{name}": count for name, count in sorted(self.agent.counters.items())}
+        return self.status("admission", level, text, items | {OVERFLOW: self.health.drops().get(OVERFLOW, 0)})
 
     def _agents_status(self, topics: AgentTopics) -> DiagnosticStatus:
         names = sorted(self._agent_of_topic.values())
@@ -259,7 +269,7 @@ class VehicleNode(AgentNode):
         items |= {
             f"refused.{reason}": count for reason, count in sorted(self.agent.inbox.admission.book.of(agent).items())
         }
-        items |= self._pose_items(agent)
+        items |= pose_items(self.agent.inbox.poses.report(agent))
         items |= dict(sorted(self.agent.inbox.received.counters.items()))
         offset = self._clock_offsets.get(agent)
         if offset is not None and offset.count:
@@ -268,19 +278,6 @@ class VehicleNode(AgentNode):
         for name, (p50, p99) in self.health.percentiles(f"{agent}.").items():
             items |= {f"{name}.p50": p50, f"{name}.p99": p99}
         return self.status(f"instances of {agent}", level, text, items)
-
-    def _pose_items(self, agent: str) -> dict[str, object]:
-        """What is believed of an agent's pose error: estimate, standard deviation and the part that is taken away."""
-        found = self.agent.inbox.poses.report(agent)
-        if found is None:
-            return {}
-        yaw, x, y = (list(row) for row in zip(found.values, found.std, found.applied, strict=True))
-        rows = {"pose_error_yaw_rad": yaw, "pose_error_x_m": x, "pose_error_y_m": y}
-        kinds = ("", ".std", ".applied")
-        items: dict[str, object] = {
-            f"{name}{kind}": float(value) for name, row in rows.items() for kind, value in zip(kinds, row, strict=True)
-        }
-        return items | {"pose_error_pairs": found.pairs}
 
     def _worst(self, agent: str, level: bytes, text: str, items: dict[str, object]) -> tuple[bytes, str]:
         """Adds trust and evidence to the items; the level and text of whatever is worst about an agent."""

@@ -14,7 +14,6 @@ import functools
 import json
 import math
 import os
-import re
 import sys
 import traceback
 from collections import Counter
@@ -24,22 +23,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz_inputs import Maker, road_users, valid
 from message_mutations import mutated
 
 from cooptrack_core.config import VehicleConfig
 from cooptrack_core.cooperation.damage import Codec
-from cooptrack_core.data.instance_messages import cdr_codec, instances_message
-from cooptrack_core.geometry.transforms import from_quaternion
+from cooptrack_core.cooperation.refusals import RULES
+from cooptrack_core.data.instance_messages import cdr_codec
 from cooptrack_core.pipeline import VehicleAgent, VehicleOutput
 from cooptrack_core.progress import progress_bar
-from cooptrack_core.types import CLASS_NAMES, Features, Frame, Instances, Message, Refusal
+from cooptrack_core.types import Frame, Refusal
 
 BLOCK = 1000
 FRAME_EVERY = 10  # messages
 START_NS, PERIOD_NS = 1_700_000_000_000_000_000, 100_000_000
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+ADMITTED = "admitted"
 WRITER = cdr_codec()  # its padding is always zero, that of rclpy whatever was there: bytes would not repeat
-POSE = from_quaternion(np.array([0.0, 0.0, math.sin(0.4), math.cos(0.4)]), np.array([40.0, -20.0, 5.0]))
 
 
 @dataclass
@@ -64,35 +63,16 @@ class Outcome:
         self.failures += other.failures
 
 
-def road_users(rng: np.random.Generator, count: int, features: Features | None = None) -> Instances:
-    """Seen somewhere ahead."""
-    center = np.column_stack([rng.uniform(0, 100, count), rng.uniform(-50, 50, count), rng.uniform(-1, 1, count)])
-    return Instances.create(
-        center, rng.uniform(0.5, 5.9, (count, 3)), rng.uniform(-3, 3, count),
-        rng.integers(0, len(CLASS_NAMES), count), rng.uniform(0.2, 1, count), velocity_mps=rng.normal(0, 5, (count, 2)),
-        instance_id=1 + rng.permutation(1000)[:count], age_frames=rng.integers(0, 50, count), features=features,
-        position_variance_m2=rng.uniform(0.1, 1, (count, 2)) if rng.random() < 0.5 else None,
-    )  # fmt: skip
+def stamp_ns(index: int) -> int:
+    """Of the frame that comes next after the message of this index."""
+    return START_NS + index // FRAME_EVERY * PERIOD_NS
 
 
-def valid(rng: np.random.Generator, index: int, channels: int, fingerprint: bytes) -> Message:
-    """A message as a roadside unit would send it for the frame of this index."""
-    count = int(rng.choice([0, 1, 4, 12, 600], p=[0.1, 0.2, 0.4, 0.29, 0.01]))  # 600: more than a vehicle admits
-    features = None
-    if rng.random() < 0.6:
-        query, motion = rng.normal(size=(2, count, channels)).astype(np.float32)
-        embedding = rng.normal(size=(count, channels)).astype(np.float32) if rng.random() < 0.5 else None
-        features = Features(query, embedding, motion, "tiny_inf", fingerprint)
-    return Message(
-        str(rng.choice(["rsu", "rsu2"])), 77, index + 1, START_NS + index // FRAME_EVERY * PERIOD_NS, "rsu/lidar", POSE,
-        road_users(rng, count, features),
-    )  # fmt: skip
-
-
-def precise(message: Message, rng: np.random.Generator) -> bytes:
-    """Its bytes; the features in one of the precisions there are."""
-    precision = "none" if message.instances.features is None else str(rng.choice(["fp32", "fp16", "int8"]))
-    return WRITER.bytes_of(instances_message(message, precision))
+def named(refusal: Refusal) -> str:
+    """The name of a refusal. Raises ValueError for one that admission does not know."""
+    if refusal.reason not in RULES:
+        raise ValueError(f"refusal without a name: {refusal.reason!r}")
+    return refusal.reason
 
 
 def unfit(output: VehicleOutput) -> list[str]:
@@ -123,11 +103,12 @@ class Block:
         self._rng = np.random.default_rng([seed, number])
         self._number, self._codec, self._out, self._with_network = number, codec, out, with_network
         config = VehicleConfig() if with_network else VehicleConfig(mode="late", detector="simulated")
-        self._channels, self._fingerprint = 8, bytes(range(32))
+        self._maker = Maker()
         if with_network:
             made, _ = network()
             made.reset()
-            self._channels, self._fingerprint = made.config.embed_dims, made.identity.roadside_fingerprint
+            known = made.identity
+            self._maker = Maker(made.config.embed_dims, known.roadside_fingerprint, known.codebook.fingerprint)
         self._vehicle = VehicleAgent("vehicle", config, network=network()[0] if with_network else None)
         self._own = road_users(self._rng, 8)
         self._since: list[bytes] = []
@@ -135,9 +116,9 @@ class Block:
 
     def run(self) -> Outcome:
         """Feeds all messages."""
-        other = precise(valid(self._rng, 0, self._channels, self._fingerprint), self._rng)
+        other = self._valid(0)
         for index in range(BLOCK):
-            whole = precise(valid(self._rng, index, self._channels, self._fingerprint), self._rng)
+            whole = self._valid(index)
             if self._rng.random() < 0.02:
                 data, kind = whole, "unchanged"  # a good sender among the bad ones
             else:
@@ -150,24 +131,23 @@ class Block:
                 self._guarded(index, lambda index=index: self._frame(index))
         return self.outcome
 
-    def _receive(self, data: bytes, index: int) -> None:
-        self.outcome.messages += 1
-        found = self._codec.read(data, "rsu")
-        if isinstance(found, Refusal):
-            self._vehicle.refuse(found.agent_id, found.sequence, found.reason)
-            self._count(found.reason)
-            return
-        refusal = self._vehicle.receive(found, START_NS + index // FRAME_EVERY * PERIOD_NS + PERIOD_NS // 2)
-        self._count("admitted" if refusal is None else refusal.reason)
+    def _valid(self, index: int) -> bytes:
+        return WRITER.write(valid(self._rng, index + 1, stamp_ns(index), self._maker))
 
-    def _count(self, name: str) -> None:
-        self.outcome.outcomes[name] += 1
-        if not NAME.fullmatch(name):
-            raise ValueError(f"refusal without a name: {name!r}")
+    def _receive(self, data: bytes, index: int) -> None:
+        """As vehicle_node does."""
+        self.outcome.messages += 1
+        now_ns = stamp_ns(index) + PERIOD_NS // 2
+        try:
+            fields = self._codec.fields_of(data)
+        except Exception:  # rclpy raises its own, undocumented types
+            refusal: Refusal | None = self._vehicle.refuse("rsu", 0, "malformed")
+        else:
+            refusal = self._vehicle.receive_fields(fields, len(data), now_ns, "rsu")
+        self.outcome.outcomes[ADMITTED if refusal is None else named(refusal)] += 1
 
     def _frame(self, index: int) -> None:
-        stamp_ns = START_NS + index // FRAME_EVERY * PERIOD_NS
-        frame = Frame(stamp_ns, np.eye(4), self._own)
+        frame = Frame(stamp_ns(index), np.eye(4), self._own)
         if self._with_network:
             frame = replace(frame, detections=None, image=network()[1], camera=camera())
         output = self._vehicle.step(frame)
@@ -175,8 +155,7 @@ class Block:
         self.outcome.used += len(output.associations.messages)
         self.outcome.highest_tracks = max(self.outcome.highest_tracks, len(output.tracks))
         for refusal in output.refusals:
-            if not NAME.fullmatch(refusal.reason):
-                raise ValueError(f"refusal without a name: {refusal.reason!r}")
+            named(refusal)
         if wrong := unfit(output):
             raise ValueError(f"not finite: {', '.join(wrong)}")
         self._since.clear()

@@ -236,11 +236,7 @@ def main() -> int:
     hosts = TwoHosts()
     try:
         if not hosts.netem:
-            print(
-                print(
-                    "netns_check: this kernel has no netem: impairment_node makes delay and loss, on the sending side"
-                )
-            )
+            print("netns_check: this kernel has no netem: impairment_node makes delay and loss, on the sending side")
         rows = [point(hosts, delay, loss, args.duration_s) for delay, loss in POINTS[: args.points]]
     finally:
         hosts.close()

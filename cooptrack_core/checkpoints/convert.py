@@ -70,7 +70,7 @@ def _read(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
             warnings.simplefilter("ignore")  # on formats that are refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     except Exception as error:  # torch has many ways to fail on a broken file
         text = " ".join(str(error).split())
         if named := re.search(r"GLOBAL (\S+)", text):

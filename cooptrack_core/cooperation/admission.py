@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cooptrack_core.config import AdmissionConfig
 from cooptrack_core.cooperation.consistency import contradiction
@@ -83,17 +84,23 @@ class Admission:
     def opened(self, fields: Any, size_bytes: int, known_as: str = "") -> Message | Refusal:
         """The message of the fields of a cooptrack_msgs/InstanceFeatures, or why it is refused before its rules count.
 
-        Limits are checked before anything is decoded, so that an absurd message costs nothing. known_as: whose
-        refusal it is if the message names nobody.
+        Limits are checked before anything is decoded, so that an absurd message costs nothing. known_as: who is heard
+        there; it is charged with a refusal as well, whoever the message names.
         """
         sender, sequence = str(fields.agent_id) or known_as, int(fields.sequence)
+
+        def unread(reason: str, detail: str) -> Refusal:
+            if known_as and known_as != sender:  # nothing in it is believed, its name neither
+                self.book.also(known_as, reason)
+            return self.refuse(sender, sequence, reason, detail)
+
         if self._too_large(size_bytes, int(fields.instance_count)):
             what = f"{size_bytes} bytes, {fields.instance_count} instances"
-            return self.refuse(sender, sequence, "too_large", what)
+            return unread("too_large", what)
         try:
             return decode(fields, size_bytes)
         except WireError as error:
-            return self.refuse(sender, sequence, error.reason, error.detail)
+            return unread(error.reason, error.detail)
 
     def receive(self, message: Message, now_ns: int) -> Refusal | None:
         """Admits a message for a later frame, or refuses it. now_ns: receiver's clock."""
@@ -221,16 +228,23 @@ class Admission:
         return "no_pose" if T is None or not np.isfinite(T).all() else None
 
     def _geometry_objection(self, message: Message) -> str | None:
-        instances, tolerance_m = message.instances, self._config.range_tolerance_m
+        instances = message.instances
         if not len(instances):
             return None
-        if np.abs(instances.center_m).max() > self._config.max_range_m:
-            return "out_of_range"
-        low, high = message.point_range_m[:3], message.point_range_m[3:]
-        declared = (*(value - tolerance_m for value in low), *(value + tolerance_m for value in high))
-        if not inside(instances.center_m, declared).all():
+        if not self._in_range(instances.center_m, message.point_range_m):
             return "out_of_range"
         return "impossible" if impossible(instances).any() else contradiction(instances)
+
+    def _in_range(self, center_m: NDArray[np.float64], declared_m: tuple[float, ...]) -> bool:
+        """Whether all centres [N, 3] lie where their sender sees; of one that declares no range, around it."""
+        tolerance_m = self._config.range_tolerance_m
+        if np.abs(center_m).max() > self._config.max_range_m:
+            return False
+        if not declared_m:
+            return bool(np.hypot(*center_m[:, :2].T).max() <= self._config.undeclared_range_m + tolerance_m)
+        low, high = declared_m[:3], declared_m[3:]
+        reach = (*(value - tolerance_m for value in low), *(value + tolerance_m for value in high))
+        return bool(inside(center_m, reach).all())
 
     def _rate_objection(self, agent_id: str, now_ns: int) -> str | None:
         most = max(1.0, self._config.max_rate_hz)

@@ -66,8 +66,9 @@ class InfluenceBound:
 
     A track that the own sensor has measured within influence_hold_ms is reported at most influence_m from where own
     measurements alone have it, and this distance grows by at most influence_per_frame_m a frame. Both are larger in
-    proportion where influence_sigmas of the scatter of the own measurements, or influence_share of the range, is more
-    than influence_m. Whatever messages say, they cannot move a track farther. What only others see is free.
+    proportion where influence_sigmas of the scatter of the own measurements, or influence_share of the range at which
+    they have it, is more than influence_m. Whatever messages say, they cannot move a track farther. What only others
+    see is free.
     """
 
     def __init__(self, config: TrustConfig) -> None:
@@ -92,7 +93,9 @@ class InfluenceBound:
         in_map = apply(T_map_from_ego, center_m)
         touched = (tracks.sources_ever[rows] & SOURCE_REMOTE) != 0
         offset = in_map - own.position_m
-        limited = self._limited(own, offset, stamp_ns, np.hypot(center_m[:, 0], center_m[:, 1]))
+        # The range of the own filter: a report far away must not earn itself more room.
+        own_in_ego = apply(inverse(T_map_from_ego), own.position_m)
+        limited = self._limited(own, offset, stamp_ns, np.hypot(own_in_ego[:, 0], own_in_ego[:, 1]))
         # What no message has touched is the tracker's own affair.
         offset = np.where(touched[:, None], limited, offset)
         self._own.offset_m[own_rows] = offset

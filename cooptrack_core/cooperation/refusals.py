@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 OK, WARN, ERROR = "ok", "warn", "error"
@@ -30,7 +31,7 @@ RULES: dict[str, Rule] = {
     "out_of_order": Rule(WARN, "sequence number, or stamp of a new session, behind what was admitted"),
     "unknown_frame": Rule(WARN, "pose in another map frame than the receiver's"),
     "no_pose": Rule(WARN, "no pose, or one that is not finite"),
-    "out_of_range": Rule(WARN, "an instance outside the range that the sender declares, or beyond any range"),
+    "out_of_range": Rule(WARN, "an instance outside the range that the sender declares, or farther than any sees"),
     "impossible": Rule(ERROR, "a size or speed that no road user of its class has"),
     "repeated_id": Rule(ERROR, "an id of an object stands twice"),
     "overlapping": Rule(ERROR, "most of many vehicles lie where another one does"),
@@ -49,15 +50,22 @@ class RefusalBook:
         self.total: Counter[str] = Counter()
         self._by_agent: dict[str, Counter[str]] = {}
         self._recent: dict[str, deque[str]] = {}
+        self._recent_of_all: deque[str] = deque(maxlen=_RECENT)
 
     def refused(self, agent_id: str, reason: str) -> None:
         """Counts a refusal."""
         self.total[reason] += 1
+        self._recent_of_all.append(reason)
+        self.also(agent_id, reason)
+
+    def also(self, agent_id: str, reason: str) -> None:
+        """Charges one more sender with a refusal that is counted already: the message may lie about its own."""
         self._note(agent_id, reason)
         self._by_agent[agent_id][reason] += 1
 
     def admitted(self, agent_id: str) -> None:
         """Notes that a message was admitted."""
+        self._recent_of_all.append("")
         self._note(agent_id, "")
 
     def of(self, agent_id: str) -> dict[str, int]:
@@ -66,15 +74,11 @@ class RefusalBook:
 
     def level(self, agent_id: str) -> tuple[str, str]:
         """The level of a sender, and the reason for it, by the shares among its last messages; 'ok' and ''."""
-        recent = self._recent.get(agent_id)
-        if not recent:
-            return OK, ""
-        worst, cause = OK, ""
-        for reason, count in sorted(Counter(recent).items()):
-            level = RULES[reason].level if reason in RULES else OK
-            if level != OK and count / len(recent) > SHARE[level] and _ORDER.index(level) > _ORDER.index(worst):
-                worst, cause = level, reason
-        return worst, cause
+        return _judged(self._recent.get(agent_id, ()))
+
+    def level_of_all(self) -> tuple[str, str]:
+        """The same by the last messages of all senders together."""
+        return _judged(self._recent_of_all)
 
     def _note(self, agent_id: str, reason: str) -> None:
         if agent_id not in self._recent and len(self._recent) >= _SENDERS:
@@ -83,6 +87,16 @@ class RefusalBook:
             self._by_agent.pop(forgotten, None)
         self._by_agent.setdefault(agent_id, Counter())
         self._recent.setdefault(agent_id, deque(maxlen=_RECENT)).append(reason)
+
+
+def _judged(recent: Collection[str]) -> tuple[str, str]:
+    """The worst level that enough of these messages earn, and its reason; '' stands for one that was admitted."""
+    worst, cause = OK, ""
+    for reason, count in sorted(Counter(recent).items()):
+        level = RULES[reason].level if reason in RULES else OK
+        if level != OK and count / len(recent) > SHARE[level] and _ORDER.index(level) > _ORDER.index(worst):
+            worst, cause = level, reason
+    return worst, cause
 
 
 __all__ = ["ERROR", "OK", "RULES", "SHARE", "WARN", "RefusalBook", "Rule"]

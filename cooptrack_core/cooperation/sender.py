@@ -99,7 +99,7 @@ class Sender:
 def _worth(instances: Instances, foreseen: Foreseen) -> Float:
     """[N] expected use to a receiver: how sure it is, times how much the receiver lacks it.
 
-    What receivers are known to see could count here once they say so.
+    What receivers see themselves does not count: telling it costs more than it saves (docs/wire.md).
     """
     lacking = np.where(foreseen.known, np.minimum(foreseen.error + np.minimum(foreseen.age_s, 1.0), _NEW), _NEW)
     return np.asarray(instances.score * lacking)

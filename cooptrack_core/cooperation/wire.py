@@ -146,6 +146,9 @@ def _decode(fields: Any, size_bytes: int) -> Message:
     n = int(fields.instance_count)
     if fields.header.stamp.sec < 0 or fields.header.stamp.nanosec >= 1_000_000_000:
         raise WireError("malformed", "header.stamp is not a time")
+    for name, count in (("pose_covariance", 36), ("yaw_rate_radps", n)):  # not used; right or not there all the same
+        if len(getattr(fields, name)):
+            _floats(fields, name, count, 1)
     packed = len(fields.packed) > 0
     instances, held_id = _decode_packed(fields, n) if packed else _decode_columns(fields, n)
     return Message(

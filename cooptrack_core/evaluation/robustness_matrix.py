@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cooptrack_core.cooperation.disturbance import NO_DISTURBANCE, Disturbance
+from cooptrack_core.cooperation.refusals import RULES
 from cooptrack_core.data.recording_frames import without_nan
 from cooptrack_core.evaluation.channel_statistics import channel_statistics
+from cooptrack_core.evaluation.conventions import Convention
 from cooptrack_core.evaluation.matrix_points import Point, full_matrix, reduced_matrix
+from cooptrack_core.evaluation.recordings import evaluation_set
 from cooptrack_core.evaluation.robustness import BASELINE, Condition, claim_points, point_path, scores, stored_point
 from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions, fingerprint
@@ -27,7 +29,6 @@ from cooptrack_core.types import CooptrackError
 
 SCHEMA = "cooptrack/robustness-matrix/1"
 SCORES = ("AMOTA", "AMOTA_car")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TRACK_NUMBERS = ("center_m", "size_m", "heading_rad", "velocity_mps", "score", "time_since_update_s")
 Result = dict[str, Any]
 
@@ -100,6 +101,7 @@ def _run_point(item: Condition, plan: MatrixPlan, runner: SequenceRunner, bar: A
             "mode": item.mode,
             "disturbance": asdict(item.disturbance),
             "scores": scored,
+            "objects": _objects(recordings, plan.options.convention) if recordings else dict.fromkeys(SCORES, 0),
             "messages": channel_statistics(recordings),
             "violations": wrong,
         }
@@ -122,9 +124,16 @@ def violations(recording: Mapping[str, Any], frames: int) -> list[str]:
                 found.append(f"frame {row['frame_index']}: track {track['id']}: not finite: {', '.join(wrong)}")
         if not _finite([row["associations"], row["messages"]]):
             found.append(f"frame {row['frame_index']}: associations not finite")
-        names = [item["reason"] for item in row["refused"] if not _NAME.fullmatch(item["reason"])]
+        names = [item["reason"] for item in row["refused"] if item["reason"] not in RULES]
         found += [f"frame {row['frame_index']}: refusal without a name: {name!r}" for name in names]
     return found
+
+
+def _objects(recordings: Sequence[Mapping[str, Any]], convention: Convention) -> dict[str, int]:
+    """Boxes of the ground truth that each score is of: without any it is undefined, and rightly so."""
+    near = evaluation_set(recordings, convention).in_range()
+    cars = near.truth.class_index == list(near.class_names).index("car")
+    return {"AMOTA": len(near.truth), "AMOTA_car": int(cars.sum())}
 
 
 def _finite(value: Any) -> bool:
@@ -158,18 +167,26 @@ def _result(plan: MatrixPlan, runner: SequenceRunner, points: Mapping[Condition,
 
 def _row(point: Point, stored: Result, alone: Result, tolerance: float) -> Result:
     margins = {name: _difference(stored["scores"].get(name), alone["scores"].get(name)) for name in SCORES}
-    below = [
-        f"{name} {stored['scores'][name]:.3f}, alone {alone['scores'][name]:.3f}"
-        for name, margin in margins.items()
-        if margin is not None and margin < -tolerance
-    ]
+    texts = {name: f"{name} {_written(stored, name)}, alone {_written(alone, name)}" for name in SCORES}
+    wrong = [texts[name] for name, margin in margins.items() if margin is not None and margin < -tolerance]
+    wrong += [texts[name] for name, margin in margins.items() if margin is None and _scorable(stored, alone, name)]
     return {
         "group": point.group,
         "text": point.disturbance.describe(),
         **stored,
         "above_alone": margins,
-        "violations": [*stored["violations"], *below],
+        "violations": [*stored["violations"], *wrong],
     }
+
+
+def _written(point: Result, name: str) -> str:
+    score = point["scores"].get(name)
+    return "undefined" if score is None else f"{score:.3f}"
+
+
+def _scorable(stored: Result, alone: Result, name: str) -> bool:
+    """Whether there is anything that a score could be of; a point of an older version does not say."""
+    return any(point.get("objects", {}).get(name, 1) > 0 for point in (stored, alone))
 
 
 def _difference(a: float | None, b: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from cooptrack_core.cooperation.admission import Admission
 from cooptrack_core.cooperation.compose import select_for_message
 from cooptrack_core.cooperation.loopback import as_fields
 from cooptrack_core.cooperation.refusals import RULES
+from cooptrack_core.geometry.ranges import INFRASTRUCTURE_RANGE_M, VEHICLE_RANGE_M
 from cooptrack_core.types import CLASS_ID, Refusal
 
 NOW = 10**18 + 10 * STEP_NS
@@ -156,6 +158,25 @@ def test_instances_may_lie_outside_the_declared_range_by_the_tolerance_only():
     assert made.receive(message(9, cars((-5.1, 0)), sequence=2), NOW).reason == "out_of_range"
 
 
+@pytest.mark.parametrize(("kinematics", "nearest_m", "farthest_m"), [("fp32", -5.0, 107.4), ("compact", -120.0, 120.0)])
+def test_an_instance_where_no_sender_sees_is_refused_in_either_format(kinematics, nearest_m, farthest_m):
+    made = Admission(AdmissionConfig())
+
+    def refused(number, x_m):
+        sent = message(9, cars((x_m, 0.0)), sequence=number, kinematics=kinematics)
+        refusal = made.receive(made.opened(as_fields(sent, "none"), 1000), NOW)
+        return None if refusal is None else refusal.reason
+
+    places = [nearest_m + 0.1, farthest_m - 0.1, nearest_m - 0.1, farthest_m + 0.1, -200.0, 200.0]
+    assert [refused(number, x_m) for number, x_m in enumerate(places, 1)] == [None] * 2 + ["out_of_range"] * 4
+
+
+def test_the_range_of_a_sender_that_declares_none_covers_what_the_presets_see():
+    corners = [(x, y) for low in (INFRASTRUCTURE_RANGE_M, VEHICLE_RANGE_M) for x in low[::3] for y in low[1::3]]
+    farthest_m = max(math.hypot(x, y) for x, y in corners)
+    assert farthest_m <= AdmissionConfig().undeclared_range_m < farthest_m + 1.0
+
+
 @pytest.mark.parametrize(
     ("class_name", "speed_mps", "length_m", "expected"),
     [
@@ -196,6 +217,30 @@ def test_refusals_are_counted_in_total_and_by_agent_and_their_share_makes_the_le
     for k in range(60):
         made.receive(message(9, cars(), sequence=100 + k), NOW + (100 + k) * STEP_NS)
     assert made.book.level("rsu") == ("ok", "")
+
+
+def test_what_cannot_be_read_is_charged_to_whom_is_heard_there_too_but_counted_once():
+    made = Admission(AdmissionConfig())
+    for _ in range(3):
+        made.opened(fields(agent_id="somebody", schema_version=99), 1000, "rsu")
+    assert made.book.of("rsu") == made.book.of("somebody") == {"schema_version": 3}
+    assert made.book.level("rsu") == ("error", "schema_version")
+    assert made.counters == {"schema_version": 3} and len(made.take(NOW)[1]) == 3
+
+
+def test_the_level_of_all_senders_together_is_that_of_their_last_messages():
+    made = Admission(AdmissionConfig())
+    assert made.book.level_of_all() == ("ok", "")
+    for k in range(20):
+        made.receive(message(9, cars(), agent=f"rsu{k % 4}", sequence=k + 1), NOW)
+    for _ in range(2):
+        made.refuse("rsu0", 1, "stale")
+    assert made.book.level_of_all() == ("warn", "stale")
+    made.refuse("rsu1", 1, "malformed")
+    assert made.book.level_of_all() == ("error", "malformed")
+    for k in range(50):
+        made.receive(message(9, cars(), sequence=100 + k), NOW + k * STEP_NS)
+    assert made.book.level_of_all() == ("ok", "")
 
 
 def test_duplicates_are_counted_and_no_fault():

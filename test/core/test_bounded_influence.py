@@ -114,6 +114,22 @@ def test_what_a_network_fused_is_bounded_by_what_it_measured_before_fusion(moved
     assert max(distances) <= min(moved_m, 2.0) + 0.5 and distances[-1] >= 0.4
 
 
+@pytest.mark.parametrize(("range_m", "most_m"), [(6.0, 2.0), (20.0, 5.0), (40.0, 10.0)])
+@pytest.mark.parametrize("away", [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)], ids=["farther", "aside", "nearer"])
+def test_by_default_a_track_is_moved_two_metres_or_a_quarter_of_the_range_at_most(range_m, most_m, away):
+    bound, distances = InfluenceBound(TrustConfig()), []
+    for k in range(20):
+        own = cars((range_m, 0.0))
+        sight = Sight(own.center_m, own.size_m, own.heading_rad, own.class_id, np.array([7]))
+        told = replace(
+            no_tracks(k * STEP_NS), track_id=np.array([7]), sources=np.array([3]), sources_ever=np.array([3]),
+            center_m=own.center_m + 80.0 * np.array([[*away, 0.0]]),
+        )  # fmt: skip
+        made = bound.bounded(k * STEP_NS, np.eye(4), sight, told)
+        distances.append(float(np.linalg.norm(made.center_m - own.center_m)))
+    assert max(distances) == pytest.approx(most_m, abs=1e-6)
+
+
 def test_after_a_reset_nothing_is_held_to_what_was_measured_before():
     bound = InfluenceBound(TrustConfig(influence_share=0.0))
     own = cars((20.0, 3.0))

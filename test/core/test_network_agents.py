@@ -167,6 +167,7 @@ def test_messages_wait_for_the_frame_after_a_lost_one():
         agent, 3, lambda i: [message(i, (40.0, 5.0))] if i == 1 else (), lambda i: None if i == 1 else b"good"
     )
     assert [[m.sequence for m in o.associations.messages] for o in outputs] == [[], [], [2]]
+    assert [(o.ego_lost, o.predicted_only) for o in outputs] == [(False, False), (True, True), (False, False)]
     assert outputs[2].associations.messages[0].age_ms == 100.0
     assert places(outputs[2].tracks) == {*AHEAD, (40.0, 5.0)}
 

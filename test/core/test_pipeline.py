@@ -76,6 +76,16 @@ def test_a_blind_vehicle_still_tracks_what_the_roadside_sees():
     assert len(outputs[-1].tracks) == 1 and not outputs[-1].predicted_only
 
 
+def test_a_lost_frame_in_which_a_message_was_used_is_flagged_by_ego_lost_alone():
+    agent = vehicle()
+    drive(agent, 5, messages=lambda i: [message(i, cars((40, 0)))])
+    lost = drive(agent, 1, start=5, detections=lambda i: None, messages=lambda i: [message(i, cars((40, 0)))])[0]
+    assert lost.ego_lost and not lost.predicted_only and len(lost.associations.messages) == 1
+    assert sorted(zip(lost.tracks.center_m[:, 0].round(), lost.tracks.sources, strict=True)) == [
+        (10.0, 0), (40.0, SOURCE_REMOTE)
+    ]  # fmt: skip
+
+
 def test_a_parked_car_stays_put_in_the_map_while_the_vehicle_drives_past():
     def pose(i):
         return yawed(0.02 * i, 2600.0 + 1.0 * i, 1700.0)

@@ -23,7 +23,7 @@ from cooptrack_core.evaluation.matrix_points import (
     pairwise,
     reduced_matrix,
 )
-from cooptrack_core.evaluation.robustness_matrix import MatrixPlan, all_violations, run_matrix, violations
+from cooptrack_core.evaluation.robustness_matrix import MatrixPlan, _row, all_violations, run_matrix, violations
 from cooptrack_core.evaluation.run import SequenceRunner
 from cooptrack_core.evaluation.run_options import RunOptions
 
@@ -108,8 +108,23 @@ def test_every_invariant_is_seen_when_it_is_broken(spd: Path) -> None:
     assert "frames out of order" in broken(lambda rows: rows.reverse())
     assert "not finite: center_m" in broken(lambda rows: rows[at]["tracks"][0].update(center_m=[1.0, None, 0.0]))[0]
     assert "not finite: score" in broken(lambda rows: rows[at]["tracks"][0].update(score=None))[0]
-    nameless = {"agent": "rsu", "sequence": 1, "reason": "Something odd"}
+    nameless = {"agent": "rsu", "sequence": 1, "reason": "looks_like_a_name"}  # but no rule of admission
     assert "without a name" in broken(lambda rows: rows[0]["refused"].append(nameless))[0]
+
+
+def test_a_score_that_is_undefined_is_a_violation_unless_there_is_nothing_to_score() -> None:
+    def point(car: float | None, cars: int) -> dict[str, Any]:
+        return {
+            "scores": {"AMOTA": 0.5, "AMOTA_car": car}, "objects": {"AMOTA": 9, "AMOTA_car": cars}, "violations": []
+        }  # fmt: skip
+
+    def wrong(stored: dict[str, Any], alone: dict[str, Any]) -> list[str]:
+        return _row(Point("alone", Disturbance(loss=0.1)), stored, alone, 0.02)["violations"]
+
+    assert wrong(point(None, 3), point(0.3, 3)) == ["AMOTA_car undefined, alone 0.300"]
+    assert wrong(point(None, 3), point(None, 3)) == ["AMOTA_car undefined, alone undefined"]
+    assert wrong(point(None, 0), point(None, 0)) == []
+    assert wrong(point(0.2, 3), point(0.3, 3)) == ["AMOTA_car 0.200, alone 0.300"]
 
 
 def test_the_full_matrix_has_the_grid_each_impairment_alone_and_every_mild_pair() -> None:

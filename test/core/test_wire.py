@@ -91,6 +91,10 @@ def test_unknown_velocity_and_variance_stay_unknown():
         ("feature_streams", 2, "malformed"),
         ("features", b"\x00", "malformed"),
         ("point_range_m", [float("nan")] * 6, "not_finite"),
+        ("yaw_rate_radps", [0.1] * 4, "malformed"),
+        ("yaw_rate_radps", [float("nan")] * 5, "not_finite"),
+        ("pose_covariance", [0.0] * 35, "malformed"),
+        ("pose_covariance", [float("inf")] * 36, "not_finite"),
     ],
 )
 def test_a_broken_field_is_refused_by_name(field, value, reason):
@@ -99,6 +103,12 @@ def test_a_broken_field_is_refused_by_name(field, value, reason):
     with pytest.raises(wire.WireError) as refused:
         wire.decode(fields)
     assert refused.value.reason == reason
+
+
+def test_what_receivers_do_not_use_is_no_objection_where_it_is_right():
+    fields = as_fields(with_features())
+    fields.yaw_rate_radps, fields.pose_covariance = [0.1] * 5, [0.0] * 36
+    assert len(wire.decode(fields).instances) == 5
 
 
 def test_features_that_are_not_finite_are_refused():
@@ -176,6 +186,8 @@ def test_rows_and_features_stay_together_whatever_the_order_of_ids():
         ("feature_precision", 5),
         ("feature_dim", 0),
         ("point_range_m", [1.0]),
+        ("yaw_rate_radps", [0.1] * 5),
+        ("pose_covariance", [0.0] * 6),
     ],
 )
 def test_a_broken_field_of_a_compact_message_is_refused_by_name(field, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,41 @@ def test_the_message_example_is_what_goes_on_the_air():
     read = wire.decode(typestore().deserialize_cdr(data, TYPE), len(data))
     assert (read.agent_id, read.sequence, read.precision, read.kinematics) == ("rsu", 42, "rvq", "compact")
     assert read.instances.features.codes.tolist() == [[[7, 250, 3, 99]], [[0, 1, 2, 3]]]
+
+
+def test_what_deflate_gains_is_in_the_header_alone():
+    data, packed = block("message"), block("packed")
+    (stated,) = re.findall(rf"from {len(data)} bytes to (\d+)", PAGE)
+    assert len(zlib.compress(data, 9)) == pytest.approx(int(stated), abs=4)  # libraries differ a little
+    assert len(zlib.compress(packed, 9)) > len(packed)
+
+
+def test_what_a_vehicle_would_tell_of_what_it_sees_costs_more_than_it_saves():
+    def told(count):
+        rows = np.arange(count)
+        seen = Instances.create(
+            np.zeros((count, 3)), np.ones((count, 3)), np.zeros(count), np.zeros(count, np.int64), np.ones(count),
+            instance_id=rows + 1,
+        )  # fmt: skip
+        return size_bytes(replace(example(), instances=seen, held_id=np.zeros(0, np.int64), precision="none"))
+
+    assert told(0) == 224 and all(told(count) > 20 * count for count in range(56))
+    assert "below 57" in PAGE
+
+
+@pytest.mark.parametrize("preset", ["tiny", "r50", "r101", "convnext_s", "official_r50"])
+def test_the_bytes_per_instance_are_those_of_the_presets(preset):
+    cost = pytest.importorskip("cooptrack_core.model.cost")
+    from cooptrack_core.model.presets import get_preset
+
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("| `") and f"`{preset}`" in line and "%" in line]
+    stated = [int(cell.split("(")[0].replace(",", "")) for cell in row.strip("| ").split("|")[1:]]
+    config = get_preset(f"{preset}_inf")
+    fp16, int8, rvq = (cost.instance_bytes(config, name) for name in ("fp16", "int8", "rvq"))
+    assert [stated[1], stated[2], stated[4]] == [fp16, int8, rvq]
+    streams = 1 if config.needed_streams else 3
+    assert stated[0] == cost.instance_bytes(config, "fp32") + (3 - streams) * 4 * config.embed_dims
+    assert stated[3] == int8 - 39
 
 
 def test_the_sizes_of_an_empty_message_are_those_in_the_text():

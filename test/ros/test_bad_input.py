@@ -206,6 +206,16 @@ def test_silent_roadside_is_a_warning_with_a_name(graph):
     assert drive.statuses("instances of rsu")[-1].message == "messages arrive"
 
 
+def test_a_lost_frame_with_a_message_says_that_the_own_sensor_was_lost(graph):
+    drive = VehicleDrive(graph)
+    for index in range(6):
+        drive.hear(instances_message(index + 1, at(index), [(40, 5, 0)]))
+        tracks = drive.frame(index, **({"frame_id": "elsewhere"} if index == 5 else {}))
+    said = [drive.associations_of(index) for index in (4, 5)]
+    assert [list(a.message_sequence) for a in said] == [[5], [6]] and [a.ego_lost for a in said] == [False, True]
+    assert not tracks.predicted_only and sorted(o.sources for o in tracks.objects) == [0, 2]
+
+
 def test_frames_that_come_too_fast_are_predicted_and_flagged(graph):
     drive = VehicleDrive(graph)
     for index in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -14,13 +15,14 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import fuzz_messages  # noqa: E402
 from message_mutations import mutated  # noqa: E402
 
+from cooptrack_core.config import KINEMATICS, PRECISIONS  # noqa: E402
 from cooptrack_ros.impairment_node import ros_codec  # noqa: E402
 
 
 def messages(seed: int) -> tuple[bytes, bytes]:
     rng = np.random.default_rng(seed)
-    made = [fuzz_messages.valid(rng, index, 8, bytes(32)) for index in range(2)]
-    first, second = (fuzz_messages.precise(message, rng) for message in made)
+    made = [fuzz_messages.valid(rng, 1 + index, 10**18, fuzz_messages.Maker()) for index in range(2)]
+    first, second = (fuzz_messages.WRITER.write(message) for message in made)
     return first, second
 
 
@@ -34,6 +36,25 @@ def test_two_thousand_mutated_messages_crash_nothing_and_every_refusal_is_docume
     assert outcome.used > 100 and outcome.outcomes["admitted"] > 100
     documented = (ROOT / "docs" / "nodes.md").read_text()
     assert [name for name in outcome.outcomes if name != "admitted" and name not in documented] == []
+
+
+def test_messages_are_drawn_in_every_precision_with_either_kinematics_and_with_held_ids() -> None:
+    rng = np.random.default_rng(0)
+    sent = [fuzz_messages.valid(rng, 1 + index, 10**18, fuzz_messages.Maker()) for index in range(200)]
+    codec = ros_codec()
+    read = [codec.read(fuzz_messages.WRITER.write(message), "rsu") for message in sent]
+    assert {(got.precision, got.kinematics) for got in read} == set(itertools.product(PRECISIONS, KINEMATICS))
+    assert [got.held_id.tolist() for got in read] == [message.held_id.tolist() for message in sent]
+    assert any(len(got.held_id) for got in read)
+
+
+def test_a_refusal_that_no_rule_of_admission_gives_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = fuzz_messages.Refusal("rsu", 1, "looks_like_a_name")
+    monkeypatch.setattr(fuzz_messages.VehicleAgent, "receive_fields", lambda *_: refused)
+    outcome = fuzz_messages.Block(0, 4, ros_codec(), False, tmp_path).run()
+    assert "ValueError: refusal without a name: 'looks_like_a_name'" in outcome.failures[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

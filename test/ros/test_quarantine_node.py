@@ -6,6 +6,7 @@ from array import array
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from drives import VehicleDrive
+from rclpy.serialization import serialize_message
 from ros_messages import at, instances_message
 
 
@@ -59,5 +60,29 @@ def test_refusals_are_told_by_agent_and_in_total(graph):
     status = drive.wait_for_status("instances of rsu", "refused")
     assert status.level == DiagnosticStatus.ERROR and "schema_version" in status.message
     assert int(items_of(status)["refused.schema_version"]) >= 1
-    graph.wait_for(lambda: int(items_of(drive.statuses("admission")[-1]).get("refused.schema_version", 0)) >= 1)
-    assert "refused messages" in drive.statuses("admission")[-1].message
+    status = drive.wait_for_status("admission", "messages are refused: schema_version")
+    assert status.level == DiagnosticStatus.ERROR and int(items_of(status)["refused.schema_version"]) >= 1
+
+
+def test_what_cannot_be_read_is_told_of_the_agent_of_the_topic_whoever_the_message_names(graph):
+    drive = VehicleDrive(graph)
+    message = moving(0)
+    message.schema_version, message.agent_id = 200, "somebody"
+    drive.hear(message)
+    drive.frame(0)
+    status = drive.wait_for_status("instances of rsu", "messages of rsu are refused: schema_version")
+    assert status.level == DiagnosticStatus.ERROR and items_of(status)["refused.schema_version"] == "1"
+    assert list(drive.associations_of(0).refused_agent) == ["somebody"]
+
+
+def test_messages_that_nobody_had_time_to_read_are_counted_and_a_warning(graph):
+    drive = VehicleDrive(graph)
+    drive.hear(moving(0))
+    assert drive.wait_for_status("admission", "refused messages").level == DiagnosticStatus.OK
+    worker = drive.node._worker
+    with worker._condition:  # it takes nothing meanwhile
+        for _ in range(300):
+            drive.node._receiver("/rsu/instances")(serialize_message(moving(0)))
+    status = drive.wait_for_status("admission", "come faster than they are read")
+    assert status.level == DiagnosticStatus.WARN and int(items_of(status)["message_overflow"]) > 0
+    assert drive.node.health.drops() == {"message_overflow": 300 - 256}

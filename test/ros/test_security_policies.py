@@ -46,7 +46,7 @@ def allowed(name: str) -> Names:
 
 
 def used(graph: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """What a node uses with simulated detector, with a network, with either kind of images and on sim time."""
+    """What a node uses: simulated detector or network, either kind of images, sim time, sharing what it sees."""
     node_class, namespace = NODES[name]
     ways: list[dict[str, Any]] = [{"use_sim_time": True}]
     if name != "marker_node":
@@ -58,8 +58,9 @@ def used(graph: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> Names:
         mode = {"mode": "learned"} if name == "vehicle_node" else {}
         network = {**PARAMETERS, "detector": "network", **mode}
         ways = [{**PARAMETERS, "use_sim_time": True, "mode": "late"}, network, {**network, "image_transport": "raw"}]
+        ways.append({**ways[0], "publish_instances": True})
         if name == "roadside_node":
-            ways = [{key: value for key, value in way.items() if key != "mode"} for way in ways]
+            ways = [{k: v for k, v in way.items() if k not in ("mode", "publish_instances")} for way in ways]
     # A place of its own for each, as the graph tells nodes apart by their names.
     start = graph.add if name == "marker_node" else graph.start
     nodes = {

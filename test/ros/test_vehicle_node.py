@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from drives import VehicleDrive
 from ros_messages import at, instances_message, tf, transform
 
@@ -32,6 +35,28 @@ def test_each_frame_tells_where_its_time_went(graph):
     # What lies between the parts is the drain of the radio's messages.
     assert sum(stages[part] for part in parts) == pytest.approx(stages["total"], rel=0.5)
     assert all(value >= 0 for value in stages.values())
+
+
+def test_tracks_that_come_after_the_deadline_are_counted_and_a_warning(graph):
+    drive = VehicleDrive(graph, deadline_ms=200.0)
+    drive.frame(0)
+    assert "deadline_missed" not in drive.node.health.events()
+    step = drive.node.agent.step
+    drive.node.agent.step = lambda frame: (time.sleep(0.25), step(frame))[1]
+    drive.frame(1)
+    status = drive.wait_for_status("frames", "tracks come later than deadline_ms")
+    assert status.level == DiagnosticStatus.WARN
+    assert {item.key: item.value for item in status.values}["deadline_missed"] == "1"
+
+
+def test_without_a_deadline_nothing_is_late(graph):
+    drive = VehicleDrive(graph, deadline_ms=0.0)
+    step = drive.node.agent.step
+    drive.node.agent.step = lambda frame: (time.sleep(0.05), step(frame))[1]
+    drive.frame(0)
+    graph.wait_for(lambda: drive.timings)
+    assert drive.wait_for_status("frames", "frames arrive").level == DiagnosticStatus.OK
+    assert "deadline_missed" not in drive.node.health.events()
 
 
 def test_remote_instances_become_tracks_of_hidden_objects(graph):
