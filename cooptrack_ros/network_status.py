@@ -20,7 +20,8 @@ def name_of(network: Network) -> str:
 def describe(network: Network, logger: Any) -> None:
     """Logs what was loaded; a warning if it has not been trained."""
     about = network.about
-    line = f"network {name_of(network)}: {about['parameters']} parameters on {about['device']}, "
+    computed = f"{about['parameters']} parameters on {about['device']}, engine {about.get('engine', 'unknown')}"
+    line = f"network {name_of(network)}: {computed}, "
     if network.trained:
         logger.info(f"{line}weights {about['weights']}")
     else:

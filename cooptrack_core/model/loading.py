@@ -36,7 +36,9 @@ def load_network(config: NetworkConfig, role: str, matcher: str = "affinity") ->
         roadside = identity.roadside_fingerprint if role == "coop" else identity.fingerprint
         identity = replace(identity, codebook=codebook_of(config, path, roadside))
     engine = engine_of(model, config.engine, config.precision, device)
-    about = {} if config.precision == "fp32" else {"precision": note(config.precision, device)}
+    about = {"engine": config.engine}
+    if config.precision != "fp32":
+        about["precision"] = note(config.precision, device)
     network = NetworkRuntime(
         engine, identity, device, seed=config.seed, matcher=matcher, about=about, reduced=config.engine != "eager"
     )
