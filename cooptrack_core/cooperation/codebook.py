@@ -6,7 +6,6 @@ every further one refines it. The file is beside the weights; its fingerprint na
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cooptrack_core.types import CooptrackError, Features
+from cooptrack_core.cooperation.fitted_file import Content, Kind, load_fitted, save_fitted
+from cooptrack_core.types import Features
 
-FORMAT, SCHEMA = "cooptrack-codebook", "1"
 STREAMS = ("query", "motion")  # that may be coded, in this order
 ROWS = 256  # of a stage: a code is a byte
 PREFIX_BYTES = 8  # of fingerprints in compact messages
@@ -35,14 +34,15 @@ class Codebook:
     roadside_fingerprint: bytes
     notes: str = ""
 
+    @property
+    def content(self) -> Content:
+        """As it is kept."""
+        return Content(self.tables, self.roadside_fingerprint, self.notes)
+
     @cached_property
     def fingerprint(self) -> bytes:
         """SHA-256 over the network's and, by name, each table's name, shape and bytes."""
-        digest = hashlib.sha256(self.roadside_fingerprint)
-        for name, table in sorted(self.tables.items()):
-            digest.update(f"\n{name} {list(table.shape)}\n".encode())
-            digest.update(np.ascontiguousarray(table, "<f4").tobytes())
-        return digest.digest()
+        return self.content.fingerprint
 
     @property
     def stages(self) -> int:
@@ -104,45 +104,26 @@ def _looked_up(codes: NDArray[np.uint8], tables: Single) -> Single:
 
 def save_codebook(codebook: Codebook, path: Path) -> None:
     """Writes a codebook as safetensors, half precision, in which `fit` has made its numbers."""
-    from safetensors.numpy import save
-
-    header = {
-        "format": FORMAT, "schema": SCHEMA, "fingerprint": codebook.fingerprint.hex(),
-        "roadside_fingerprint": codebook.roadside_fingerprint.hex(), "notes": codebook.notes,
-    }  # fmt: skip
-    temporary = path.with_name(path.name + ".part")  # a killed run leaves the old file or none
-    temporary.write_bytes(save({name: table.astype(np.float16) for name, table in codebook.tables.items()}, header))
-    temporary.replace(path)
+    save_fitted(KIND, codebook.content, path)
 
 
 def load_codebook(path: Path) -> Codebook:
     """Reads and checks a codebook. Raises CooptrackError with file, what is wrong and the remedy."""
-    from safetensors import SafetensorError, safe_open
+    found = load_fitted(KIND, path)
+    return Codebook(found.tensors, found.roadside_fingerprint, found.notes)
 
-    remedy = "make it again with cooptrack fit-codebook"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tables = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CooptrackError(f"{path}: codebook: cannot be read ({error}); {remedy}") from None
-    if header.get("format") != FORMAT or header.get("schema") != SCHEMA:
-        raise CooptrackError(f"{path}: codebook: is no codebook of schema {SCHEMA}; {remedy}")
-    shapes_fit = "query" in tables and set(tables) <= set(STREAMS) and all(_is_table(t) for t in tables.values())
-    if not shapes_fit or len({table.shape[2] for table in tables.values()}) != 1:
-        raise CooptrackError(f"{path}: codebook: tables are not finite [K, {ROWS}, C] of query and motion; {remedy}")
-    try:
-        roadside = bytes.fromhex(header.get("roadside_fingerprint", ""))
-    except ValueError:
-        roadside = b""
-    found = Codebook(tables, roadside, header.get("notes", ""))
-    if found.fingerprint.hex() != header.get("fingerprint"):
-        raise CooptrackError(f"{path}: codebook: its fingerprint is not that of its numbers; {remedy}")
-    return found
+
+def _wrong(tables: Mapping[str, Single]) -> str:
+    fits = "query" in tables and set(tables) <= set(STREAMS) and all(_is_table(table) for table in tables.values())
+    same = fits and len({table.shape[2] for table in tables.values()}) == 1
+    return "" if same else f"tables are not finite [K, {ROWS}, C] of query and motion"
 
 
 def _is_table(table: Single) -> bool:
     return table.ndim == 3 and table.shape[0] > 0 and table.shape[1] == ROWS and bool(np.isfinite(table).all())
+
+
+KIND = Kind("codebook", "1", _wrong)
 
 
 def fit(values: Mapping[str, Single], roadside_fingerprint: bytes, stages: int, seed: int, notes: str = "") -> Codebook:

@@ -8,7 +8,6 @@ supplement, which is not published; made by `cooptrack fit-flow`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cooptrack_core.cooperation.fitted_file import Content, Kind, load_fitted, save_fitted
 from cooptrack_core.cooperation.latency import reported_motion, rotated
 from cooptrack_core.types import CLASS_NAMES, CooptrackError, Message, Motion
 
-FORMAT, SCHEMA = "cooptrack-flow", "1"
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 PLACES = 5  # that an instance had before, the newest first
 BOX_INPUTS = len(CLASS_NAMES) + 15 + 3 * PLACES
@@ -48,14 +47,15 @@ class Flow:
     roadside_fingerprint: bytes
     notes: str = ""
 
+    @property
+    def content(self) -> Content:
+        """As it is kept."""
+        return Content(self.tensors, self.roadside_fingerprint, self.notes)
+
     @cached_property
     def fingerprint(self) -> bytes:
         """SHA-256 over the roadside network's and, by name, each tensor's name, shape and bytes."""
-        digest = hashlib.sha256(self.roadside_fingerprint)
-        for name, values in sorted(self.tensors.items()):
-            digest.update(f"\n{name} {list(values.shape)}\n".encode())
-            digest.update(np.ascontiguousarray(values, "<f4").tobytes())
-        return digest.digest()
+        return self.content.fingerprint
 
     @property
     def channels(self) -> int:
@@ -136,40 +136,17 @@ def _places(message: Message, before: Seen) -> tuple[Float, Float]:
 
 def save_flow(flow: Flow, path: Path) -> None:
     """Writes a flow as safetensors, in the half precision in which its numbers are."""
-    from safetensors.numpy import save
-
-    header = {
-        "format": FORMAT, "schema": SCHEMA, "fingerprint": flow.fingerprint.hex(),
-        "roadside_fingerprint": flow.roadside_fingerprint.hex(), "notes": flow.notes,
-    }  # fmt: skip
-    temporary = path.with_name(path.name + ".part")  # a killed run leaves the old file or none
-    temporary.write_bytes(save({name: values.astype(np.float16) for name, values in flow.tensors.items()}, header))
-    temporary.replace(path)
+    save_fitted(KIND, flow.content, path)
 
 
 def load_flow(path: Path) -> Flow:
     """Reads and checks a flow. Raises CooptrackError with file, what is wrong and the remedy."""
-    from safetensors import SafetensorError, safe_open
+    found = load_fitted(KIND, path)
+    return Flow(found.tensors, found.roadside_fingerprint, found.notes)
 
-    remedy = "make it again with cooptrack fit-flow"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CooptrackError(f"{path}: flow: cannot be read ({error}); {remedy}") from None
-    if header.get("format") != FORMAT or header.get("schema") != SCHEMA:
-        raise CooptrackError(f"{path}: flow: is no flow of schema {SCHEMA}; {remedy}")
-    if not _fits(tensors):
-        raise CooptrackError(f"{path}: flow: its tensors are not finite ones of a network that fits; {remedy}")
-    try:
-        roadside = bytes.fromhex(header.get("roadside_fingerprint", ""))
-    except ValueError:
-        roadside = b""
-    found = Flow(tensors, roadside, header.get("notes", ""))
-    if found.fingerprint.hex() != header.get("fingerprint"):
-        raise CooptrackError(f"{path}: flow: its fingerprint is not that of its numbers; {remedy}")
-    return found
+
+def _wrong(tensors: Mapping[str, Single]) -> str:
+    return "" if _fits(tensors) else "its tensors are not finite ones of a network that fits"
 
 
 def _fits(tensors: Mapping[str, Single]) -> bool:
@@ -186,6 +163,9 @@ def _fits(tensors: Mapping[str, Single]) -> bool:
             return False
         width = len(weight)
     return width == outputs
+
+
+KIND = Kind("flow", "1", _wrong)
 
 
 def find_flows(given: str) -> tuple[Flow, ...]:

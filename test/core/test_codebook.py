@@ -106,7 +106,7 @@ def test_broken_files_are_refused_with_a_remedy(book, tmp_path):
     save_file({"query": np.zeros((1, 256, 4), np.float16)}, path)
     with pytest.raises(CooptrackError, match="no codebook"):
         load_codebook(path)
-    header = {"format": module.FORMAT, "schema": module.SCHEMA, "roadside_fingerprint": ROADSIDE.hex()}
+    header = {"format": module.KIND.format, "schema": module.KIND.schema, "roadside_fingerprint": ROADSIDE.hex()}
     save_file({"query": np.zeros((1, 255, 4), np.float16)}, path, header)
     with pytest.raises(CooptrackError, match="tables"):
         load_codebook(path)

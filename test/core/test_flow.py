@@ -140,7 +140,7 @@ def test_a_stored_flow_foresees_as_before_and_broken_files_are_refused(tmp_path:
     made = flow(np.array([0.25, -0.5, 1, 2, 3, 4]))
     save_flow(made, path)
     assert load_flow(path).fingerprint == made.fingerprint
-    header = {"format": module.FORMAT, "schema": module.SCHEMA, "roadside_fingerprint": ROADSIDE.hex()}
+    header = {"format": module.KIND.format, "schema": module.KIND.schema, "roadside_fingerprint": ROADSIDE.hex()}
     save_file(dict(made.tensors), path)
     with pytest.raises(CooptrackError, match="no flow"):
         load_flow(path)
