@@ -25,6 +25,7 @@ PLACES = 5  # that an instance had before, the newest first
 BOX_INPUTS = len(CLASS_NAMES) + 15 + 3 * PLACES
 SPEED_MPS = 10.0  # of which outputs and inputs count velocities
 LAYERS = 3
+FARTHEST = 10.0  # deviations: no input counts for more, so that no message makes outputs boundless
 Float = NDArray[np.float64]
 Single = NDArray[np.float32]
 _TENSORS = ("mean", "deviation", *(f"{part}{layer}" for layer in range(LAYERS) for part in ("weight", "bias")))
@@ -77,7 +78,11 @@ class Flow:
         features = message.instances.features
         assert features is not None
         query = np.asarray(features.query, np.float32)
-        values = (np.concatenate((inputs(message, motion, before), query), 1) - self.tensors["mean"]) / self.deviation
+        with np.errstate(over="ignore", invalid="ignore"):  # whatever a message holds
+            values = (
+                np.concatenate((inputs(message, motion, before), query), 1) - self.tensors["mean"]
+            ) / self.deviation
+        values = np.nan_to_num(values).clip(-FARTHEST, FARTHEST)
         for layer in range(LAYERS):
             values = values @ self.tensors[f"weight{layer}"].T + self.tensors[f"bias{layer}"]
             values = np.maximum(values, 0.0) if layer < LAYERS - 1 else values

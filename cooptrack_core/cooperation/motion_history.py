@@ -85,7 +85,8 @@ class MotionHistory:
         flow = next((flow for flow in self._flows if flow.knows(message)), None)
         if flow is None:
             return motion
-        return flow.motion(message, motion, self.seen_before(message))
+        found = flow.motion(message, motion, self.seen_before(message))
+        return replace(found, velocity_mps=_capped(found.velocity_mps, message.instances.class_id))
 
     def seen_before(self, message: Message) -> Seen:
         """Where the sender saw the instances of a message that has become a report, in the reports before it."""

@@ -20,7 +20,7 @@ from torch.nn import functional
 from cooptrack_core.checkpoints import store
 from cooptrack_core.config import LatencyConfig, NetworkConfig, RoadsideConfig
 from cooptrack_core.cooperation.codebook import Codebook
-from cooptrack_core.cooperation.flow import BOX_INPUTS, LAYERS, SPEED_MPS, Flow, inputs
+from cooptrack_core.cooperation.flow import BOX_INPUTS, FARTHEST, LAYERS, SPEED_MPS, Flow, inputs
 from cooptrack_core.cooperation.latency import LONGEST_FLOW_S, rotated
 from cooptrack_core.cooperation.motion_history import MotionHistory
 from cooptrack_core.data.v2x_seq import Dataset
@@ -85,7 +85,7 @@ class FlowNetwork(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """As Flow."""
-        x = (given - self.mean) / self.deviation
+        x = ((given - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST)
         for layer in self.layers[:-1]:
             x = functional.dropout(functional.relu(layer(x)), _DROPOUT, self.training)
         return torch.as_tensor(self.layers[-1](x))

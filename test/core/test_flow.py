@@ -123,6 +123,23 @@ def test_only_messages_of_its_own_roadside_network_are_foreseen(tmp_path: Path) 
     assert all(value == pytest.approx(5.0, abs=0.1) for name, value in speed.items() if name != "own")
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e20])
+def test_no_features_make_anything_faster_than_its_class_or_boundless(tmp_path: Path, value: float) -> None:
+    rng = np.random.default_rng(0)
+    wild = {name: rng.normal(size=values.shape).astype(np.float32) for name, values in flow().tensors.items()}
+    wild["deviation"] = np.abs(wild["deviation"]) + 0.1
+    save_flow(Flow({k: v.astype(np.float16).astype(np.float32) for k, v in wild.items()}, ROADSIDE), tmp_path / "w")
+    sent = told()
+    hostile = replace(features(1), query=np.full((1, CHANNELS), value, np.float32))
+    sent = replace(sent, instances=replace(sent.instances, features=hostile))
+    history = MotionHistory(LatencyConfig(method="flow", flow=str(tmp_path / "w")))
+    found = history.with_motion(sent)
+    assert np.linalg.norm(found.motion.velocity_mps, axis=1).max() <= 40.0 + 1e-9
+    largest = 10.0 * sum(np.abs(wild[f"weight{layer}"]).sum() for layer in range(3)) ** 3
+    assert np.isfinite(found.motion.feature_change_per_s).all()
+    assert np.abs(found.motion.feature_change_per_s).max() < largest
+
+
 def test_method_flow_without_any_flow_is_one_line_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
