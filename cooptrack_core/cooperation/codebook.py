@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +26,13 @@ Single = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Codebook:
-    """tables: by stream [K, 256, C], float32. roadside_fingerprint: of the network whose features it codes."""
-
-    tables: Mapping[str, Single]
-    roadside_fingerprint: bytes
-    notes: str = ""
+class Codebook(Content):
+    """Its tensors are tables by stream [K, 256, C]."""
 
     @property
-    def content(self) -> Content:
-        """As it is kept."""
-        return Content(self.tables, self.roadside_fingerprint, self.notes)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """SHA-256 over the network's and, by name, each table's name, shape and bytes."""
-        return self.content.fingerprint
+    def tables(self) -> Mapping[str, Single]:
+        """By stream [K, 256, C]: K stages of 256 rows."""
+        return self.tensors
 
     @property
     def stages(self) -> int:
@@ -104,7 +94,7 @@ def _looked_up(codes: NDArray[np.uint8], tables: Single) -> Single:
 
 def save_codebook(codebook: Codebook, path: Path) -> None:
     """Writes a codebook as safetensors, half precision, in which `fit` has made its numbers."""
-    save_fitted(KIND, codebook.content, path)
+    save_fitted(KIND, codebook, path)
 
 
 def load_codebook(path: Path) -> Codebook:

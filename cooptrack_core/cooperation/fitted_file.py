@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class Content:
     roadside_fingerprint: bytes
     notes: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
         """SHA-256 over the network's and, by name, each tensor's name, shape and bytes."""
         digest = hashlib.sha256(self.roadside_fingerprint)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,22 +40,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Flow:
-    """tensors: of the network, float32. roadside_fingerprint: of the network whose features it reads."""
-
-    tensors: Mapping[str, Single]
-    roadside_fingerprint: bytes
-    notes: str = ""
-
-    @property
-    def content(self) -> Content:
-        """As it is kept."""
-        return Content(self.tensors, self.roadside_fingerprint, self.notes)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """SHA-256 over the roadside network's and, by name, each tensor's name, shape and bytes."""
-        return self.content.fingerprint
+class Flow(Content):
+    """A network; its tensors are those of _TENSORS."""
 
     @property
     def channels(self) -> int:
@@ -141,7 +126,7 @@ def _places(message: Message, before: Seen) -> tuple[Float, Float]:
 
 def save_flow(flow: Flow, path: Path) -> None:
     """Writes a flow as safetensors, in the half precision in which its numbers are."""
-    save_fitted(KIND, flow.content, path)
+    save_fitted(KIND, flow, path)
 
 
 def load_flow(path: Path) -> Flow:
